@@ -1,0 +1,12 @@
+"""kits_tf: kidney and tumor segmentation in CT by a coarse-to-fine cascade of five small CNNs.
+
+Floors (a file imports from its own floor or below; tests/test_floors.py reads the imports):
+
+0 labels, config, volume       what things are called, measured and set to
+1 ops                          geometry as TensorFlow functions
+2 io, models, losses, metrics, addons
+3 phantoms, inputs, runs
+4 training, cascade            cascade never imports training
+5 serving, evaluation
+7 train.py, predict.py, data_prep
+"""

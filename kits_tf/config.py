@@ -1,0 +1,287 @@
+"""Settings: one frozen dataclass per stage, and one for the cascade that holds them all.
+
+`PRESETS["paper"]` is the method of Zhang et al. (KiTS19 entry) with our decisions where it is silent; `PRESETS["demo"]`
+is the same cascade on a grid half as fine with narrow nets, for two CPU cores. A preset is saved as JSON beside the
+weights it trained and inside the model it was exported to, so that prediction cannot disagree with training.
+
+"Normalized" means: at `CascadeConfig.spacing_mm`. All sizes are in normalized voxels unless a name says otherwise.
+"""
+
+import dataclasses
+import json
+import typing
+
+STAGES = ("coarse", "correction", "fine", "tumor3d", "tumor2d")
+
+
+def _check(condition, name, value, rule):
+    if not condition:
+        raise ValueError(f"{name} must be {rule}, got {value}")
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """How training examples are varied; each range is drawn uniformly, per example. Validation is never augmented.
+
+    Every field at its default changes nothing.
+    """
+
+    flip_x: bool = False  # patient's left and right
+    flip_y: bool = False  # front and back
+    rotate_degrees: float = 0.0  # up to this, either way, in the plane of the slice
+    scale: float = 0.0  # zoom by 1 - scale to 1 + scale
+    shear: float = 0.0  # up to this, either way, as a fraction
+    elastic_voxels: float = 0.0  # displacement of a coarse control grid, in voxels (one standard deviation)
+    brightness: float = 0.0  # added to the windowed image (0..1), up to this, either way
+    contrast: float = 0.0  # windowed image times 1 - contrast to 1 + contrast, about its mean
+    gamma: float = 0.0  # windowed image to the power of exp(-gamma) to exp(gamma)
+    noise: float = 0.0  # standard deviation of Gaussian noise, 0 to this
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            _check(getattr(self, field.name) >= 0, field.name, getattr(self, field.name), "zero or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How one stage is trained."""
+
+    epochs: int = 100
+    steps_per_epoch: int = 250
+    batch_size: int = 16
+    learning_rate: float = 1e-3  # at the start; falls to zero over the run (polynomial, power 0.9, as nnU-Net's)
+    dice_weight: float = 1.0  # share of soft Dice over the batch in the loss
+    cross_entropy_weight: float = 0.0  # share of voxelwise cross-entropy in the loss
+    augment: AugmentConfig = AugmentConfig()
+
+    def __post_init__(self):
+        for name in ("epochs", "steps_per_epoch", "batch_size", "learning_rate"):
+            _check(getattr(self, name) > 0, name, getattr(self, name), "above zero")
+        weights = (self.dice_weight, self.cross_entropy_weight)
+        _check(min(weights) >= 0 and sum(weights) > 0, "dice_weight and cross_entropy_weight", weights,
+               "zero or more, and not both zero")
+
+
+@dataclasses.dataclass(frozen=True)
+class UNetConfig:
+    """Width and depth of a 2D U-Net (Ronneberger et al. 2015; theirs had 64 base filters and five levels)."""
+
+    base_filters: int = 32  # doubled at each level down, at most max_filters
+    levels: int = 5  # resolutions, the full one included; the input must divide by 2 ** (levels - 1)
+    max_filters: int = 512
+    normalization: str = "batch"  # or "none"
+
+    def __post_init__(self):
+        _check(self.base_filters > 0, "base_filters", self.base_filters, "above zero")
+        _check(self.levels > 0, "levels", self.levels, "above zero")
+        _check(self.normalization in ("batch", "none"), "normalization", self.normalization, '"batch" or "none"')
+
+
+@dataclasses.dataclass(frozen=True)
+class FCN3DConfig:
+    """Width of the 3D FCN with a long skip connection; pools in-plane first, since voxels are thicker than wide."""
+
+    filters: tuple[int, int, int] = (32, 64, 96)  # at full, half in-plane, and quarter in-plane and half z resolution
+    normalization: str = "batch"
+
+    def __post_init__(self):
+        _check(len(self.filters) == 3 and min(self.filters) > 0, "filters", self.filters, "three widths above zero")
+        _check(self.normalization in ("batch", "none"), "normalization", self.normalization, '"batch" or "none"')
+
+
+@dataclasses.dataclass(frozen=True)
+class CoarseConfig:
+    """Whole axial slices, made square with air, resized to `size_voxels` squared: where are the kidneys, roughly?"""
+
+    size_voxels: int = 128  # pixels of the coarse grid, in y and x
+    predict_batch: int = 16
+    net: UNetConfig = UNetConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    def __post_init__(self):
+        _check(self.size_voxels % 2 ** (self.net.levels - 1) == 0, "size_voxels", self.size_voxels,
+               f"a multiple of {2 ** (self.net.levels - 1)} for a net of {self.net.levels} levels")
+
+
+@dataclasses.dataclass(frozen=True)
+class CorrectionConfig:
+    """Sagittal planes cut around the centroid of the foreground: the second look when two kidneys were not found."""
+
+    crop_voxels: tuple[int, int] = (64, 256)  # z, y
+    overlap_voxels: tuple[int, int] = (16, 64)  # between crops, where the coarse foreground is larger than one
+    jitter_voxels: tuple[int, int] = (6, 16)  # z, y: training crops move by up to this
+    predict_batch: int = 16
+    net: UNetConfig = UNetConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    def __post_init__(self):
+        for size, overlap in zip(self.crop_voxels, self.overlap_voxels, strict=True):
+            _check(size % 2 ** (self.net.levels - 1) == 0, "crop_voxels", self.crop_voxels,
+                   f"multiples of {2 ** (self.net.levels - 1)} for a net of {self.net.levels} levels")
+            _check(0 <= overlap < size, "overlap_voxels", self.overlap_voxels, "zero or more and smaller than the crop")
+
+
+@dataclasses.dataclass(frozen=True)
+class FineConfig:
+    """Axial crops around one kidney at a time: its outline, tumor included."""
+
+    crop_voxels: int = 160  # in y and x
+    margin_voxels: int = 12  # tissue kept around a kidney's box before a second crop is laid beside the first
+    overlap_voxels: int = 64  # between the crops that cover a kidney larger than one
+    extra_slices: int = 3  # beyond either pole
+    jitter_voxels: int = 16  # training crops move by up to this in y and x
+    predict_batch: int = 16
+    net: UNetConfig = UNetConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    def __post_init__(self):
+        _check(self.crop_voxels % 2 ** (self.net.levels - 1) == 0, "crop_voxels", self.crop_voxels,
+               f"a multiple of {2 ** (self.net.levels - 1)} for a net of {self.net.levels} levels")
+        _check(0 <= self.overlap_voxels < self.crop_voxels, "overlap_voxels", self.overlap_voxels,
+               "zero or more and smaller than the crop")
+        _check(self.margin_voxels >= 0 and self.extra_slices >= 0, "margin_voxels and extra_slices",
+               (self.margin_voxels, self.extra_slices), "zero or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Tumor3dConfig:
+    """3D patches inside the box around the kidneys: where are the tumors?"""
+
+    patch_voxels: tuple[int, int, int] = (32, 96, 96)  # z, y, x
+    jitter_voxels: tuple[int, int, int] = (4, 16, 16)  # training patches move by up to this around a stored centre
+    centres_per_class: int = 8  # stored per case and class (background, kidney, tumor)
+    roi_pad_voxels: int = 30  # in-plane, around the fine result; the same length in mm along z
+    tile_voxels: tuple[int, int, int] = (32, 128, 128)  # in prediction; larger than a patch, since nothing is learned
+    tile_overlap: float = 0.25  # of a tile, along each axis
+    net: FCN3DConfig = FCN3DConfig()
+    training: TrainingConfig = TrainingConfig(batch_size=4, dice_weight=0.0, cross_entropy_weight=1.0)
+
+    def __post_init__(self):
+        for name in ("patch_voxels", "tile_voxels"):
+            size = getattr(self, name)
+            _check(size[0] % 2 == 0 and size[1] % 4 == 0 and size[2] % 4 == 0, name, size, "multiples of (2, 4, 4)")
+        _check(0 <= self.tile_overlap < 1, "tile_overlap", self.tile_overlap, "from 0 to below 1")
+        _check(self.roi_pad_voxels >= 0, "roi_pad_voxels", self.roi_pad_voxels, "zero or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Tumor2dConfig:
+    """The fine stage's crops with the kidney mask as a second channel: the tumor's outline."""
+
+    predict_batch: int = 16
+    net: UNetConfig = UNetConfig()
+    # Dice per slice does not train this net: slices without tumor dominate it. Over the batch, with cross-entropy, does.
+    training: TrainingConfig = TrainingConfig(dice_weight=0.5, cross_entropy_weight=0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class CascadeConfig:
+    """The five stages and the rules that chain them."""
+
+    preset: str = "paper"
+    spacing_mm: tuple[float, float, float] = (3.0, 0.7816, 0.7816)  # normalized voxels, z, y, x
+    window_hu: tuple[float, float] = (-79.0, 304.0)  # scaled to 0..1; the KiTS19 convention
+    kidney_min_voxels: int = 10000  # a smaller component of the coarse mask is no kidney (18 ml)
+    normal_kidneys: int = 2  # any other count is abnormal and goes to the correction net
+    body_hu: float = -300.0  # above it is body: where to look when the coarse mask is empty
+    tumor_min_voxels: int = 50  # fewer detected by tumor3d count as nothing (0.1 ml)
+    refine_margin_voxels: int = 10  # in-plane, around detected lesions, where tumor2d may act; same length in mm along z
+    tumor_fusion: str = "union"  # inside the detected region: "union" of tumor3d and tumor2d, or "tumor2d" alone
+    coarse: CoarseConfig = CoarseConfig()
+    correction: CorrectionConfig = CorrectionConfig()
+    fine: FineConfig = FineConfig()
+    tumor3d: Tumor3dConfig = Tumor3dConfig()
+    tumor2d: Tumor2dConfig = Tumor2dConfig()
+
+    def __post_init__(self):
+        _check(len(self.spacing_mm) == 3 and min(self.spacing_mm) > 0, "spacing_mm", self.spacing_mm,
+               "three positive numbers")
+        low, high = self.window_hu
+        _check(low < high, "window_hu", self.window_hu, "rising")
+        _check(self.tumor_fusion in ("union", "tumor2d"), "tumor_fusion", self.tumor_fusion, '"union" or "tumor2d"')
+        _check(self.refine_margin_voxels >= 0, "refine_margin_voxels", self.refine_margin_voxels, "zero or more")
+
+    def stage(self, name):
+        """The settings of one stage. Raises ValueError for a name that is none of STAGES."""
+        _check(name in STAGES, "stage", name, "one of " + ", ".join(STAGES))
+        return getattr(self, name)
+
+    def slices_of(self, in_plane_voxels):
+        """The length of some in-plane voxels as a number of slices, at least as long."""
+        return int(-(-in_plane_voxels * self.spacing_mm[1] // self.spacing_mm[0]))
+
+
+def to_json(config):
+    """A config dataclass as JSON text; `from_json` is the inverse."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(text, cls=CascadeConfig):
+    """The config that `to_json` wrote.
+
+    Raises:
+        ValueError: if the text is no JSON, or names a field that the class lacks, or a value breaks a rule.
+    """
+    return _build(cls, json.loads(text), cls.__name__)
+
+
+def _build(cls, fields, path):
+    known = typing.get_type_hints(cls)
+    unknown = sorted(set(fields) - set(known))
+    if unknown:
+        raise ValueError(f"{path} has no field {unknown[0]}; it has {', '.join(known)}")
+    values = {}
+    for name, value in fields.items():
+        if dataclasses.is_dataclass(known[name]):
+            value = _build(known[name], value, f"{path}.{name}")
+        elif isinstance(value, list):
+            value = tuple(value)
+        values[name] = value
+    return cls(**values)
+
+
+def _paper():
+    shape = AugmentConfig(rotate_degrees=15.0, scale=0.15, shear=0.1, elastic_voxels=2.0, brightness=0.1, contrast=0.15,
+                          gamma=0.3, noise=0.05)
+    mirrored = dataclasses.replace(shape, flip_x=True)  # left and right kidneys are one population
+
+    def training(augment, **changes):
+        return TrainingConfig(augment=augment, **changes)
+
+    return CascadeConfig(
+        coarse=CoarseConfig(training=training(shape)),
+        correction=CorrectionConfig(training=training(shape)),
+        fine=FineConfig(training=training(mirrored)),
+        tumor3d=Tumor3dConfig(training=training(mirrored, batch_size=4, dice_weight=0.0, cross_entropy_weight=1.0)),
+        tumor2d=Tumor2dConfig(training=training(mirrored, dice_weight=0.5, cross_entropy_weight=0.5)),
+    )
+
+
+def _demo():
+    """The paper's cascade on voxels twice as wide (all sizes in mm stay), with nets a tenth as heavy."""
+    unet = UNetConfig(base_filters=12, levels=4)
+    gentle = AugmentConfig(rotate_degrees=10.0, scale=0.1, brightness=0.05, contrast=0.1, noise=0.03)
+    mirrored = dataclasses.replace(gentle, flip_x=True)
+
+    def training(augment, epochs, **changes):
+        return TrainingConfig(epochs=epochs, steps_per_epoch=50, learning_rate=3e-3, augment=augment, **changes)
+
+    return CascadeConfig(
+        preset="demo",
+        spacing_mm=(4.0, 1.5632, 1.5632),
+        kidney_min_voxels=1875,  # the same 18 ml
+        tumor_min_voxels=10,
+        refine_margin_voxels=5,
+        coarse=CoarseConfig(size_voxels=64, net=unet, training=training(gentle, 12)),
+        correction=CorrectionConfig(crop_voxels=(48, 128), overlap_voxels=(12, 32), jitter_voxels=(4, 8), net=unet,
+                                    training=training(gentle, 6)),
+        fine=FineConfig(crop_voxels=80, margin_voxels=6, overlap_voxels=32, jitter_voxels=8, net=unet,
+                        training=training(mirrored, 14)),
+        tumor3d=Tumor3dConfig(patch_voxels=(24, 48, 48), jitter_voxels=(3, 8, 8), roi_pad_voxels=15,
+                              tile_voxels=(24, 64, 64), net=FCN3DConfig(filters=(12, 24, 36)),
+                              training=training(mirrored, 8, batch_size=6, dice_weight=0.0, cross_entropy_weight=1.0)),
+        tumor2d=Tumor2dConfig(net=unet, training=training(mirrored, 14, dice_weight=0.5, cross_entropy_weight=0.5)),
+    )
+
+
+PRESETS = {"paper": _paper(), "demo": _demo()}

@@ -1,0 +1,198 @@
+"""NIfTI in, NIfTI out. The only file that knows a NIfTI file's axis order and header.
+
+A scan of any orientation and spacing becomes a Volume in the canonical orientation (volume.py); labels go back into
+the geometry of the file they were made from: same axis order, shape, affine, and qform and sform codes.
+"""
+
+import os
+import pathlib
+import tempfile
+import zlib
+
+import nibabel as nib
+import numpy as np
+from nibabel import orientations
+
+from kits_tf.volume import CANONICAL_CODES, InputError, Volume
+
+ENDINGS = (".nii.gz", ".nii")
+
+
+def stem(path):
+    """The file's name without its NIfTI ending, or without its last ending if it has none of those."""
+    name = pathlib.Path(path).name
+    for ending in ENDINGS:
+        if name.lower().endswith(ending):
+            return name[: -len(ending)]
+    return pathlib.Path(path).stem
+
+
+def _open(path):
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a NIfTI file (.nii or .nii.gz)")
+    try:
+        image = nib.load(path)
+    except (nib.filebasedimages.ImageFileError, nib.wrapstruct.WrapStructError, OSError, EOFError, zlib.error,
+            ValueError) as error:
+        raise InputError(f"{path}: cannot be read as NIfTI ({_one_line(error)}); expected .nii or .nii.gz") from error
+    if not isinstance(image, nib.Nifti1Pair):
+        raise InputError(f"{path}: is {type(image).__name__}, expected NIfTI (.nii or .nii.gz)")
+    return image
+
+
+def _one_line(error):
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _spatial_shape(path, image):
+    """The file's three dimensions; a fourth of one frame is let go. Raises InputError for anything else."""
+    shape = image.shape
+    if len(shape) > 3 and set(shape[3:]) == {1}:
+        shape = shape[:3]
+    if len(shape) != 3 or 0 in shape:
+        raise InputError(f"{path}: has shape {image.shape}, expected one 3D volume")
+    return shape
+
+
+def _to_canonical(affine):
+    """The nibabel orientation that turns file axes into canonical ones."""
+    start = orientations.io_orientation(affine)
+    return orientations.ornt_transform(start, orientations.axcodes2ornt(CANONICAL_CODES))
+
+
+def _geometry(path, image):
+    """(file shape, canonical affine, orientation transform), or InputError."""
+    shape = _spatial_shape(path, image)
+    affine = image.affine
+    if affine is None or not np.isfinite(affine).all():
+        raise InputError(f"{path}: its affine is not finite, expected voxel positions in mm")
+    norms = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (norms > 0).all() or abs(np.linalg.det(affine[:3, :3] / norms)) < 1e-3:
+        raise InputError(f"{path}: its affine is singular {affine[:3, :3].tolist()}, expected three separate axes")
+    zooms = np.asarray(image.header.get_zooms()[:3], np.float64)
+    if not (np.isfinite(zooms).all() and (zooms > 0).all()):
+        raise InputError(f"{path}: its voxel spacing is {zooms.tolist()} mm, expected three positive numbers")
+    transform = _to_canonical(affine)
+    return shape, affine @ orientations.inv_ornt_aff(transform, shape), transform
+
+
+def read_geometry(path):
+    """Reads a file's header only.
+
+    Returns:
+        (shape, affine): shape and affine of the Volume that `read_volume` would return.
+
+    Raises:
+        InputError: as read_volume, for what a header can show.
+    """
+    shape, affine, transform = _geometry(path, _open(path))
+    canonical_shape = np.empty(3, int)
+    canonical_shape[transform[:, 0].astype(int)] = shape
+    return tuple(int(size) for size in canonical_shape), affine
+
+
+def read_volume(path):
+    """Reads a scan.
+
+    Returns:
+        A Volume in the canonical orientation: int16 where the file holds int16 without scaling, else float32 with
+        scl_slope and scl_inter applied.
+
+    Raises:
+        InputError: if the file is missing, damaged, no NIfTI, not one 3D volume, not real numbers, holds NaN or Inf,
+            or its affine or spacing makes no sense.
+    """
+    image = _open(path)
+    shape, affine, transform = _geometry(path, image)
+    stored = image.get_data_dtype()
+    if stored.kind not in "iuf":
+        raise InputError(f"{path}: holds {stored} voxels, expected real numbers (Hounsfield units)")
+    try:
+        unscaled = stored == np.int16 and image.dataobj.slope == 1 and image.dataobj.inter == 0
+        voxels = np.asanyarray(image.dataobj) if unscaled else image.get_fdata(dtype=np.float32, caching="unchanged")
+    except (OSError, EOFError, zlib.error, ValueError, MemoryError) as error:
+        raise InputError(f"{path}: its voxels cannot be read ({_one_line(error)}); is the file whole?") from error
+    if voxels.dtype.kind == "f":
+        bad = voxels.size - np.count_nonzero(np.isfinite(voxels))
+        if bad:
+            raise InputError(f"{path}: {bad} voxels are NaN or infinite, expected finite Hounsfield units")
+    else:
+        voxels = voxels.astype(np.int16, copy=False)  # native byte order
+    voxels = orientations.apply_orientation(voxels.reshape(shape), transform)
+    return Volume.from_affine(np.ascontiguousarray(voxels), affine)
+
+
+def read_labels(path, classes=3):
+    """Reads a label volume: a Volume of uint8 class ids, canonical.
+
+    Raises:
+        InputError: as read_volume, and if a voxel is not one of the class ids 0 to classes - 1.
+    """
+    volume = read_volume(path)
+    found = np.unique(volume.voxels)
+    wrong = [value for value in found.tolist() if value not in range(classes)]
+    if wrong:
+        raise InputError(f"{path}: holds label {wrong[0]:g}, expected only {', '.join(map(str, range(classes)))}")
+    return volume.with_voxels(volume.voxels.astype(np.uint8))
+
+
+def write_labels(path, labels, like):
+    """Writes labels in the geometry of the file that the scan came from.
+
+    Args:
+        path: file to write; .nii.gz or .nii. Written to a temporary name and renamed: whole or absent.
+        labels: uint8 array (z, y, x) in the canonical orientation.
+        like: path of the scan; its axis order, affine, qform and sform codes are kept.
+    """
+    source = _open(like)
+    shape, _, transform = _geometry(like, source)
+    back = np.empty_like(transform)  # the inverse permutation, with the same flips
+    for axis, (target, flip) in enumerate(transform):
+        back[int(target)] = (axis, flip)
+    voxels = orientations.apply_orientation(np.asarray(labels, np.uint8), back)
+    if voxels.shape != shape:
+        raise ValueError(f"labels must have the shape of {like}, {shape}, got {voxels.shape}")
+    header = source.header.copy()
+    header.set_data_dtype(np.uint8)
+    header.set_slope_inter(1, 0)
+    header["cal_min"], header["cal_max"] = 0, 0
+    _save(type(source) if not _is_pair(source) else nib.Nifti1Image, voxels.reshape(source.shape), source.affine,
+          header, path)
+
+
+def _is_pair(image):
+    return not isinstance(image, nib.Nifti1Image)  # Nifti2Image is a Nifti1Image
+
+
+def write_volume(path, volume):
+    """Writes a Volume as NIfTI with axes (z, y, x), as KiTS19 stores its cases; whole or absent."""
+    header = nib.Nifti1Header()
+    header.set_data_dtype(volume.voxels.dtype)
+    header.set_xyzt_units("mm")
+    _save(nib.Nifti1Image, volume.voxels, volume.affine, header, path)
+
+
+def _save(image_class, voxels, affine, header, path):
+    path = pathlib.Path(path)
+    ending = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), None)
+    if ending is None:
+        raise ValueError(f"{path}: must end in .nii or .nii.gz")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix=ending, dir=path.parent)
+    os.close(handle)
+    try:
+        nib.save(image_class(voxels, affine, header), temporary)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

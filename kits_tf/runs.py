@@ -1,0 +1,49 @@
+"""A run folder: what training leaves behind and the cascade picks up.
+
+    runs/<name>/<stage>/fold<k>/config.json  history.csv  best.weights.h5  last.weights.h5  checkpoints/  events/
+"""
+
+import os
+import pathlib
+
+from kits_tf import config as configs
+from kits_tf.volume import InputError
+
+CONFIG = "config.json"
+HISTORY = "history.csv"
+BEST = "best.weights.h5"
+LAST = "last.weights.h5"
+
+
+def stage_folder(run_dir, stage, fold):
+    """Where one stage's training on one fold lives."""
+    return pathlib.Path(run_dir) / stage / f"fold{fold}"
+
+
+def write_text(path, text):
+    """Writes a small file, whole or not at all."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def save_config(folder, config):
+    """Writes the cascade's config into a run folder."""
+    write_text(pathlib.Path(folder) / CONFIG, configs.to_json(config))
+
+
+def load_config(folder):
+    """The config that was saved in a run folder.
+
+    Raises:
+        InputError: if there is none, or it cannot be read.
+    """
+    path = pathlib.Path(folder) / CONFIG
+    if not path.exists():
+        raise InputError(f"{path}: no such file; train this stage first (python train.py --stage={path.parts[-3]})")
+    try:
+        return configs.from_json(path.read_text())
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error

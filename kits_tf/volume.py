@@ -1,0 +1,80 @@
+"""Volume: voxels, their spacing and their place in the patient, carried together.
+
+Inside the package axes are always (z, y, x). In the canonical orientation, the one KiTS19 stores, z runs from head to
+feet, y from front to back and x from the patient's right to left: nibabel axis codes I, P, L.
+"""
+
+import dataclasses
+
+import numpy as np
+
+AIR_HU = -1024  # what lies outside a scan
+CANONICAL_CODES = ("I", "P", "L")
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave. Its message is one line, meant to be shown as it is, without a stack trace."""
+
+
+def spacing_of(affine):
+    """Voxel size along each array axis, in mm: the norms of the affine's columns, so oblique scans are right too.
+
+    Rounded to a tenth of a micrometre, since headers hold float32 and the same scan stored in another axis order must
+    fall on the same grid.
+    """
+    norms = np.linalg.norm(np.asarray(affine, np.float64)[:3, :3], axis=0)
+    return tuple(round(float(norm), 4) for norm in norms)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Volume:
+    """A scan or its labels.
+
+    Attributes:
+        voxels: array (z, y, x); Hounsfield units for a scan (int16 or float32), class ids (uint8) for labels.
+        spacing_mm: voxel size along (z, y, x), in mm.
+        affine: 4x4, from voxel indices (z, y, x, 1) to world mm, RAS+ as in nibabel.
+
+    Raises:
+        ValueError: if voxels are not 3D, a dimension is empty, the affine is singular or a spacing is not positive.
+    """
+
+    voxels: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    affine: np.ndarray
+
+    def __post_init__(self):
+        if self.voxels.ndim != 3 or 0 in self.voxels.shape:
+            raise ValueError(f"voxels must be (z, y, x) and not empty, got shape {self.voxels.shape}")
+        if not all(np.isfinite(mm) and mm > 0 for mm in self.spacing_mm):
+            raise ValueError(f"spacing_mm must be positive, got {self.spacing_mm}")
+        if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all():
+            raise ValueError(f"affine must be a finite 4x4 matrix, got {self.affine}")
+        directions = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        if abs(np.linalg.det(directions)) < 1e-3:
+            raise ValueError(f"affine must not be singular, got {self.affine.tolist()}")
+
+    @classmethod
+    def from_affine(cls, voxels, affine):
+        """A volume whose spacing is read off its affine."""
+        affine = np.asarray(affine, np.float64)
+        return cls(voxels, spacing_of(affine), affine)
+
+    @classmethod
+    def from_spacing(cls, voxels, spacing_mm):
+        """A volume in the canonical orientation, its first voxel at the world's origin."""
+        z_mm, y_mm, x_mm = (float(mm) for mm in spacing_mm)
+        affine = np.zeros((4, 4))
+        affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = -z_mm, -y_mm, -x_mm, 1.0
+        return cls(voxels, (z_mm, y_mm, x_mm), affine)
+
+    def with_voxels(self, voxels):
+        """Other voxels of the same shape in the same place."""
+        if voxels.shape != self.voxels.shape:
+            raise ValueError(f"voxels must keep the shape {self.voxels.shape}, got {voxels.shape}")
+        return dataclasses.replace(self, voxels=voxels)
+
+    @property
+    def voxel_ml(self):
+        """Volume of one voxel, in millilitres."""
+        return float(np.prod(self.spacing_mm)) / 1000.0
