@@ -206,6 +206,40 @@ class CascadeConfig:
         _check(name in STAGES, "stage", name, "one of " + ", ".join(STAGES))
         return getattr(self, name)
 
+    def input_shape(self, stage):
+        """What one stage's net sees of a case, without channels: (y, x), for correction (z, y), for tumor3d (z, y, x)."""
+        return {
+            "coarse": (self.coarse.size_voxels,) * 2,
+            "correction": self.correction.crop_voxels,
+            "fine": (self.fine.crop_voxels,) * 2,
+            "tumor3d": self.tumor3d.patch_voxels,
+            "tumor2d": (self.fine.crop_voxels,) * 2,
+        }[stage]
+
+    def jitter(self, stage):
+        """How far a training crop may move from the centre of its record, per axis of `input_shape`."""
+        return {
+            "coarse": (0, 0),
+            "correction": self.correction.jitter_voxels,
+            "fine": (self.fine.jitter_voxels,) * 2,
+            "tumor3d": self.tumor3d.jitter_voxels,
+            "tumor2d": (self.fine.jitter_voxels,) * 2,
+        }[stage]
+
+    def record_shape(self, stage):
+        """The shape of one stored training example: the input with room to jitter on every side."""
+        return tuple(size + 2 * room for size, room in zip(self.input_shape(stage), self.jitter(stage), strict=True))
+
+    def record_settings(self, stage):
+        """The settings that decide what a stage's records hold, as plain JSON values; training settings do not."""
+        settings = {"spacing_mm": list(self.spacing_mm), "record_shape": list(self.record_shape(stage))}
+        if stage in ("fine", "tumor2d"):
+            settings |= {name: getattr(self.fine, name) for name in ("margin_voxels", "overlap_voxels", "extra_slices")}
+            settings["kidney_min_voxels"] = self.kidney_min_voxels
+        if stage == "tumor3d":
+            settings |= {name: getattr(self.tumor3d, name) for name in ("centres_per_class", "roi_pad_voxels")}
+        return settings
+
     def slices_of(self, in_plane_voxels):
         """The length of some in-plane voxels as a number of slices, at least as long."""
         return int(-(-in_plane_voxels * self.spacing_mm[1] // self.spacing_mm[0]))

@@ -1,0 +1,84 @@
+"""A prepared data folder: which shard belongs to which stage, case and fold.
+
+    DATA/folds.json                            five lists of case ids, disjoint, drawn from a seed
+    DATA/records/<stage>/<case>.tfrecord       the examples of one case for one stage
+    DATA/records/<stage>/manifest.json         what each shard was written from, under which settings
+
+Written by data_prep, read by training.
+"""
+
+import json
+import pathlib
+
+from kits_tf.volume import InputError
+
+FOLDS = 5
+
+
+def shard_path(data_dir, stage, case):
+    """The file with one case's examples for one stage."""
+    return pathlib.Path(data_dir) / "records" / stage / f"{case}.tfrecord"
+
+
+def manifest_path(data_dir, stage):
+    """The file that says what a stage's shards were written from."""
+    return pathlib.Path(data_dir) / "records" / stage / "manifest.json"
+
+
+def folds_path(data_dir):
+    """The file that says which case is held out in which fold."""
+    return pathlib.Path(data_dir) / "folds.json"
+
+
+def read_manifest(data_dir, stage):
+    """A stage's manifest as a dict with `settings` and `cases`, or None if there is none.
+
+    Raises:
+        InputError: if it is there but cannot be read.
+    """
+    path = manifest_path(data_dir, stage)
+    if not path.exists():
+        return None
+    try:
+        manifest = json.loads(path.read_text())
+        return {"settings": manifest["settings"], "cases": dict(manifest["cases"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); write it anew with python -m data_prep") from error
+
+
+def split(data_dir, stage, fold, config):
+    """The shards to train on and those held out.
+
+    Args:
+        data_dir: the prepared folder.
+        stage: one of config.STAGES.
+        fold: 0 to 4.
+        config: CascadeConfig whose record settings the shards must have.
+
+    Returns:
+        (train, held_out): lists of paths, sorted by case.
+
+    Raises:
+        InputError: without records, with records of other settings, or if either list would be empty.
+    """
+    command = f"python -m data_prep --input=STUDY --output={data_dir} --preset={config.preset} --stage={stage}"
+    manifest = read_manifest(data_dir, stage)
+    if manifest is None:
+        raise InputError(f"{data_dir}: no {stage} records; make them with: {command}")
+    if manifest["settings"] != config.record_settings(stage):
+        raise InputError(f"{manifest_path(data_dir, stage)}: the {stage} records were made with other settings than "
+                         f"preset {config.preset}'s; make them anew with: {command}")
+    try:
+        folds = json.loads(folds_path(data_dir).read_text())["folds"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folds_path(data_dir)}: cannot be read ({error}); make it anew with: {command}") from error
+    if fold not in range(len(folds)):
+        raise InputError(f"{data_dir}: has folds 0 to {len(folds) - 1}, no fold {fold}")
+    written = {case for case, entry in manifest["cases"].items() if entry.get("records")}
+    held_out = sorted(written & set(folds[fold]))
+    train = sorted(written - set(folds[fold]))
+    if not train or not held_out:
+        raise InputError(f"{data_dir}: fold {fold} leaves {len(train)} cases to train on and {len(held_out)} held out; "
+                         f"each needs one at least")
+    return [shard_path(data_dir, stage, case) for case in train], [
+        shard_path(data_dir, stage, case) for case in held_out]
