@@ -1,0 +1,210 @@
+"""python -m kits_tf.evaluation, run as a user runs it, on studies of a few hundred voxels."""
+
+import csv
+import json
+import pathlib
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import kits_tf
+from kits_tf.evaluation.report import case_id
+from kits_tf.io.nifti import write_volume
+from kits_tf.volume import Volume
+
+ROOT = pathlib.Path(kits_tf.__file__).parents[1]
+SHAPE = (6, 8, 10)
+SPACING_MM = (5.0, 2.0, 4.0)  # 0.04 ml a voxel
+SCORES = ("tk_dice", "tu_dice", "composite_dice", "kidney_and_mass_surface_dice", "mass_surface_dice",
+          "tumor_surface_dice")
+
+
+def kidney_with_tumor(kidney_slices=4):
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[1:1 + kidney_slices, 2:6, 2:7] = 1  # 20 voxels a slice
+    labels[1, 2:4, 2:7] = 2  # 10 of them
+    return labels
+
+
+def write(path, labels, spacing_mm=SPACING_MM):
+    write_volume(path, Volume.from_spacing(labels, spacing_mm))
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Three cases: one found exactly, one with half its kidney slices, one not predicted."""
+    for case in ("case_00003", "case_00021", "case_00210"):
+        write(tmp_path / "study" / case / "segmentation.nii.gz", kidney_with_tumor())
+    write(tmp_path / "found/prediction_00003.nii.gz", kidney_with_tumor())
+    write(tmp_path / "found/prediction_00021.nii.gz", kidney_with_tumor(kidney_slices=2))
+    return tmp_path
+
+
+def evaluate(folder, *more, predictions="found", labels="study"):
+    return subprocess.run(
+        [sys.executable, "-m", "kits_tf.evaluation", f"--predictions={folder / predictions}",
+         f"--labels={folder / labels}", f"--output={folder / 'scores'}", *more],
+        cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def rows_of(folder):
+    with open(folder / "scores/scores.csv", newline="") as file:
+        return {row["case"]: row for row in csv.DictReader(file)}
+
+
+def assert_one_line(done, *words):
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_columns_begin_with_case_tk_dice_tu_dice_and_end_with_note(study):
+    done = evaluate(study)
+    assert done.returncode == 0, done.stderr
+    header = (study / "scores/scores.csv").read_text().splitlines()[0].split(",")
+    assert header == ["case", *SCORES, "true_kidney_ml", "true_tumor_ml", "predicted_kidney_ml", "predicted_tumor_ml",
+                      "note"]
+    assert [path.name for path in sorted((study / "scores").iterdir())] == ["scores.csv", "summary.json"]
+
+
+def test_half_a_kidney_scores_2_thirds_and_volumes_are_in_ml(study):
+    evaluate(study)
+    rows = rows_of(study)
+    assert [float(rows["case_00003"][name]) for name in SCORES] == [1.0] * 6
+    half = rows["case_00021"]
+    assert float(half["tk_dice"]) == pytest.approx(2 * 40 / 120, abs=1e-6)
+    assert float(half["tu_dice"]) == 1.0
+    assert 0 < float(half["kidney_and_mass_surface_dice"]) < 1
+    columns = "true_kidney_ml", "true_tumor_ml", "predicted_kidney_ml", "predicted_tumor_ml"
+    assert [float(half[name]) for name in columns] == [2.8, 0.4, 1.2, 0.4]  # 70, 10, 30 and 10 voxels
+
+
+def test_missing_prediction_scores_0_and_pulls_the_mean_to_1_of_3(study):
+    (study / "found/prediction_00021.nii.gz").unlink()
+    done = evaluate(study)
+    row = rows_of(study)["case_00210"]
+    assert [float(row[name]) for name in SCORES] == [0.0] * 6
+    assert row["note"] == "missing prediction"
+    assert row["predicted_kidney_ml"] == ""
+    assert float(row["true_kidney_ml"]) == pytest.approx(2.8)
+    summary = json.loads((study / "scores/summary.json").read_text())
+    assert summary["cases"] == 3
+    assert summary["missing"] == ["case_00021", "case_00210"]
+    assert summary["scores"]["tu_dice"] == {
+        "mean": pytest.approx(1 / 3), "median": 0.0, "worst": {"case": "case_00021", "score": 0.0}}
+    assert done.returncode == 0
+
+
+def test_table_has_a_row_per_case_then_mean_median_and_the_worst_case(study):
+    lines = evaluate(study).stdout.splitlines()
+    assert [line.split()[0] for line in lines[2:5]] == ["case_00003", "case_00021", "case_00210"]
+    assert [line.split()[:2] for line in lines[6:8]] == [["mean", "0.5556"], ["median", "0.6667"]]  # (1 + 2/3 + 0) / 3
+    assert lines[4].endswith("missing prediction")
+    assert [line for line in lines if line.startswith("worst")] == [
+        f"worst {name}: 0.0000 case_00210" for name in SCORES]
+
+
+def test_prediction_in_another_axis_order_scores_1(study):
+    path = study / "found/prediction_00003.nii.gz"
+    nib.save(nib.as_closest_canonical(nib.load(path)), path)
+    assert nib.load(path).shape == SHAPE[::-1]
+    evaluate(study)
+    assert float(rows_of(study)["case_00003"]["tk_dice"]) == 1.0
+
+
+@pytest.mark.parametrize(("shape", "spacing_mm", "note"), [
+    ((6, 8, 9), SPACING_MM, "has shape (6, 8, 9), its labels have (6, 8, 10)"),
+    (SHAPE, (5.0, 2.0, 4.1), "lies up to 0.9 mm from its labels"),  # 9 steps of 0.1 mm
+])
+def test_prediction_in_another_place_scores_0_says_so_and_exits_with_1(study, shape, spacing_mm, note):
+    write(study / "found/prediction_00003.nii.gz", np.ones(shape, np.uint8), spacing_mm)
+    done = evaluate(study)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert [note in line for line in done.stderr.splitlines()] == [True, False]  # the other: a missing prediction
+    rows = rows_of(study)
+    assert float(rows["case_00003"]["tk_dice"]) == 0.0
+    assert note in rows["case_00003"]["note"]
+    assert float(rows["case_00021"]["tk_dice"]) > 0.6
+    assert json.loads((study / "scores/summary.json").read_text())["failed"] == ["case_00003"]
+
+
+def test_corners_5_micrometres_apart_are_the_same_place(study):
+    write(study / "found/prediction_00003.nii.gz", kidney_with_tumor(), (5.0, 2.0, 4.0 + 0.005 / 9))
+    assert evaluate(study).returncode == 0
+    assert float(rows_of(study)["case_00003"]["tk_dice"]) == 1.0
+
+
+@pytest.mark.parametrize("damage", ["cut", "class"])
+def test_prediction_that_is_no_label_volume_scores_0_and_exits_with_1(study, damage):
+    path = study / "found/prediction_00003.nii.gz"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:60])
+    else:
+        write(path, kidney_with_tumor() * 3)
+    assert evaluate(study).returncode == 1
+    row = rows_of(study)["case_00003"]
+    assert float(row["tk_dice"]) == 0.0
+    assert "prediction_00003.nii.gz" in row["note"]
+
+
+def test_ground_truth_with_a_fourth_class_is_refused_in_one_line(study):
+    write(study / "study/case_00003/segmentation.nii.gz", kidney_with_tumor() + 1)
+    assert_one_line(evaluate(study), "case_00003", "holds label 3")
+
+
+@pytest.mark.parametrize(("where", "flag"), [({"predictions": "nowhere"}, "--predictions"),
+                                             ({"labels": "nowhere"}, "--labels")])
+def test_missing_folder_is_one_line_on_stderr(study, where, flag):
+    assert_one_line(evaluate(study, **where), "nowhere: no such folder", flag)
+
+
+def test_folder_without_labels_and_output_that_is_a_file_are_one_line_on_stderr(study):
+    (study / "empty").mkdir()
+    assert_one_line(evaluate(study, labels="empty"), "no labels here")
+    (study / "scores").write_text("")
+    assert_one_line(evaluate(study), "scores: cannot be made", "--output")
+
+
+def test_two_predictions_for_one_case_are_refused(study):
+    write(study / "found/prediction_case_00003.nii.gz", kidney_with_tumor())
+    assert_one_line(evaluate(study), "both stand for case 00003")
+
+
+def test_cases_limits_the_rows_by_name_or_number(study):
+    assert evaluate(study, "--cases=case_00021,00003").stderr == ""
+    assert list(rows_of(study)) == ["case_00003", "case_00021"]
+    assert_one_line(evaluate(study, "--cases=case_00004"), "no labels for case 00004")
+
+
+def test_prediction_without_labels_is_warned_of_and_not_scored(study):
+    write(study / "found/prediction_00099.nii.gz", kidney_with_tumor())
+    done = evaluate(study)
+    assert done.returncode == 0
+    assert "prediction_00099.nii.gz: no labels" in done.stderr
+    assert "case_00099" not in rows_of(study)
+
+
+def test_folder_of_label_files_is_taken_as_a_study(study):
+    write(study / "flat/liver-7.nii.gz", kidney_with_tumor())
+    write(study / "flat/case_00003.nii", kidney_with_tumor())
+    write(study / "found/prediction_liver-7.nii.gz", kidney_with_tumor())
+    assert evaluate(study, labels="flat").returncode == 0
+    assert {case: float(row["tk_dice"]) for case, row in rows_of(study).items()} == {"case_00003": 1.0, "liver-7": 1.0}
+
+
+def test_predictions_named_as_kits23_names_them_are_found(study):
+    write(study / "plain/case_00210.nii.gz", kidney_with_tumor())
+    evaluate(study, "--cases=00210", predictions="plain")
+    assert float(rows_of(study)["case_00210"]["tk_dice"]) == 1.0
+
+
+@pytest.mark.parametrize(("name", "identity"), [
+    ("prediction_00210", "00210"), ("case_00210", "00210"), ("00210", "00210"), ("prediction_liver-7", "liver-7"),
+    ("case_00210_0000", "case_00210_0000")])
+def test_names_of_one_case_share_an_id(name, identity):
+    assert case_id(name) == identity
