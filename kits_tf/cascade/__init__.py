@@ -1,0 +1,8 @@
+"""The five nets chained inside TensorFlow: Hounsfield units and spacing in, labels and a report out.
+
+`export_cascade(nets, directory, config)` writes the whole as one SavedModel. Never imports training.
+"""
+
+from kits_tf.cascade.export import export_cascade
+
+__all__ = ["export_cascade"]

@@ -1,0 +1,100 @@
+"""The second half of the method: which voxels of the kidneys are tumor.
+
+The 3D net looks for lesions in the box around the kidneys, lesions that do not touch a kidney are dropped, and the
+two-channel 2D net redraws what is left; where nothing is left, it searches the whole kidney region instead.
+
+Source: Zhang et al., KiTS19 entry, section 2; where it is silent, config.py and the comments here decide.
+"""
+
+import typing
+
+import tensorflow as tf
+
+from kits_tf.cascade import tiling
+from kits_tf.cascade.kidneys import THRESHOLD, predict_kidneys, tumor_pad
+from kits_tf.ops import components, crop
+
+
+class Lesions(typing.NamedTuple):
+    """What tumor3d found, after the lesion rule."""
+
+    probabilities: tf.Tensor  # float32 (z, y, x), of the kept lesions and the voxels next to them; zero elsewhere
+    mask: tf.Tensor  # bool (z, y, x), the kept lesions
+    kept: tf.Tensor  # int32, how many
+    dropped: tf.Tensor  # int32, how many touched no kidney
+
+
+def keep_connected(probabilities, kidney_mask):
+    """The lesion rule: a lesion stays if it is connected (26 neighbours) to the fine result, else it goes.
+
+    The probabilities one voxel around a kept lesion stay too, so that its edge lies where the net put it when it is
+    interpolated; no voxel of a dropped lesion is that near, or they would be one.
+    """
+    numbered, count = components.label_components(probabilities > THRESHOLD)
+    connected = components.touching(numbered, count, kidney_mask)
+    mask = components.select(numbered, connected)
+    kept = tf.reduce_sum(tf.cast(connected, tf.int32))
+    near = tf.where(crop.dilate(mask, (1, 1, 1)), probabilities, 0.0)
+    return Lesions(near, mask, kept, count - kept)
+
+
+def detect(net, image, kidney_mask, config):
+    """The 3D net, tile by tile, over the bounding box of the fine result with a frame around it.
+
+    Args:
+        net: the tumor3d net.
+        image: float32 (z, y, x), the windowed region.
+        kidney_mask: bool, same shape, the fine result; not empty.
+        config: CascadeConfig.
+
+    Returns:
+        Probabilities float32 (z, y, x), zero outside that box.
+    """
+    tile = config.tumor3d.tile_voxels
+    start, stop = crop.box_of(kidney_mask)
+    pad = tumor_pad(config)
+    start = tf.maximum(start - pad, 0)
+    stop = tf.minimum(stop + pad, tf.shape(image))
+    middle = tf.cast(start + stop - 1, tf.float32) / 2.0
+    positions = [crop.cover_axis(start[axis], stop[axis], middle[axis], tile[axis],
+                                 int(tile[axis] * config.tumor3d.tile_overlap)) for axis in range(3)]
+    found = tiling.predict_tiles(net, [image], positions, tile, tiling.BLOCK)
+    inside = tf.slice(found, start, stop - start)
+    return tf.pad(inside, tf.stack([start, tf.shape(image) - stop], axis=1))
+
+
+def segment_tumor(nets, image, kidney_probabilities, kidneys, origin, grid, config):
+    """From the fine result to tumor probabilities.
+
+    Args:
+        nets: dict with the nets of tumor3d and tumor2d.
+        image: float32 (z, y, x), the windowed region.
+        kidney_probabilities: float32, same shape, from the fine net.
+        kidneys, origin, grid: as predict_kidneys takes them.
+        config: CascadeConfig.
+
+    Returns:
+        (tumor, foreground, report): probabilities float32 (z, y, x) of tumor, and of kidney with the kept lesions; and
+        a dict of scalars.
+    """
+    kidney_mask = kidney_probabilities > THRESHOLD
+    some_kidney = tf.reduce_any(kidney_mask)
+    detected = tf.cond(some_kidney, lambda: detect(nets["tumor3d"], image, kidney_mask, config),
+                       lambda: tf.zeros_like(image))
+    lesions = keep_connected(detected, kidney_mask)
+    nothing = tf.math.count_nonzero(lesions.mask, dtype=tf.int32) < config.tumor_min_voxels
+    fallback = some_kidney & nothing
+
+    margin = config.refine_margin_voxels
+    around = crop.dilate(lesions.mask, (config.slices_of(margin), margin, margin))
+    region = (around | fallback) & some_kidney
+    refined = predict_kidneys(nets["tumor2d"], [image, tf.cast(kidney_mask, tf.float32)], kidneys, origin, grid,
+                              config, config.tumor2d.predict_batch, active=region)
+    refined = tf.where(region, refined, 0.0)
+    # What the 2D net finds on its own answers to the same rule as what the 3D net finds.
+    refined = tf.cond(fallback, lambda: keep_connected(refined, kidney_mask).probabilities, lambda: refined)
+
+    tumor = tf.maximum(lesions.probabilities, refined) if config.tumor_fusion == "union" else refined
+    foreground = tf.maximum(kidney_probabilities, lesions.probabilities)
+    report = {"lesions_kept": lesions.kept, "lesions_dropped": lesions.dropped, "tumor_fallback_used": fallback}
+    return tumor, foreground, report

@@ -1,0 +1,142 @@
+"""The cascade as one TensorFlow function: a CT volume and its spacing in, labels and a report out.
+
+Inside, nothing is Python: any size of volume and any number of kidneys runs through the same graph. The volume stays
+int16 on its own grid; the normalized volume of the method is never built as a whole, only the blocks that a net sees
+(ops/resample.py).
+"""
+
+import tensorflow as tf
+
+from kits_tf import config as configs
+from kits_tf import labels as classes
+from kits_tf.cascade import kidneys as kidney_steps
+from kits_tf.cascade import lesions as lesion_steps
+from kits_tf.ops import crop, resample
+from kits_tf.ops.window import scale_window
+from kits_tf.volume import AIR_HU
+
+
+def segment(nets, volume, spacing_mm, config):
+    """Runs the whole cascade.
+
+    Args:
+        nets: dict from each name in config.STAGES to a function from windowed float32 (n, y, x, channels) or
+            (n, z, y, x, 1) to probabilities of the same shape with one channel. They are only ever called with the
+            batch and tile shapes of the config.
+        volume: int16 (z, y, x), Hounsfield units, canonical orientation.
+        spacing_mm: float32 (3,), voxel size along z, y, x.
+        config: CascadeConfig.
+
+    Returns:
+        dict with `labels` uint8 (z, y, x) and the report: `kidneys_coarse` (components large enough in the coarse
+        mask), `coarse_empty`, `correction_used`, `kidneys` (components that went to the fine net),
+        `tumor_fallback_used`, `lesions_kept`, `lesions_dropped`, `kidney_ml` and `tumor_ml` (of the labels), and
+        `coarse_components_ml` (float32 vector, every component of the coarse mask).
+    """
+    shape = tf.shape(volume)
+    grid = resample.grid_size(shape, spacing_mm, config.spacing_mm)
+    slices_hu = kidney_steps.coarse_slices(volume, grid, config)
+    mask = kidney_steps.coarse_mask(nets["coarse"], slices_hu, config)
+    scale, offset = kidney_steps.coarse_scale(grid, config)
+    found = kidney_steps.find_kidneys(mask, scale, offset, grid, config.kidney_min_voxels)
+    kidneys_coarse = tf.shape(found.start)[0]
+    coarse_empty = tf.logical_not(tf.reduce_any(mask))
+    abnormal = tf.not_equal(kidneys_coarse, config.normal_kidneys)
+
+    def corrected():
+        centre = tf.cond(coarse_empty, lambda: kidney_steps.body_centre(slices_hu, config),
+                         lambda: kidney_steps.centroid(mask))
+        centre = (centre + 0.5) * scale - offset - 0.5
+        return kidney_steps.correct(nets["correction"], volume, grid, centre, found, config)[:3]
+
+    kidneys = kidney_steps.Kidneys(*tf.cond(abnormal, corrected, lambda: found[:3]), found.voxels)
+    count = tf.shape(kidneys.start)[0]
+
+    def outline():
+        return _outline(nets, volume, grid, kidneys, config)
+
+    def nothing():
+        return tf.zeros(shape, tf.uint8), _no_lesions()
+
+    labels, report = tf.cond(count > 0, outline, nothing)
+    voxel_ml = tf.cast(tf.reduce_prod(tf.cast(spacing_mm, tf.float64)) / 1000.0, tf.float32)
+    normalized_ml = float(config.spacing_mm[0] * config.spacing_mm[1] * config.spacing_mm[2]) / 1000.0
+    return {
+        "labels": tf.ensure_shape(labels, (None, None, None)),
+        "kidneys_coarse": kidneys_coarse,
+        "coarse_empty": coarse_empty,
+        "correction_used": abnormal,
+        "kidneys": count,
+        **report,
+        "kidney_ml": _voxels(labels, classes.KIDNEY) * voxel_ml,
+        "tumor_ml": _voxels(labels, classes.TUMOR) * voxel_ml,
+        "coarse_components_ml": tf.cast(found.voxels, tf.float32) * normalized_ml,
+    }
+
+
+def _voxels(labels, class_id):
+    return tf.cast(tf.math.count_nonzero(tf.equal(labels, class_id)), tf.float32)
+
+
+def _no_lesions():
+    return {"lesions_kept": 0, "lesions_dropped": 0, "tumor_fallback_used": False}
+
+
+def _outline(nets, volume, grid, kidneys, config):
+    """Everything after the kidneys are found, in the one region around them: (labels, report)."""
+    origin, stop = kidney_steps.region_around(kidneys, grid, config)
+    image = scale_window(resample.resample_box(volume, grid, origin, stop - origin, AIR_HU), config.window_hu)
+    probabilities = kidney_steps.predict_kidneys(nets["fine"], [image], kidneys, origin, grid, config,
+                                                 config.fine.predict_batch)
+    tumor, foreground, report = lesion_steps.segment_tumor(nets, image, probabilities, kidneys, origin, grid, config)
+    shape = tf.shape(volume)
+    foreground, start = resample.resample_back(foreground, grid, origin, shape)
+    tumor, _ = resample.resample_back(tumor, grid, origin, shape)
+    block = tf.where(tumor > kidney_steps.THRESHOLD, tf.constant(classes.TUMOR, tf.uint8),
+                     tf.cast(foreground > kidney_steps.THRESHOLD, tf.uint8) * classes.KIDNEY)
+    return tf.pad(block, tf.stack([start, shape - start - tf.shape(block)], axis=1)), report
+
+
+class Cascade(tf.Module):
+    """Holds the nets' variables and the functions that are exported.
+
+    Args:
+        nets: dict from each name in config.STAGES to a Keras model or another TensorFlow callable, as `segment` takes.
+        config: CascadeConfig.
+
+    Raises:
+        ValueError: if a stage has no net, or a net's answer has not one channel and the shape of its input.
+    """
+
+    def __init__(self, nets, config):
+        super().__init__(name="kits_tf_cascade")
+        missing = [stage for stage in configs.STAGES if stage not in nets]
+        if missing:
+            raise ValueError(f"nets must have all of {', '.join(configs.STAGES)}; {', '.join(missing)} missing")
+        plain = {stage: _checked(stage, nets[stage]) for stage in configs.STAGES}
+        compiled = {stage: tf.function(net, jit_compile=True) for stage, net in plain.items()}
+        signature = [tf.TensorSpec((None, None, None), tf.int16, name="volume"),
+                     tf.TensorSpec((3,), tf.float32, name="spacing_mm")]
+
+        def function(chosen):
+            return tf.function(lambda volume, spacing_mm: segment(chosen, volume, spacing_mm, config),
+                               input_signature=signature).get_concrete_function()
+
+        self.signatures = {"serving_default": function(plain), "xla": function(compiled)}
+        # The nets' variables themselves, not the Keras models: on Keras 3 a tf.Module does not see into a model.
+        held = {id(variable): variable for traced in self.signatures.values() for variable in traced.variables}
+        self.net_variables = list(held.values())
+
+
+def _checked(stage, net):
+    """The net as a function of one tensor, in inference mode, its answer checked while the graph is built."""
+
+    def call(inputs):
+        answer = net(inputs, training=False) if isinstance(net, tf.keras.Model) else net(inputs)
+        answer = tf.convert_to_tensor(answer)
+        expected = [*inputs.shape[:-1], 1]
+        if not answer.shape.is_compatible_with(expected):
+            raise ValueError(f"the {stage} net must answer with shape {expected}, got {answer.shape.as_list()}")
+        return tf.ensure_shape(tf.cast(answer, tf.float32), expected)
+
+    return call

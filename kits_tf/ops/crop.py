@@ -1,0 +1,143 @@
+"""Blocks of voxels: cutting them out, putting them back, and laying several of one size over a larger box.
+
+A block may reach outside the array: there a cut reads a fill value, and a paste writes nothing.
+"""
+
+import tensorflow as tf
+
+
+def crop(array, start, size, fill=0.0):
+    """Cuts a block of fixed size.
+
+    Args:
+        array: tensor of any rank.
+        start: int32 (rank,), the block's first voxel; may be negative.
+        size: tuple of ints, the block's shape, known when the graph is built.
+        fill: what voxels outside the array read as.
+
+    Returns:
+        Tensor of shape `size`.
+    """
+    shape = tf.shape(array)
+    begin = tf.clip_by_value(start, 0, shape)
+    end = tf.clip_by_value(start + size, begin, shape)
+    inside = tf.slice(array, begin, end - begin)
+    before = tf.clip_by_value(begin - start, 0, size)
+    after = size - before - (end - begin)
+    block = tf.pad(inside, tf.stack([before, after], axis=1), constant_values=tf.cast(fill, array.dtype))
+    return tf.ensure_shape(block, size)
+
+
+def _overlap(array, block, start):
+    """The part of a block that lies in the array: its begin and end there, and that part of the block."""
+    begin = tf.clip_by_value(start, 0, tf.shape(array))
+    end = tf.clip_by_value(start + tf.shape(block), begin, tf.shape(array))
+    return begin, end, tf.slice(block, begin - start, end - begin)
+
+
+def _update(array, begin, end, values):
+    return tf.raw_ops.TensorStridedSliceUpdate(
+        input=array, begin=begin, end=end, strides=tf.ones_like(begin), value=values)
+
+
+def paste_add(array, block, start):
+    """Adds a block to an array where it lies inside it; the inverse of `crop` on an array of zeros."""
+    begin, end, values = _overlap(array, block, start)
+    return _update(array, begin, end, tf.slice(array, begin, end - begin) + values)
+
+
+def paste_max(array, block, start):
+    """The voxelwise maximum of an array and a block laid into it."""
+    begin, end, values = _overlap(array, block, start)
+    return _update(array, begin, end, tf.maximum(tf.slice(array, begin, end - begin), values))
+
+
+def cover_axis(start, stop, centre, size, overlap):
+    """Where crops of one size must lie along one axis to cover start to stop.
+
+    One crop is enough where the extent fits: it is centred as asked, moved as little as it takes to hold the extent.
+    A longer extent gets several, evenly spaced from end to end, that overlap by at least `overlap`.
+
+    Args:
+        start, stop: scalar int32, the extent to hold; stop exclusive.
+        centre: scalar float32, in voxels (the middle of voxel 0 is 0), where one crop would like to be.
+        size, overlap: ints, voxels; 0 <= overlap < size.
+
+    Returns:
+        int32 (n,), first voxels of the crops, rising.
+    """
+    extent = stop - start
+
+    def one():
+        wanted = tf.cast(tf.floor(centre + 0.5), tf.int32) - size // 2
+        return tf.clip_by_value(wanted, stop - size, start)[tf.newaxis]
+
+    def several():
+        count = 1 + -(-(extent - size) // (size - overlap))
+        return start + tf.range(count) * (extent - size) // tf.maximum(count - 1, 1)
+
+    return tf.cond(extent <= size, one, several)
+
+
+def grid_of(*axes):
+    """All combinations of positions along some axes: int32 (n, axes)."""
+    return tf.reshape(tf.stack(tf.meshgrid(*axes, indexing="ij"), axis=-1), (-1, len(axes)))
+
+
+def box_of(mask):
+    """The smallest box around a mask's true voxels.
+
+    Args:
+        mask: bool, any rank.
+
+    Returns:
+        (start, stop): int32 (rank,), stop exclusive; both zero if the mask is empty.
+    """
+    starts, stops = [], []
+    for axis in range(mask.shape.rank):
+        others = [other for other in range(mask.shape.rank) if other != axis]
+        hit = tf.cast(tf.reduce_any(mask, axis=others), tf.int32)
+        some = tf.reduce_max(hit)
+        starts.append(tf.argmax(hit, output_type=tf.int32) * some)
+        stops.append((tf.size(hit) - tf.argmax(hit[::-1], output_type=tf.int32)) * some)
+    return tf.stack(starts), tf.stack(stops)
+
+
+def dilate(mask, radius):
+    """Grows a mask by a box: true within `radius` voxels along every axis.
+
+    Args:
+        mask: bool (z, y, x).
+        radius: three ints, voxels along z, y, x; zero or more.
+    """
+    grown = tf.cast(mask, tf.int8)
+    for axis, reach in enumerate(radius):
+        grown = _spread(grown, axis, reach)
+    return grown > 0
+
+
+def _spread(values, axis, reach):
+    """Running maximum over 2 reach + 1 voxels along one axis, in about log2(reach) steps."""
+    covered = 0
+    while covered < reach:
+        jump = min(max(covered, 1), reach - covered)
+        values = tf.maximum(values, tf.maximum(shift(values, axis, jump), shift(values, axis, -jump)))
+        covered += jump
+    return values
+
+
+def shift(values, axis, by):
+    """Moves an array along one axis; what comes in at the edge is zero."""
+    length = tf.shape(values)[axis]
+    room = tf.minimum(abs(by), length)
+    rank = values.shape.rank
+    begin = [0] * rank
+    paddings = [[0, 0] for _ in range(rank)]
+    if by < 0:
+        begin[axis] = room
+        paddings[axis] = [0, room]
+    else:
+        paddings[axis] = [room, 0]
+    size = [-1] * rank
+    size[axis] = length - room
+    return tf.pad(tf.slice(values, begin, size), paddings)

@@ -1,0 +1,35 @@
+"""Axis orders: any volume to the canonical orientation (I, P, L) and back, without touching a voxel's value.
+
+NumPy, not TensorFlow: it happens once, on the host, where the header is.
+"""
+
+import numpy as np
+from nibabel import orientations
+
+from kits_tf.volume import CANONICAL_CODES, Volume
+
+
+def to_canonical_transform(affine):
+    """The nibabel orientation that turns the axes an affine describes into canonical ones."""
+    canonical = orientations.axcodes2ornt(CANONICAL_CODES)
+    return orientations.ornt_transform(orientations.io_orientation(affine), canonical)
+
+
+def invert(transform):
+    """The orientation that undoes another."""
+    back = np.empty_like(transform)
+    for axis, (target, flip) in enumerate(transform):
+        back[int(target)] = (axis, flip)
+    return back
+
+
+def reorient(array, transform):
+    """Transposes and flips an array; a view where possible."""
+    return orientations.apply_orientation(array, transform)
+
+
+def canonical(volume):
+    """The volume in canonical orientation, and the transform that undoes it (with `invert` and `reorient`)."""
+    transform = to_canonical_transform(volume.affine)
+    affine = volume.affine @ orientations.inv_ornt_aff(transform, volume.voxels.shape)
+    return Volume.from_affine(np.ascontiguousarray(reorient(volume.voxels, transform)), affine), transform

@@ -1,0 +1,194 @@
+"""Resampling as one small matrix per axis.
+
+A volume of n voxels of s mm along an axis becomes max(1, round(n s / t)) voxels over the same extent, with half-pixel
+centres, linear interpolation, and the triangle widened by the step where the axis shrinks: what `tf.image.resize` does
+with antialias=True. Written as matrices, the steps of the method compose: "normalize the spacing, pad to a square,
+resize to 128" is one 128-row matrix, and a crop of the normalized volume is a few rows of another, so the normalized
+volume itself is never built.
+
+Values outside the volume are zero: callers that hold Hounsfield units resample them above air (HU - AIR_HU).
+"""
+
+import tensorflow as tf
+
+
+def grid_size(shape, spacing_mm, target_mm):
+    """How many voxels of `target_mm` cover the extent of a volume: int32 (3,).
+
+    Args:
+        shape: int32 (3,), voxels (z, y, x).
+        spacing_mm: float (3,), the volume's voxel size.
+        target_mm: float (3,), the wanted voxel size.
+    """
+    extent = tf.cast(shape, tf.float64) * _rounded(spacing_mm)
+    return tf.maximum(1, tf.cast(tf.round(extent / _rounded(target_mm)), tf.int32))
+
+
+def _rounded(spacing_mm):
+    """Spacing as float64, free of float32 noise: the same number whether it came as a float32 tensor or a tuple."""
+    return tf.round(tf.cast(spacing_mm, tf.float64) * 1e4) / 1e4
+
+
+def axis_weights(size_in, size_out, rows=None, columns=None):
+    """The matrix that resamples one axis.
+
+    Args:
+        size_in: voxels of the axis before; int or scalar int32 tensor.
+        size_out: voxels after.
+        rows: (start, stop) of the output voxels wanted; None for all. Voxels outside the volume get zero rows.
+        columns: (start, stop) of the input voxels at hand; None for all. What is not at hand counts as zero.
+
+    Returns:
+        float32 (rows, columns). Each row inside the volume sums to 1 over all columns.
+    """
+    rows = (0, size_out) if rows is None else rows
+    columns = (0, size_in) if columns is None else columns
+    step = tf.cast(size_in, tf.float64) / tf.cast(size_out, tf.float64)
+    support = tf.maximum(step, 1.0)
+    voxel = tf.range(rows[0], rows[1])
+    centre = (tf.cast(voxel, tf.float64) + 0.5) * step - 0.5
+
+    def triangle(start, stop):
+        source = tf.cast(tf.range(start, stop), tf.float64)
+        return tf.nn.relu(1.0 - tf.abs(source[tf.newaxis] - centre[:, tf.newaxis]) / support)
+
+    # The sum over the axis runs over the few voxels a triangle can reach, so far-away columns cost nothing.
+    reach = tf.cast(tf.math.ceil(support), tf.int32) + 1
+    near = tf.cast(tf.floor(centre), tf.int32)[:, tf.newaxis] + tf.range(-reach, reach + 1)[tf.newaxis]
+    near_weights = tf.nn.relu(1.0 - tf.abs(tf.cast(near, tf.float64) - centre[:, tf.newaxis]) / support)
+    near_weights = tf.where((near >= 0) & (near < size_in), near_weights, 0.0)
+    total = tf.reduce_sum(near_weights, axis=1, keepdims=True)
+    inside = ((voxel >= 0) & (voxel < size_out))[:, tf.newaxis]
+    weights = tf.where(inside, triangle(columns[0], columns[1]) / tf.maximum(total, 1e-9), 0.0)
+    return tf.cast(weights, tf.float32)
+
+
+def source_range(size_in, size_out, rows):
+    """Which input voxels some output voxels are made of: (start, stop), clipped to the axis, never empty."""
+    step = tf.cast(size_in, tf.float64) / tf.cast(size_out, tf.float64)
+    support = tf.maximum(step, 1.0)
+    first = (tf.cast(rows[0], tf.float64) + 0.5) * step - 0.5 - support
+    last = (tf.cast(rows[1], tf.float64) - 0.5) * step - 0.5 + support
+    start = tf.clip_by_value(tf.cast(tf.floor(first), tf.int32), 0, size_in - 1)
+    stop = tf.clip_by_value(tf.cast(tf.math.ceil(last), tf.int32) + 1, start + 1, size_in)
+    return start, stop
+
+
+def pad_to_square(size_out, square):
+    """How an axis of `size_out` voxels lies in a square: voxels of padding before it (as much after, or one more)."""
+    return (square - size_out) // 2
+
+
+def apply_weights(source, weights, offset=0.0, chunk=8):
+    """Resamples a volume by one matrix per axis, a few output slices at a time.
+
+    Args:
+        source: (z, y, x), any number type; only `chunk` slices' worth of it is ever held as float32.
+        weights: matrices (z', z), (y', y), (x', x) as axis_weights makes them.
+        offset: subtracted from every voxel first, so that "outside" (zero) means this value.
+        chunk: output slices per step.
+
+    Returns:
+        float32 (z', y', x').
+    """
+    weights_z, weights_y, weights_x = weights
+    slices = tf.shape(weights_z)[0]
+    rows, columns = tf.shape(weights_y)[0], tf.shape(weights_x)[0]
+    used = tf.cast(weights_z > 0, tf.int32)
+    depth = tf.shape(weights_z)[1]
+    first = tf.where(tf.reduce_any(weights_z > 0, axis=1), tf.argmax(used, axis=1, output_type=tf.int32), depth)
+    last = tf.where(tf.reduce_any(weights_z > 0, axis=1),
+                    depth - tf.argmax(used[:, ::-1], axis=1, output_type=tf.int32), 0)
+
+    def step(index, done):
+        begin = index * chunk
+        end = tf.minimum(begin + chunk, slices)
+        low = tf.minimum(tf.reduce_min(first[begin:end]), depth - 1)
+        high = tf.maximum(tf.reduce_max(last[begin:end]), low + 1)
+        block = tf.cast(source[low:high], tf.float32) - offset
+        planes = tf.tensordot(weights_z[begin:end, low:high], block, axes=1)
+        planes = tf.matmul(tf.matmul(weights_y, planes), weights_x, transpose_b=True)
+        return index + 1, done.write(index, planes)
+
+    steps = -(-slices // chunk)
+    done = tf.TensorArray(tf.float32, size=steps, infer_shape=False, element_shape=(None, None, None))
+    _, done = tf.while_loop(lambda index, _: index < steps, step, (0, done), parallel_iterations=1)
+    return tf.reshape(done.concat(), (slices, rows, columns))
+
+
+def resample_box(source, grid, start, size, offset=0.0):
+    """One block of the resampled volume, without resampling the rest.
+
+    Args:
+        source: the volume (z, y, x), any number type.
+        grid: int32 (3,), voxels of the resampled volume (grid_size).
+        start: int32 (3,), the block's first voxel on that grid; the block may reach outside the volume.
+        size: int32 (3,), the block's voxels.
+        offset: what voxels outside the volume hold, in the source's units.
+
+    Returns:
+        float32 (z, y, x) of that size, in the source's units.
+    """
+    shape = tf.shape(source)
+    weights, begins, ends = [], [], []
+    for axis in range(3):
+        rows = (start[axis], start[axis] + size[axis])
+        columns = source_range(shape[axis], grid[axis], rows)
+        weights.append(axis_weights(shape[axis], grid[axis], rows, columns))
+        begins.append(columns[0])
+        ends.append(columns[1])
+    block = source[begins[0]:ends[0], begins[1]:ends[1], begins[2]:ends[2]]
+    return apply_weights(block, weights, offset) + offset
+
+
+def square_weights(shape, grid, size):
+    """The (y, x) matrices of the coarse stage: normalize the spacing, pad to a square, resize to `size` pixels.
+
+    Args:
+        shape: int32 (3,), the source's voxels.
+        grid: int32 (3,), the normalized volume's voxels.
+        size: pixels of the coarse grid, in y and x.
+
+    Returns:
+        (weights_y, weights_x): float32 (size, y) and (size, x). Padding counts as zero.
+    """
+    square = tf.maximum(grid[1], grid[2])
+    return tuple(
+        tf.matmul(
+            axis_weights(square, size, columns=(pad_to_square(grid[axis], square),
+                                                pad_to_square(grid[axis], square) + grid[axis])),
+            axis_weights(shape[axis], grid[axis]))
+        for axis in (1, 2))
+
+
+def resample_square(source, grid, size, offset=0.0):
+    """What the coarse net sees: every normalized slice, padded to a square, resized to `size` x `size`.
+
+    Returns:
+        float32 (grid z, size, size), in the source's units; padding holds `offset`.
+    """
+    shape = tf.shape(source)
+    weights = (axis_weights(shape[0], grid[0]), *square_weights(shape, grid, size))
+    return apply_weights(source, weights, offset) + offset
+
+
+def resample_back(block, grid, start, shape):
+    """A block of the normalized volume back on the input's grid; outside the block counts as zero.
+
+    Args:
+        block: float32 (z, y, x), for example probabilities.
+        grid: int32 (3,), voxels of the whole normalized volume.
+        start: int32 (3,), the block's first voxel in it; the block lies inside it.
+        shape: int32 (3,), voxels of the input.
+
+    Returns:
+        (values, start): float32 block of the input's grid that holds all that is not zero, and its first voxel.
+    """
+    size = tf.shape(block)
+    weights, begins = [], []
+    for axis in range(3):
+        columns = (start[axis], start[axis] + size[axis])
+        rows = source_range(shape[axis], grid[axis], columns)
+        weights.append(axis_weights(grid[axis], shape[axis], rows, columns))
+        begins.append(rows[0])
+    return apply_weights(block, weights), tf.stack(begins)

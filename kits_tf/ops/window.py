@@ -1,0 +1,17 @@
+"""The intensity window: Hounsfield units to 0..1, the only scaling the nets ever see."""
+
+import tensorflow as tf
+
+
+def scale_window(hu, window_hu):
+    """Scales an intensity window to 0..1 and clips what lies outside it.
+
+    Args:
+        hu: Hounsfield units, any shape and number type.
+        window_hu: (low, high); low becomes 0, high becomes 1.
+
+    Returns:
+        float32 of the same shape.
+    """
+    low, high = window_hu
+    return tf.clip_by_value((tf.cast(hu, tf.float32) - low) / (high - low), 0.0, 1.0)
