@@ -170,7 +170,7 @@ class Tumor2dConfig:
 
     predict_batch: int = 16
     net: UNetConfig = UNetConfig()
-    # Dice per slice does not train this net: slices without tumor dominate it. Over the batch, with cross-entropy, does.
+    # Dice per slice does not train this net, slices without tumor dominate it; over the batch, with cross-entropy, does.
     training: TrainingConfig = TrainingConfig(dice_weight=0.5, cross_entropy_weight=0.5)
 
 
@@ -185,7 +185,7 @@ class CascadeConfig:
     normal_kidneys: int = 2  # any other count is abnormal and goes to the correction net
     body_hu: float = -300.0  # above it is body: where to look when the coarse mask is empty
     tumor_min_voxels: int = 50  # fewer detected by tumor3d count as nothing (0.1 ml)
-    refine_margin_voxels: int = 10  # in-plane, around detected lesions, where tumor2d may act; same length in mm along z
+    refine_margin_voxels: int = 10  # in-plane, around detected lesions: where tumor2d may act; along z the same in mm
     tumor_fusion: str = "union"  # inside the detected region: "union" of tumor3d and tumor2d, or "tumor2d" alone
     coarse: CoarseConfig = CoarseConfig()
     correction: CorrectionConfig = CorrectionConfig()
@@ -207,7 +207,7 @@ class CascadeConfig:
         return getattr(self, name)
 
     def input_shape(self, stage):
-        """What one stage's net sees of a case, without channels: (y, x), for correction (z, y), for tumor3d (z, y, x)."""
+        """What one stage's net sees, without channels: (y, x), for correction (z, y), for tumor3d (z, y, x)."""
         return {
             "coarse": (self.coarse.size_voxels,) * 2,
             "correction": self.correction.crop_voxels,

@@ -3,10 +3,10 @@
     runs/<name>/<stage>/fold<k>/config.json  history.csv  best.weights.h5  last.weights.h5  checkpoints/  events/
 """
 
-import os
 import pathlib
 
 from kits_tf import config as configs
+from kits_tf.io.files import write_text
 from kits_tf.volume import InputError
 
 CONFIG = "config.json"
@@ -18,15 +18,6 @@ LAST = "last.weights.h5"
 def stage_folder(run_dir, stage, fold):
     """Where one stage's training on one fold lives."""
     return pathlib.Path(run_dir) / stage / f"fold{fold}"
-
-
-def write_text(path, text):
-    """Writes a small file, whole or not at all."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 def save_config(folder, config):

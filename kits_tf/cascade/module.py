@@ -11,7 +11,7 @@ from kits_tf import config as configs
 from kits_tf import labels as classes
 from kits_tf.cascade import kidneys as kidney_steps
 from kits_tf.cascade import lesions as lesion_steps
-from kits_tf.ops import crop, resample
+from kits_tf.ops import resample
 from kits_tf.ops.window import scale_window
 from kits_tf.volume import AIR_HU
 

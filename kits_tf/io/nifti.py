@@ -4,16 +4,16 @@ A scan of any orientation and spacing becomes a Volume in the canonical orientat
 the geometry of the file they were made from: same axis order, shape, affine, and qform and sform codes.
 """
 
-import os
 import pathlib
-import tempfile
 import zlib
 
 import nibabel as nib
 import numpy as np
 from nibabel import orientations
 
-from kits_tf.volume import CANONICAL_CODES, InputError, Volume
+from kits_tf.io.files import whole_file
+from kits_tf.ops.orientation import invert, reorient, to_canonical_transform
+from kits_tf.volume import InputError, Volume
 
 ENDINGS = (".nii.gz", ".nii")
 
@@ -57,12 +57,6 @@ def _spatial_shape(path, image):
     return shape
 
 
-def _to_canonical(affine):
-    """The nibabel orientation that turns file axes into canonical ones."""
-    start = orientations.io_orientation(affine)
-    return orientations.ornt_transform(start, orientations.axcodes2ornt(CANONICAL_CODES))
-
-
 def _geometry(path, image):
     """(file shape, canonical affine, orientation transform), or InputError."""
     shape = _spatial_shape(path, image)
@@ -75,7 +69,7 @@ def _geometry(path, image):
     zooms = np.asarray(image.header.get_zooms()[:3], np.float64)
     if not (np.isfinite(zooms).all() and (zooms > 0).all()):
         raise InputError(f"{path}: its voxel spacing is {zooms.tolist()} mm, expected three positive numbers")
-    transform = _to_canonical(affine)
+    transform = to_canonical_transform(affine)
     return shape, affine @ orientations.inv_ornt_aff(transform, shape), transform
 
 
@@ -121,7 +115,7 @@ def read_volume(path):
             raise InputError(f"{path}: {bad} voxels are NaN or infinite, expected finite Hounsfield units")
     else:
         voxels = voxels.astype(np.int16, copy=False)  # native byte order
-    voxels = orientations.apply_orientation(voxels.reshape(shape), transform)
+    voxels = reorient(voxels.reshape(shape), transform)
     return Volume.from_affine(np.ascontiguousarray(voxels), affine)
 
 
@@ -149,22 +143,15 @@ def write_labels(path, labels, like):
     """
     source = _open(like)
     shape, _, transform = _geometry(like, source)
-    back = np.empty_like(transform)  # the inverse permutation, with the same flips
-    for axis, (target, flip) in enumerate(transform):
-        back[int(target)] = (axis, flip)
-    voxels = orientations.apply_orientation(np.asarray(labels, np.uint8), back)
+    voxels = reorient(np.asarray(labels, np.uint8), invert(transform))
     if voxels.shape != shape:
         raise ValueError(f"labels must have the shape of {like}, {shape}, got {voxels.shape}")
     header = source.header.copy()
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)
     header["cal_min"], header["cal_max"] = 0, 0
-    _save(type(source) if not _is_pair(source) else nib.Nifti1Image, voxels.reshape(source.shape), source.affine,
-          header, path)
-
-
-def _is_pair(image):
-    return not isinstance(image, nib.Nifti1Image)  # Nifti2Image is a Nifti1Image
+    image_class = type(source) if isinstance(source, nib.Nifti1Image) else nib.Nifti1Image  # a pair becomes one file
+    _save(image_class, voxels.reshape(source.shape), source.affine, header, path)
 
 
 def write_volume(path, volume):
@@ -180,19 +167,5 @@ def _save(image_class, voxels, affine, header, path):
     ending = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), None)
     if ending is None:
         raise ValueError(f"{path}: must end in .nii or .nii.gz")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=ending, dir=path.parent)
-    os.close(handle)
-    try:
+    with whole_file(path) as temporary:
         nib.save(image_class(voxels, affine, header), temporary)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        pathlib.Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

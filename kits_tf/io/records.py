@@ -1,15 +1,16 @@
 """The TFRecord schema of training examples: writing and parsing side by side.
 
 An example is a crop of one case on the normalized grid (coarse: on the coarse grid): int16 Hounsfield units and uint8
-class ids of the same shape, 2D (axis order of the stage: y, x for axial slices, z, y for sagittal ones) or 3D (z, y, x).
+class ids of the same shape, 2D (in the stage's axis order: y, x for axial slices, z, y for sagittal ones) or 3D
+(z, y, x).
 """
 
 import dataclasses
-import os
-import pathlib
 
 import numpy as np
 import tensorflow as tf
+
+from kits_tf.io.files import whole_file
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ def parse(serialized, shape):
 
 
 def write(path, examples):
-    """Writes a shard, whole or not at all: under a temporary name first, then renamed.
+    """Writes a shard, whole or not at all.
 
     Args:
         path: the .tfrecord file.
@@ -100,19 +101,11 @@ def write(path, examples):
     Returns:
         How many there were.
     """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     count = 0
-    try:
-        with tf.io.TFRecordWriter(str(temporary)) as writer:
-            for example in examples:
-                writer.write(serialize(example))
-                count += 1
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
+        for example in examples:
+            writer.write(serialize(example))
+            count += 1
     return count
 
 

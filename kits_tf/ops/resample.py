@@ -6,7 +6,7 @@ with antialias=True. Written as matrices, the steps of the method compose: "norm
 resize to 128" is one 128-row matrix, and a crop of the normalized volume is a few rows of another, so the normalized
 volume itself is never built.
 
-Values outside the volume are zero: callers that hold Hounsfield units resample them above air (HU - AIR_HU).
+Values outside the volume are zero, or a floor: Hounsfield units are resampled above air, and nothing is below air.
 """
 
 import tensorflow as tf
@@ -79,13 +79,14 @@ def pad_to_square(size_out, square):
     return (square - size_out) // 2
 
 
-def apply_weights(source, weights, offset=0.0, chunk=8):
+def apply_weights(source, weights, floor=None, chunk=8):
     """Resamples a volume by one matrix per axis, a few output slices at a time.
 
     Args:
         source: (z, y, x), any number type; only `chunk` slices' worth of it is ever held as float32.
         weights: matrices (z', z), (y', y), (x', x) as axis_weights makes them.
-        offset: subtracted from every voxel first, so that "outside" (zero) means this value.
+        floor: voxels are first counted from this value up, so that "outside" (zero) means it, and nothing is below it;
+            the result is in the source's units again. None leaves the voxels as they are.
         chunk: output slices per step.
 
     Returns:
@@ -105,7 +106,9 @@ def apply_weights(source, weights, offset=0.0, chunk=8):
         end = tf.minimum(begin + chunk, slices)
         low = tf.minimum(tf.reduce_min(first[begin:end]), depth - 1)
         high = tf.maximum(tf.reduce_max(last[begin:end]), low + 1)
-        block = tf.cast(source[low:high], tf.float32) - offset
+        block = tf.cast(source[low:high], tf.float32)
+        if floor is not None:
+            block = tf.nn.relu(block - floor)
         planes = tf.tensordot(weights_z[begin:end, low:high], block, axes=1)
         planes = tf.matmul(tf.matmul(weights_y, planes), weights_x, transpose_b=True)
         return index + 1, done.write(index, planes)
@@ -113,10 +116,11 @@ def apply_weights(source, weights, offset=0.0, chunk=8):
     steps = -(-slices // chunk)
     done = tf.TensorArray(tf.float32, size=steps, infer_shape=False, element_shape=(None, None, None))
     _, done = tf.while_loop(lambda index, _: index < steps, step, (0, done), parallel_iterations=1)
-    return tf.reshape(done.concat(), (slices, rows, columns))
+    result = tf.reshape(done.concat(), (slices, rows, columns))
+    return result if floor is None else result + floor
 
 
-def resample_box(source, grid, start, size, offset=0.0):
+def resample_box(source, grid, start, size, floor=None):
     """One block of the resampled volume, without resampling the rest.
 
     Args:
@@ -124,7 +128,8 @@ def resample_box(source, grid, start, size, offset=0.0):
         grid: int32 (3,), voxels of the resampled volume (grid_size).
         start: int32 (3,), the block's first voxel on that grid; the block may reach outside the volume.
         size: int32 (3,), the block's voxels.
-        offset: what voxels outside the volume hold, in the source's units.
+        floor: what voxels outside the volume hold, and the least any voxel does, in the source's units; None for zero
+            outside and no least.
 
     Returns:
         float32 (z, y, x) of that size, in the source's units.
@@ -138,7 +143,7 @@ def resample_box(source, grid, start, size, offset=0.0):
         begins.append(columns[0])
         ends.append(columns[1])
     block = source[begins[0]:ends[0], begins[1]:ends[1], begins[2]:ends[2]]
-    return apply_weights(block, weights, offset) + offset
+    return apply_weights(block, weights, floor)
 
 
 def square_weights(shape, grid, size):
@@ -161,15 +166,15 @@ def square_weights(shape, grid, size):
         for axis in (1, 2))
 
 
-def resample_square(source, grid, size, offset=0.0):
+def resample_square(source, grid, size, floor=None):
     """What the coarse net sees: every normalized slice, padded to a square, resized to `size` x `size`.
 
     Returns:
-        float32 (grid z, size, size), in the source's units; padding holds `offset`.
+        float32 (grid z, size, size), in the source's units; padding holds `floor`, or zero.
     """
     shape = tf.shape(source)
     weights = (axis_weights(shape[0], grid[0]), *square_weights(shape, grid, size))
-    return apply_weights(source, weights, offset) + offset
+    return apply_weights(source, weights, floor)
 
 
 def resample_back(block, grid, start, shape):

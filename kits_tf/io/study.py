@@ -1,0 +1,93 @@
+"""Which cases lie in a folder, and what they are called.
+
+A study is KiTS-shaped: <case>/imaging.nii.gz, with <case>/segmentation.nii.gz where there is ground truth.
+"""
+
+import dataclasses
+import pathlib
+import re
+
+from kits_tf.io.nifti import ENDINGS, stem
+from kits_tf.volume import InputError
+
+IMAGING = "imaging"
+SEGMENTATION = "segmentation"
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One scan: its name, its file, and the file of its ground truth or None."""
+
+    name: str
+    imaging: pathlib.Path
+    segmentation: pathlib.Path | None = None
+
+    @property
+    def short_name(self):
+        """00210 for case_00210, as KiTS names submissions; else the name."""
+        return short_name(self.name)
+
+
+def short_name(name):
+    """00210 for case_00210; other names stay."""
+    numbered = re.fullmatch(r"case_(\d+)", name)
+    return numbered[1] if numbered else name
+
+
+def _either(folder, name):
+    """The file of that name with either ending, or None."""
+    return next((folder / f"{name}{ending}" for ending in ENDINGS if (folder / f"{name}{ending}").is_file()), None)
+
+
+def find_study(folder):
+    """The cases of a KiTS-shaped study, sorted by name: every subfolder that holds imaging or a segmentation.
+
+    A case without imaging is listed all the same, with the path where imaging was expected: whoever reads it says so.
+
+    Raises:
+        InputError: if the folder is missing.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, expected a study of case_xxxxx/{IMAGING}.nii.gz")
+    cases = []
+    for child in sorted(path for path in folder.iterdir() if path.is_dir()):
+        imaging, segmentation = _either(child, IMAGING), _either(child, SEGMENTATION)
+        if imaging or segmentation:
+            cases.append(Case(child.name, imaging or child / f"{IMAGING}{ENDINGS[0]}", segmentation))
+    return cases
+
+
+def find_scans(path):
+    """The scans that a file, a folder of files or a study names, sorted by name.
+
+    Raises:
+        InputError: if there are none, or two would have one name.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        cases = find_study(path)
+        if not cases:
+            files = sorted(child for child in path.iterdir()
+                           if child.is_file() and child.name.lower().endswith(ENDINGS) and child.name[0] != ".")
+            cases = [_from_file(child) for child in files]
+        if not cases:
+            raise InputError(f"{path}: holds no scan, expected .nii or .nii.gz files, or case_xxxxx/{IMAGING}.nii.gz")
+    elif path.exists():
+        cases = [_from_file(path)]
+    else:
+        raise InputError(f"{path}: no such file or folder")
+    seen = {}
+    for case in cases:
+        if case.short_name in seen:
+            raise InputError(f"{path}: {seen[case.short_name].imaging} and {case.imaging} would both be written as "
+                             f"prediction_{case.short_name}; rename one")
+        seen[case.short_name] = case
+    return cases
+
+
+def _from_file(path):
+    name = stem(path)
+    if name == IMAGING and path.resolve().parent.name:  # one case of a study, named by its folder
+        name = path.resolve().parent.name
+    return Case(name, path)

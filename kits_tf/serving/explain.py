@@ -1,0 +1,43 @@
+"""Why a case was labelled as it was: the cascade's report in words and plain JSON values."""
+
+import numpy as np
+
+
+def report(outputs, config):
+    """The decisions that a case took.
+
+    Args:
+        outputs: dict as kits_tf.cascade.module.segment returns it, of NumPy values.
+        config: CascadeConfig of the export.
+
+    Returns:
+        dict of JSON values: the outputs without the labels, and `warnings`, sentences for a human reader.
+    """
+    found = {name: _plain(value) for name, value in sorted(outputs.items()) if name != "labels"}
+    found["coarse_components_ml"] = sorted(found["coarse_components_ml"], reverse=True)
+    return {**found, "warnings": _warnings(found, config)}
+
+
+def _plain(value):
+    value = np.asarray(value)
+    return np.round(value.astype(float), 3).tolist() if value.dtype.kind == "f" else value.tolist()
+
+
+def _warnings(found, config):
+    warnings = []
+    if found["coarse_empty"]:
+        warnings.append("The coarse net found no kidney at all; the correction net searched around the body's centre.")
+    elif found["correction_used"]:
+        warnings.append(f"The coarse net found {found['kidneys_coarse']} kidneys, not {config.normal_kidneys}; the "
+                        f"correction net was used and found {found['kidneys']}.")
+    if found["kidneys"] == 0:
+        warnings.append("No kidney was found; all voxels are background.")
+    elif found["kidneys"] != config.normal_kidneys:
+        warnings.append(f"{found['kidneys']} kidney(s) were segmented: one kidney missing, fused kidneys, or an error.")
+    if found["tumor_fallback_used"]:
+        warnings.append("The 3D tumor net found no tumor; the 2D tumor net searched the whole kidney region.")
+    if found["kidneys"] and found["tumor_ml"] == 0:
+        warnings.append("No tumor was found.")
+    if found["lesions_dropped"]:
+        warnings.append(f"{found['lesions_dropped']} lesion(s) that touch no kidney were dropped.")
+    return warnings

@@ -1,0 +1,85 @@
+"""Runs an exported cascade on Volumes. Needs the SavedModel alone: no net is built here."""
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from kits_tf import config as configs
+from kits_tf.ops.orientation import canonical, invert, reorient
+from kits_tf.serving import explain
+from kits_tf.volume import InputError
+
+
+def resolve(directory):
+    """The version to load: the folder itself, or the newest version in an export folder.
+
+    Raises:
+        InputError: if there is neither.
+    """
+    directory = pathlib.Path(directory)
+    if (directory / "saved_model.pb").exists():
+        return directory
+    versions = [path for path in directory.glob("*") if path.name.isdigit() and (path / "saved_model.pb").exists()]
+    if not versions:
+        raise InputError(f"{directory}: no exported cascade here (saved_model.pb, or <version>/saved_model.pb); "
+                         f"make one with: python -m kits_tf.cascade --run_dir=runs/NAME --output={directory}")
+    return max(versions, key=lambda path: int(path.name))
+
+
+class Predictor:
+    """A loaded cascade.
+
+    Args:
+        directory: an export folder (its newest version is taken) or one version of it.
+        xla: "auto" (compiled nets where TensorFlow sees a GPU), "on" or "off".
+
+    Raises:
+        InputError: if there is no exported cascade in the folder, or it cannot be loaded.
+    """
+
+    def __init__(self, directory, xla="auto"):
+        if xla not in ("auto", "on", "off"):
+            raise ValueError(f'xla must be "auto", "on" or "off", got {xla}')
+        self.path = resolve(directory)
+        try:
+            self.config = configs.from_json((self.path / "assets" / "config.json").read_text())
+            self._model = tf.saved_model.load(str(self.path))
+        except (OSError, ValueError, TypeError, tf.errors.OpError) as error:
+            raise InputError(f"{self.path}: cannot be loaded as an exported cascade "
+                             f"({' '.join(str(error).split())[:200]})") from error
+        compiled = xla == "on" or (xla == "auto" and bool(tf.config.list_physical_devices("GPU")))
+        self._run = self._model.signatures["xla" if compiled else "serving_default"]
+
+    def predict(self, volume):
+        """Labels of a scan: a Volume of uint8 class ids in the scan's own axis order and place."""
+        return self.explain(volume)[0]
+
+    def explain(self, volume):
+        """Labels of a scan, and why.
+
+        Args:
+            volume: Volume in Hounsfield units, any orientation; what is not int16 is rounded and clipped to it.
+
+        Returns:
+            (labels, report): a Volume of uint8 class ids in the scan's own axis order and place, and the report that
+            serving/explain.py describes.
+
+        Raises:
+            InputError: if a voxel is NaN or infinite.
+        """
+        scan, transform = canonical(volume)
+        outputs = self._run(volume=tf.constant(_to_int16(scan.voxels)),
+                            spacing_mm=tf.constant(scan.spacing_mm, tf.float32))
+        outputs = {name: value.numpy() for name, value in outputs.items()}
+        labels = np.ascontiguousarray(reorient(outputs["labels"], invert(transform)))
+        return volume.with_voxels(labels), explain.report(outputs, self.config)
+
+
+def _to_int16(voxels):
+    if voxels.dtype == np.int16:
+        return voxels
+    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
+        raise InputError("the scan has voxels that are NaN or infinite, expected finite Hounsfield units")
+    limits = np.iinfo(np.int16)
+    return np.clip(np.rint(voxels), limits.min, limits.max).astype(np.int16)
