@@ -1,0 +1,59 @@
+"""What the nets are trained to make small: soft Dice over the batch, voxelwise cross-entropy, and a mix of both.
+
+Logits and labels are float32 of one shape, (batch, ..., 1); a label is 0 or 1. Each function returns one number.
+
+Zhang et al. train their 2D nets on Dice and their 3D net on cross-entropy. Their Dice is a mean over examples; ours is
+taken over the whole batch, as if it were one image. Per example, a slice without foreground has Dice near 0 for a
+single false voxel and near 1 for none, so the many tumor-free slices of tumor2d drown what the others teach.
+"""
+
+import tensorflow as tf
+
+
+def soft_dice_loss(labels, logits, smooth=1.0, total=tf.identity):
+    """One minus the soft Dice overlap of all voxels in the batch.
+
+    Args:
+        labels: float32 (batch, ..., 1), 0 or 1.
+        logits: float32, the same shape.
+        smooth: added to both halves of the ratio; in voxels. A batch with no foreground then has the loss
+            sum / (sum + smooth) of its probabilities, which still teaches the net to find nothing.
+        total: adds up a tensor over replicas when the batch is spread over several; Dice of the parts is not Dice of
+            the whole.
+
+    Returns:
+        float32 scalar, from 0 (perfect) to 1.
+
+    Source: Milletari et al. 2016, V-Net, arXiv:1606.04797. Theirs squares the terms of the denominator and takes one
+    volume at a time; ours does neither. Over the batch as in Kodym et al. 2018, arXiv:1807.10097.
+    """
+    probabilities = tf.sigmoid(logits)
+    overlap, size = tf.unstack(total(tf.stack([
+        tf.reduce_sum(labels * probabilities), tf.reduce_sum(labels) + tf.reduce_sum(probabilities)])))
+    return 1.0 - (2.0 * overlap + smooth) / (size + smooth)
+
+
+def cross_entropy_loss(labels, logits):
+    """Mean binary cross-entropy of all voxels, in nats: log 2 for a net that knows nothing."""
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits))
+
+
+def segmentation_loss(labels, logits, dice_weight, cross_entropy_weight, total=tf.identity):
+    """The two losses weighted and added; one whose weight is zero is not computed.
+
+    Args:
+        labels, logits: as above.
+        dice_weight, cross_entropy_weight: as in config.TrainingConfig, zero or more and not both zero.
+        total: as in soft_dice_loss.
+
+    Raises:
+        ValueError: if both weights are zero.
+    """
+    terms = []
+    if dice_weight:
+        terms.append(dice_weight * soft_dice_loss(labels, logits, total=total))
+    if cross_entropy_weight:
+        terms.append(cross_entropy_weight * cross_entropy_loss(labels, logits))
+    if not terms:
+        raise ValueError("dice_weight and cross_entropy_weight must not both be zero")
+    return tf.add_n(terms)

@@ -1,0 +1,39 @@
+"""The nets of the five stages, as Keras models from window-scaled images to probabilities.
+
+    build(config, "fine")           (n, y, x, 1) -> (n, y, x, 1), 2D U-Net; correction reads y, x as z, y
+    build(config, "tumor2d")        (n, y, x, 2) -> (n, y, x, 1), 2D U-Net; channels are CT and kidney mask
+    build(config, "tumor3d")        (n, z, y, x, 1) -> the same shape, 3D FCN, for any multiple of (2, 4, 4) voxels
+
+Which net does what follows Zhang et al.; their U-Net is Ronneberger et al. 2015 (unet2d.py), their 3D FCN with a long
+skip connection is only named, so fcn3d.py is ours.
+"""
+
+import tensorflow as tf
+
+from kits_tf.models import fcn3d, unet2d
+
+
+def channels(stage):
+    """How many channels a stage's net reads: CT, and for tumor2d the kidney mask too."""
+    return 2 if stage == "tumor2d" else 1
+
+
+def build(config, stage):
+    """A stage's net with fresh weights.
+
+    Args:
+        config: CascadeConfig.
+        stage: one of config.STAGES.
+
+    Returns:
+        tf.keras.Model whose output is float32 probabilities, one channel; its layer "logits" comes just before.
+    """
+    if stage == "tumor3d":
+        return fcn3d.build(config.tumor3d.net, name=stage)
+    net = config.stage(stage).net
+    return unet2d.build((*config.input_shape(stage), channels(stage)), net, name=stage)
+
+
+def logits_model(model):
+    """The same layers and weights, ending before the sigmoid: what the losses need."""
+    return tf.keras.Model(model.inputs, model.get_layer("logits").output, name=f"{model.name}_logits")

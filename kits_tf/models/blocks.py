@@ -1,0 +1,76 @@
+"""The few pieces both nets are made of. All work on (n, y, x, channels) and on (n, z, y, x, channels)."""
+
+import tensorflow as tf
+
+layers = tf.keras.layers
+
+# Runs are short (the demo's have a few hundred steps); Keras's 0.99 would still hold a tenth of the untrained
+# statistics after 230 of them.
+BATCH_NORM_MOMENTUM = 0.9
+
+
+@tf.keras.utils.register_keras_serializable("kits_tf")
+class Repeat(layers.Layer):
+    """Upsamples by repeating every voxel a whole number of times along each spatial axis (nearest neighbour).
+
+    Keras's UpSampling3D cuts the tensor into single planes and joins them again, and its 2D sibling's gradient is a
+    resize that is not deterministic on GPUs. Stacking and reshaping is plain data movement on either, under XLA and
+    not, and for sizes that are known only when called.
+    """
+
+    def __init__(self, factors, **kwargs):
+        super().__init__(**kwargs)
+        self.factors = tuple(int(factor) for factor in factors)
+
+    def call(self, inputs):
+        for axis, factor in enumerate(self.factors, start=1):
+            if factor > 1:
+                known, asked = inputs.shape, tf.shape(inputs)
+                sizes = [asked[i] if known[i] is None else known[i] for i in range(len(known))]
+                sizes[axis] = sizes[axis] * factor
+                inputs = tf.reshape(tf.stack([inputs] * factor, axis=axis + 1), sizes)
+        return inputs
+
+    def get_config(self):
+        return {**super().get_config(), "factors": self.factors}
+
+
+def convolution(inputs, filters, kernel, normalization, name):
+    """Convolution, batch norm unless `normalization` is "none", and ReLU; the size stays."""
+    convolve = {2: layers.Conv2D, 3: layers.Conv3D}[len(kernel)]
+    normalized = normalization == "batch"
+    # Batch norm subtracts any bias again.
+    outputs = convolve(filters, kernel, padding="same", use_bias=not normalized, kernel_initializer="he_normal",
+                       name=f"{name}_conv")(inputs)
+    if normalized:
+        outputs = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"{name}_norm")(outputs)
+    return layers.ReLU(name=f"{name}_relu")(outputs)
+
+
+def shrink(inputs, factors, name):
+    """Max-pooling by whole factors along the spatial axes."""
+    pool = {2: layers.MaxPooling2D, 3: layers.MaxPooling3D}[len(factors)]
+    return pool(factors, name=f"{name}_pool")(inputs)
+
+
+def grow(inputs, filters, factors, normalization, name):
+    """Back up: a pointwise convolution to `filters` channels, then repeated voxels.
+
+    A transposed convolution of the same stride would learn one such pointwise map per repeated voxel; on oneDNN it is
+    slower, and it leaves checkerboards (Odena et al. 2016). The 3x3 convolutions after it smooth the steps. The
+    pointwise map commutes with the repeating, so it is done first, where there are fewer voxels.
+    """
+    outputs = convolution(inputs, filters, (1,) * len(factors), normalization, name=name)
+    return Repeat(factors, name=f"{name}_repeat")(outputs)
+
+
+def head(inputs, name="logits"):
+    """One logit and one probability per voxel, in float32 whatever the layers before compute in.
+
+    Returns:
+        The tensor of layer "probabilities"; the layer before it is "logits".
+    """
+    rank = len(inputs.shape) - 2
+    convolve = {2: layers.Conv2D, 3: layers.Conv3D}[rank]
+    logits = convolve(1, (1,) * rank, dtype="float32", name=name)(inputs)
+    return layers.Activation("sigmoid", dtype="float32", name="probabilities")(logits)

@@ -1,0 +1,46 @@
+"""3D FCN with a long skip connection: a block of CT in, one probability per voxel out.
+
+Zhang et al. name the kind of net (after Wu et al. 2018, a 3D FCN for subcortical structures) and no more. Ours has
+three levels. Voxels are about four times as thick as wide, so the first pooling is in-plane only. The long skip joins
+the first level, which alone sees full resolution, to the last; a short one adds the second level on its way up. Nearly
+all work is done below full resolution, where a voxel costs an eighth or less.
+"""
+
+import tensorflow as tf
+
+from kits_tf.models import blocks
+
+DIVISOR = (2, 4, 4)  # sizes must be multiples of this, z, y, x
+
+
+def build(config, name="fcn3d"):
+    """An FCN with fresh weights, for blocks of any size that divides by DIVISOR.
+
+    Args:
+        config: FCN3DConfig.
+        name: of the Keras model.
+
+    Returns:
+        tf.keras.Model from (n, z, y, x, 1) to probabilities of the same shape.
+    """
+    full, half, quarter = config.filters
+
+    def convolve(tensor, filters, where, kernel=(3, 3, 3)):
+        return blocks.convolution(tensor, filters, kernel, config.normalization, where)
+
+    inputs = tf.keras.Input((None, None, None, 1), name="image")
+    long_skip = convolve(inputs, full, "down0_1")
+    tensor = blocks.shrink(long_skip, (1, 2, 2), "down1")
+    tensor = convolve(tensor, half, "down1_1")
+    short_skip = tensor = convolve(tensor, half, "down1_2")
+    tensor = blocks.shrink(tensor, (2, 2, 2), "down2")
+    for number in (1, 2, 3, 4):  # four, to see a kidney's width of tissue; this is the cheapest level
+        tensor = convolve(tensor, quarter, f"down2_{number}")
+    tensor = blocks.grow(tensor, half, (2, 2, 2), config.normalization, "up1")
+    tensor = tf.keras.layers.Add(name="up1_skip")([short_skip, tensor])
+    tensor = convolve(tensor, half, "up1_1")
+    tensor = blocks.grow(tensor, full, (1, 2, 2), config.normalization, "up0")
+    tensor = tf.keras.layers.Concatenate(name="up0_long_skip")([long_skip, tensor])
+    # In-plane only: a third of the work of a cube, at the level where work is dearest.
+    tensor = convolve(tensor, full, "up0_1", kernel=(1, 3, 3))
+    return tf.keras.Model(inputs, blocks.head(tensor), name=name)
