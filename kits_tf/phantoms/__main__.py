@@ -1,0 +1,44 @@
+"""python -m kits_tf.phantoms --output=DIR --cases=16 --seed=0 [--anatomy=DIR]
+
+Writes a KiTS19-shaped study of drawn CT scans. A small one for two CPU cores: --size=256 --slice_mm=4,5
+"""
+
+import sys
+
+from absl import app, flags
+
+from kits_tf.phantoms.abdomen import Scanner
+from kits_tf.phantoms.study import write_study
+from kits_tf.volume import InputError
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("output", None, "Folder to write case_00000, case_00001, … into.", required=True)
+flags.DEFINE_integer("cases", 16, "How many cases to write.")
+flags.DEFINE_integer("first", 0, "Index of the first case; a case looks the same whatever is written with it.")
+flags.DEFINE_integer("seed", 0, "Another seed, other patients.")
+flags.DEFINE_integer("size", 512, "Pixels in x and in y; the field of view stays, so fewer are larger.")
+flags.DEFINE_list("slice_mm", "1,5", "Range of the distance between slices, in mm; each case has its own.")
+flags.DEFINE_string("anatomy", None, "Folder of KiTS19 cases to take kidneys, tumors and voxel geometry from.")
+
+
+def main(argv):
+    try:
+        if len(argv) > 1:
+            raise InputError(f"{argv[1]}: not understood; flags are written --name=value")
+        write_study(FLAGS.output, FLAGS.cases, FLAGS.seed, _scanner(), FLAGS.first, FLAGS.anatomy)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+def _scanner():
+    try:
+        low, *rest = [float(text) for text in FLAGS.slice_mm]
+        high = rest[0] if rest else low
+        return Scanner(size_voxels=FLAGS.size, slice_mm=(low, high))
+    except ValueError as error:
+        raise InputError(f"--size={FLAGS.size} --slice_mm={','.join(FLAGS.slice_mm)}: {error}") from error
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,167 @@
+"""Draws a CT around kidneys and tumors taken from a KiTS19 label file: real shapes, drawn intensities.
+
+In: a label Volume. Out: a CT Volume of the same shape and place. The body is laid around the kidneys, the spine between
+them; nothing but kidney is drawn where the labels say kidney, so that they stay right to the voxel.
+"""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+from scipy import ndimage
+
+from kits_tf import labels
+from kits_tf.phantoms import tissues
+from kits_tf.phantoms.abdomen import scan
+from kits_tf.phantoms.drawing import Grid, blend, edge
+from kits_tf.phantoms.organs import draw_organs
+from kits_tf.phantoms.parenchyma import kidney_tissue, tumor_tissue
+from kits_tf.phantoms.torso import Patient, draw_torso
+from kits_tf.volume import InputError
+
+KIDNEY_ML = 10.0  # smaller components are crumbs
+BESIDE_SPINE_MM = 66.0  # from the midline to the middle of a kidney
+FUSED_MM = 150.0  # a component wider than this lies on both sides
+HALO_MM = 9.0  # fat around kidneys and tumors
+
+
+def find_anatomy(directory):
+    """The label files of a KiTS19-shaped folder, sorted.
+
+    Raises:
+        InputError: if there is none.
+    """
+    directory = pathlib.Path(directory)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such folder; --anatomy expects case_00000/segmentation.nii.gz in it")
+    files = sorted(directory.glob("case_*/segmentation.nii.gz"))
+    if not files:
+        raise InputError(f"{directory}: holds no case_*/segmentation.nii.gz; --anatomy expects KiTS19's folders")
+    return files
+
+
+def draw_around(label_volume, seed, scanner):
+    """Draws the CT that could belong to some labels.
+
+    Args:
+        label_volume: Volume of uint8 classes, canonical; two voxels or more along each axis.
+        seed: int or tuple of ints.
+        scanner: a Scanner, of which only the noise is used: voxels lie as the labels' do.
+
+    Returns:
+        The CT, a Volume of int16 HU.
+
+    Raises:
+        ValueError: without any kidney or tumor in the labels, or with an axis of a single voxel.
+    """
+    if min(label_volume.voxels.shape) < 2:
+        raise ValueError(f"labels must be two voxels or more along each axis, got shape {label_volume.voxels.shape}")
+    patient_rng, drawing_rng, scan_rng = np.random.default_rng(seed).spawn(3)
+    spacing = np.array(label_volume.spacing_mm)
+    pieces = _pieces(label_volume)
+    middle = _spine(label_volume.voxels, pieces, spacing)
+    grid = Grid(label_volume.voxels.shape, label_volume.spacing_mm, tuple((-middle).tolist()))
+    patient = _fit(Patient.random(patient_rng), label_volume.voxels, pieces, grid)
+    phase = tissues.vary(tissues.PHASES[int(patient_rng.random() > 0.6)], patient_rng)
+    hu = draw_torso(grid, patient, drawing_rng)
+    top = min(piece[0].start for piece in pieces) * spacing[0] - middle[0]
+    draw_organs(hu, grid, patient, phase, drawing_rng, float(top))
+    for piece in pieces:
+        _draw_piece(hu, label_volume.voxels, piece, grid, phase, drawing_rng)
+    return label_volume.with_voxels(scan(hu, scanner, scan_rng))
+
+
+def _pieces(label_volume):
+    """Windows of the connected components of the foreground, the largest first; touching boxes may overlap."""
+    whole = ndimage.find_objects(label_volume.voxels > 0)
+    if not whole:
+        raise ValueError("labels must hold a kidney or a tumor, got none")
+    outer = whole[0]
+    components, _ = ndimage.label(labels.foreground(label_volume.voxels[outer]), np.ones((3, 3, 3)))
+    sizes = np.bincount(components.ravel())[1:] * label_volume.voxel_ml
+    boxes = ndimage.find_objects(components)
+    order = np.argsort(sizes)[::-1]
+    return [tuple(slice(part.start + base.start, part.stop + base.start)
+                  for part, base in zip(boxes[index], outer, strict=True))
+            for index in order if sizes[index] >= KIDNEY_ML or index == order[0]]
+
+
+def _spine(voxels, pieces, spacing):
+    """Where the vertebral body between the kidneys lies, (z, y, x) in mm from the first voxel."""
+    centres = []
+    for piece in pieces[:2]:
+        hits = voxels[piece] == labels.KIDNEY
+        if not hits.any():
+            hits = voxels[piece] > 0
+        within = np.array([np.average(np.arange(size), weights=hits.sum(axis=tuple({0, 1, 2} - {axis})))
+                           for axis, size in enumerate(hits.shape)])
+        centres.append((within + [part.start for part in piece]) * spacing)
+    widest = max((piece[2].stop - piece[2].start) * spacing[2] for piece in pieces)
+    middle = np.mean(centres, axis=0)
+    if len(centres) == 1 or abs(centres[0][2] - centres[1][2]) < BESIDE_SPINE_MM:
+        middle = centres[0]
+        if widest < FUSED_MM:  # one kidney: the spine lies towards the middle of the picture
+            picture = voxels.shape[2] * spacing[2] / 2
+            middle[2] += BESIDE_SPINE_MM if middle[2] < picture else -BESIDE_SPINE_MM
+        else:
+            middle[1] += 18  # the bridge lies in front of the spine
+    return middle - (0, 7, 0)
+
+
+def _fit(patient, voxels, pieces, grid):
+    """The patient made slim enough for the picture, then large enough to hold the kidneys."""
+    field_mm = grid.shape[2] * grid.spacing_mm[2]
+    patient = dataclasses.replace(patient, half_width_mm=min(patient.half_width_mm, field_mm / 2 - 5))
+    places = []
+    for piece in pieces:
+        hits = np.argwhere(voxels[piece] > 0)[::97] + [part.start for part in piece]
+        places.append(hits * grid.spacing_mm + grid.origin_mm)
+    z, y, x = np.concatenate(places).astype(np.float32).T
+    for _ in range(30):
+        outside = patient.cavity(z, y, x) > -4
+        if not outside.any():
+            break
+        behind, side = (outside & (y > 20)).any(), (outside & (np.abs(x) > 60)).any()
+        before = (outside & (y < -40)).any() or not (behind or side)
+        patient = dataclasses.replace(patient, back_mm=patient.back_mm + 4 * bool(behind),
+                                      front_mm=patient.front_mm + 5 * bool(before),
+                                      half_width_mm=patient.half_width_mm + 5 * bool(side))
+    return patient
+
+
+def _draw_piece(hu, voxels, piece, grid, phase, rng):
+    """Draws one kidney, or one fused pair, with its tumors, in fat of its own."""
+    spacing = grid.spacing_mm
+    reach = [int(np.ceil(2 * HALO_MM / step)) for step in spacing]
+    window = tuple(slice(max(part.start - room, 0), min(part.stop + room, size))
+                   for part, room, size in zip(piece, reach, grid.shape, strict=True))
+    mesh = grid.mesh(window)
+    low, high = [float(axis.min()) for axis in mesh], [float(axis.max()) for axis in mesh]
+    inside = labels.foreground(voxels[window])
+    near = inside.astype(np.float32)
+    for _ in range(2):
+        near = ndimage.uniform_filter(near, [max(1, round(HALO_MM / step)) for step in spacing], mode="nearest")
+    blend(hu, window, edge(near - 0.08, 0.12), np.float32(tissues.INNER_FAT + 5))
+    # Depth counts from the kidney with its sinus filled, so that no cortex lines the sinus.
+    depth = ndimage.distance_transform_edt(inside | (near > 0.6), spacing).astype(np.float32)
+    tissue = kidney_tissue(rng, phase, low, high)(depth, *mesh)
+    blend(hu, window, _cover(inside), tissue)
+    tumors, count = ndimage.label(labels.tumor(voxels[window]), np.ones((3, 3, 3)))
+    boxes = ndimage.find_objects(tumors)
+    for index in range(count):
+        box = tuple(slice(max(part.start - 2, 0), part.stop + 2) for part in boxes[index])
+        mask = tumors[box] == index + 1
+        depth = ndimage.distance_transform_edt(np.pad(mask, 1), spacing)[1:-1, 1:-1, 1:-1].astype(np.float32)
+        radius = float(depth.max())
+        place = tuple(slice(base.start + part.start, base.start + part.start + size)
+                      for base, part, size in zip(window, box, mask.shape, strict=True))
+        at = grid.mesh(place)
+        necrosis = rng.uniform(0.3, 0.6) if radius > 12 and rng.random() < 0.5 else 0.0
+        value = tumor_tissue(rng, phase, [float(axis.min()) for axis in at], [float(axis.max()) for axis in at],
+                             max(radius, 3.0), rng.random(), necrosis, rng.uniform(6, 16))
+        blend(hu, place, _cover(mask), value(depth / radius, *at))
+
+
+def _cover(mask):
+    """A mask with edges as soft as the scanner's, in-plane."""
+    return ndimage.gaussian_filter(mask.astype(np.float32), (0, 0.6, 0.6), truncate=2.5)

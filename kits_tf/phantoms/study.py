@@ -1,0 +1,87 @@
+"""Writes a study of drawn cases in KiTS19's layout, and what is in it.
+
+    OUTPUT/case_00000/imaging.nii.gz and segmentation.nii.gz
+    OUTPUT/study.json        per case: kind, spacing, kidney and tumor volume
+"""
+
+import json
+import os
+import pathlib
+
+import tqdm
+
+from kits_tf import labels
+from kits_tf.io.nifti import read_labels, write_volume
+from kits_tf.phantoms.abdomen import draw_abdomen, kind_of
+from kits_tf.phantoms.anatomy import draw_around, find_anatomy
+from kits_tf.volume import InputError
+
+
+def write_study(output, cases, seed, scanner, first=0, anatomy=None):
+    """Writes cases `first` to `first + cases - 1`. A case depends on its index, the seed, the scanner and the anatomy,
+    not on how many are written. A case that is there already is overwritten; every file is whole or absent.
+
+    Args:
+        output: folder, made if absent.
+        cases: how many, one or more.
+        seed: int, zero or more.
+        scanner: a Scanner.
+        first: index of the first case.
+        anatomy: folder with KiTS19's case_xxxxx/segmentation.nii.gz, whose kidneys and tumors are used in turn; None
+            to draw those too.
+
+    Returns:
+        What was written, as in study.json: case id to a dict.
+
+    Raises:
+        InputError: for numbers out of range, an output that is no folder, or an anatomy that cannot be used.
+    """
+    for name, value, least in (("cases", cases, 1), ("seed", seed, 0), ("first", first, 0)):
+        if value < least:
+            raise InputError(f"--{name} must be {least} or more, got {value}")
+    sources = find_anatomy(anatomy) if anatomy else None
+    output = pathlib.Path(output)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: is no folder, cases cannot be written into it")
+    output.mkdir(parents=True, exist_ok=True)
+    written = {}
+    for index in tqdm.tqdm(range(first, first + cases), desc="drawing", unit="case"):
+        source = sources[index % len(sources)] if sources else None
+        ct, label_volume, kind = _draw(index, seed, scanner, source)
+        case = f"case_{index:05d}"
+        write_volume(output / case / "imaging.nii.gz", ct)
+        write_volume(output / case / "segmentation.nii.gz", label_volume)
+        written[case] = {
+            "kind": kind, "seed": seed, "spacing_mm": list(ct.spacing_mm), "shape": list(ct.voxels.shape),
+            "kidney_ml": _ml(label_volume, labels.KIDNEY), "tumor_ml": _ml(label_volume, labels.TUMOR),
+        }
+        if source:
+            written[case]["anatomy"] = source.parent.name
+        _write_summary(output / "study.json", written)
+    return written
+
+
+def _draw(index, seed, scanner, source):
+    if source is None:
+        kind = kind_of(index)
+        return *draw_abdomen((seed, index), kind, scanner), kind
+    label_volume = read_labels(source)
+    try:
+        return draw_around(label_volume, (seed, index), scanner), label_volume, "anatomy"
+    except ValueError as error:
+        raise InputError(f"{source}: {error}") from error
+
+
+def _ml(label_volume, class_id):
+    return round(float((label_volume.voxels == class_id).sum()) * label_volume.voxel_ml, 2)
+
+
+def _write_summary(path, written):
+    """Adds cases to study.json; what an earlier run wrote about other cases stays, unless it cannot be read."""
+    try:
+        known = dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        known = {}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(dict(sorted((known | written).items())), indent=2) + "\n")
+    os.replace(temporary, path)

@@ -1,0 +1,65 @@
+"""Hounsfield units of drawn tissue, and how contrast medium changes them."""
+
+import dataclasses
+
+AIR = -1000.0
+LUNG = -840.0
+SUBCUTANEOUS_FAT = -100.0
+INNER_FAT = -105.0
+SKIN = 15.0
+MUSCLE = 57.0
+DISC = 85.0
+CORTICAL_BONE = 620.0
+SPONGY_BONE = 190.0
+SPINAL_CANAL = 25.0
+BILE = 8.0
+GUT_CONTENT = 22.0
+CYST = 8.0
+NECROSIS = 28.0
+TABLE = -150.0
+MATTRESS = -920.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """Mean HU of what takes up contrast medium at one time after injection.
+
+    Attributes:
+        name: as in a radiology report.
+        tumor: range of a tumor's own mean; always darker than cortex, and much like liver, muscle and gut.
+        others: mean HU of one tissue each.
+    """
+
+    name: str
+    cortex: float
+    medulla: float
+    urine: float
+    tumor: tuple[float, float]
+    artery: float
+    vein: float
+    liver: float
+    portal: float
+    spleen: float
+    pancreas: float
+    gut_wall: float
+
+
+# KiTS19's scans are late arterial (Heller et al. 2019, arXiv:1904.00445); some are later.
+ARTERIAL = Phase("arterial", cortex=205, medulla=128, urine=12, tumor=(65, 130), artery=265, vein=165, liver=92,
+                 portal=135, spleen=125, pancreas=105, gut_wall=95)
+NEPHROGRAPHIC = Phase("nephrographic", cortex=180, medulla=168, urine=15, tumor=(58, 115), artery=160, vein=158,
+                      liver=115, portal=165, spleen=122, pancreas=95, gut_wall=85)
+PHASES = (ARTERIAL, NEPHROGRAPHIC)
+
+
+def vary(phase, rng):
+    """The same phase in another patient: all enhancement a little stronger or weaker, and each tissue on its own."""
+    together = rng.uniform(0.92, 1.1)
+    values = {}
+    for field in dataclasses.fields(phase):
+        value = getattr(phase, field.name)
+        if isinstance(value, tuple):
+            values[field.name] = tuple(part * together for part in value)
+        elif not isinstance(value, str):
+            values[field.name] = value * together * rng.uniform(0.96, 1.04)
+    return dataclasses.replace(phase, **values)
