@@ -7,9 +7,9 @@ empty region counts as: neheller/kits23, kits23/configuration/labels.py and kits
 is tumor or cyst. We know no cysts, so mass and tumor hold the same voxels and differ in their tolerance only.
 """
 
-import numpy as np
 import surface_distance
 
+from kits_tf.evaluation.box import common_box
 from kits_tf.labels import foreground, tumor
 
 TOLERANCES_MM = {  # how far KiTS's annotators lie apart
@@ -18,26 +18,6 @@ TOLERANCES_MM = {  # how far KiTS's annotators lie apart
     "tumor": 1.1498198361434828,
 }
 COLUMNS = tuple(f"{region}_surface_dice" for region in TOLERANCES_MM)
-
-
-def crop_to_common_box(*masks):
-    """The masks cut to the smallest block that holds every true voxel of any of them.
-
-    No margin is needed: surface-distance takes what lies outside for background, so that a kidney cut by the edge of
-    the scan has a surface there, cropped or not. All-false masks come back empty.
-
-    Args:
-        masks: bool arrays (z, y, x) of one shape.
-
-    Returns:
-        A list of views, in the order given.
-    """
-    block = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        hits = np.flatnonzero(np.logical_or.reduce([mask.any(axis=others) for mask in masks]))
-        block.append(slice(hits[0], hits[-1] + 1) if hits.size else slice(0, 0))
-    return [mask[tuple(block)] for mask in masks]
 
 
 def surface_dice(truth, predicted, spacing_mm, tolerances_mm):
@@ -57,9 +37,12 @@ def surface_dice(truth, predicted, spacing_mm, tolerances_mm):
     """
     if truth.ndim != 3 or truth.shape != predicted.shape:
         raise ValueError(f"truth {truth.shape} and predicted {predicted.shape} must have one shape (z, y, x)")
-    truth, predicted = crop_to_common_box(truth, predicted)
-    if truth.size == 0:
+    box = common_box(truth, predicted)
+    if box is None:
         return [1.0 for _ in tolerances_mm]
+    # No margin: surface-distance takes what lies outside for background, so that a kidney cut by the edge of the scan
+    # has a surface there, cropped or not.
+    truth, predicted = truth[box], predicted[box]
     if not (truth.any() and predicted.any()):
         return [0.0 for _ in tolerances_mm]
     distances = surface_distance.compute_surface_distances(truth, predicted, spacing_mm)
