@@ -170,7 +170,7 @@ class Tumor2dConfig:
 
     predict_batch: int = 16
     net: UNetConfig = UNetConfig()
-    # Dice per slice does not train this net, slices without tumor dominate it; over the batch, with cross-entropy, does.
+    # Dice per slice does not train this net: slices without tumor dominate. Over the batch, with cross-entropy, does.
     training: TrainingConfig = TrainingConfig(dice_weight=0.5, cross_entropy_weight=0.5)
 
 

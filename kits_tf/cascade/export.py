@@ -52,7 +52,7 @@ def export_cascade(nets, directory, config=None):
             asset = pathlib.Path(scratch) / "config.json"
             asset.write_text(configs.to_json(config))
             module.config = tf.saved_model.Asset(str(asset))
-            tf.saved_model.save(module, str(temporary), signatures=module.signatures)
+            tf.saved_model.save(module, str(temporary), signatures=module.functions)
         temporary.chmod(0o755)
         os.replace(temporary, target)
     except BaseException:

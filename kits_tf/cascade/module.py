@@ -122,9 +122,9 @@ class Cascade(tf.Module):
             return tf.function(lambda volume, spacing_mm: segment(chosen, volume, spacing_mm, config),
                                input_signature=signature).get_concrete_function()
 
-        self.signatures = {"serving_default": function(plain), "xla": function(compiled)}
+        self.functions = {"serving_default": function(plain), "xla": function(compiled)}
         # The nets' variables themselves, not the Keras models: on Keras 3 a tf.Module does not see into a model.
-        held = {id(variable): variable for traced in self.signatures.values() for variable in traced.variables}
+        held = {id(variable): variable for traced in self.functions.values() for variable in traced.variables}
         self.net_variables = list(held.values())
 
 
