@@ -6,14 +6,11 @@ Writes scores.csv (one row per case) and summary.json (mean, median, worst case)
 Exit status 1 if a prediction could not be compared with its labels, or if nothing could be scored.
 """
 
-import pathlib
 import sys
 
-import tqdm
 from absl import app, flags
 
-from kits_tf.evaluation import report
-from kits_tf.evaluation.files import write_whole
+from kits_tf.evaluation.study import evaluate_study
 from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
@@ -24,51 +21,11 @@ flags.DEFINE_list("cases", None, "only these cases, as case_00210,case_00211 or 
 flags.mark_flags_as_required(["predictions", "labels", "output"])
 
 
-def evaluate(predictions, labels, output, only=None):
-    """Scores all cases, writes scores.csv and summary.json, prints the table.
-
-    Args:
-        predictions: folder of predictions.
-        labels: ground truth, a study or a folder of label files.
-        output: folder to write to; made if need be.
-        only: names or ids of the cases wanted; None for all.
-
-    Returns:
-        The exit status: 0, or 1 if a prediction could not be compared.
-
-    Raises:
-        InputError: if a folder is missing, the ground truth cannot be read (nothing is written then), or the output
-            cannot be written.
-    """
-    cases, strays = report.find_cases(predictions, labels, only)
-    output = pathlib.Path(output)
-    try:  # before the work, not after it
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be made ({error.strerror}), --output expects a folder") from error
-    for stray in strays:
-        print(f"warning: {stray}: no labels, not scored", file=sys.stderr)
-    rows = []
-    for files in tqdm.tqdm(cases, desc="scoring", unit="case", file=sys.stderr, disable=None):
-        row = report.score_case(files)
-        if row.note:
-            tqdm.tqdm.write(f"warning: {row.case}: scores 0, {row.note}", file=sys.stderr)
-        rows.append(row)
-    summary = report.summarize(rows)
-    print(report.to_table(rows, summary))
-    try:
-        write_whole(output / "scores.csv", report.to_csv(rows).encode())
-        write_whole(output / "summary.json", report.to_json(summary).encode())
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written to ({error.strerror})") from error
-    return 1 if summary["failed"] else 0
-
-
 def main(arguments):
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]}")
     try:
-        return evaluate(FLAGS.predictions, FLAGS.labels, FLAGS.output, FLAGS.cases or None)
+        return evaluate_study(FLAGS.predictions, FLAGS.labels, FLAGS.output, FLAGS.cases or None)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
