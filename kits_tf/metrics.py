@@ -4,8 +4,6 @@ Every example gives three counts of voxels: in both masks, in the truth, in the 
 added, and only then divided: the Dice of a case, not the mean of its slices.
 """
 
-import collections
-
 import numpy as np
 import tensorflow as tf
 
@@ -26,23 +24,28 @@ def overlap_counts(labels, probabilities, threshold=0.5):
     return tf.stack([tf.reduce_sum(part, axis=space) for part in (labels * predicted, labels, predicted)], axis=1)
 
 
-def dice_of_counts(counts):
-    """Dice of (both, labels, predicted) voxel counts; 1 where both masks are empty."""
-    both, labels, predicted = (float(count) for count in counts)
-    return 2.0 * both / (labels + predicted) if labels + predicted else 1.0
-
-
-def dice_per_case(cases, counts):
-    """Adds up the counts of each case and divides.
+def sum_per_case(cases, counts, number_of_cases):
+    """Adds up the counts of each case.
 
     Args:
-        cases: the case of each example, anything hashable, length n.
-        counts: array (n, 3), of `overlap_counts`.
+        cases: int32 (batch,), from 0 up.
+        counts: (batch, 3), of `overlap_counts`.
+        number_of_cases: how many there are in all.
 
     Returns:
-        dict case -> Dice, in the order in which the cases first came.
+        float64 (number_of_cases, 3); nought for cases that are not in the batch.
     """
-    sums = collections.defaultdict(lambda: np.zeros(3))
-    for case, count in zip(cases, np.asarray(counts, np.float64), strict=True):
-        sums[case] += count
-    return {case: dice_of_counts(count) for case, count in sums.items()}
+    return tf.math.unsorted_segment_sum(tf.cast(counts, tf.float64), cases, number_of_cases)
+
+
+def dice_of_counts(counts):
+    """Dice of each case.
+
+    Args:
+        counts: array (cases, 3): voxels in both masks, in the labels, in the prediction.
+
+    Returns:
+        float64 array (cases,); 1 for a case with nothing in either mask.
+    """
+    both, labels, predicted = np.asarray(counts, np.float64).T
+    return np.where(labels + predicted > 0, 2.0 * both / np.maximum(labels + predicted, 1.0), 1.0)

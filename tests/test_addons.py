@@ -1,4 +1,4 @@
-"""The warps against SciPy. The same file runs on both stacks, so tensorflow-addons and Keras 3 agree with each other."""
+"""The warps against SciPy. The same file runs on both stacks, so either library is held to the same result."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ SHAPE = (2, 19, 26, 3)  # not square, so that swapped axes show
 MATRICES = np.array([[[0.9, 0.2, 1.31], [-0.25, 1.1, -2.113]], [[-1.0, 0.0, 18.0], [0.05, 1.0, 0.613]]], np.float32)
 
 
-@pytest.fixture()
+@pytest.fixture
 def images():
     noise = np.random.default_rng(0).normal(size=SHAPE)
     return ndimage.gaussian_filter(noise, (0, 1, 1, 0)).astype(np.float32) * 5

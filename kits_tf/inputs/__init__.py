@@ -1,0 +1,1 @@
+"""From records to batches: sampling.py draws examples, augment.py varies them, pipeline.py puts them together."""

@@ -1,0 +1,150 @@
+"""Records of a stage -> batches for its net.
+
+    record   int16 image and uint8 labels, the input's size with room to jitter on every side
+    batch    image float32 (batch, [z,] y, x, channels) from 0 to 1, target float32 (batch, [z,] y, x, 1), 0 or 1
+
+Whole batches are augmented at once. A block (z, y, x) moves as a stack of planes, all alike: z goes to the channels,
+and is only shifted by whole slices.
+"""
+
+import tensorflow as tf
+
+from kits_tf import labels as classes
+from kits_tf.inputs import augment, sampling
+from kits_tf.io import records
+from kits_tf.ops.window import scale_window
+
+# Examples per held-out case and epoch, spread evenly over the case: enough for a Dice that picks the best epoch, and
+# few enough to score after every one.
+HELD_OUT_PER_CASE = 32
+
+
+def plane_axes(stage):
+    """The axes of the plane that augmentation turns and mirrors: "yx", and "zy" in the sagittal planes."""
+    return "zy" if stage == "correction" else "yx"
+
+
+def _target(labels, stage):
+    """Tumor for the tumor nets, kidney with tumor for the kidney nets; float32."""
+    wanted = classes.tumor if stage.startswith("tumor") else classes.foreground
+    return tf.cast(wanted(labels), tf.float32)
+
+
+def _masks(labels, stage):
+    """The masks that a stage needs of a record: its target first, for tumor2d the kidney second."""
+    masks = [_target(labels, stage)]
+    if stage == "tumor2d":
+        masks.append(tf.cast(classes.foreground(labels), tf.float32))
+    return masks
+
+
+def _to_planes(blocks):
+    """(batch, [z,] y, x) -> (batch, y, x, z or 1)."""
+    return blocks[..., None] if len(blocks.shape) == 3 else tf.transpose(blocks, (0, 2, 3, 1))
+
+
+def _from_planes(planes, stage):
+    """The inverse, with one channel: (batch, y, x, z or 1) -> (batch, [z,] y, x, 1)."""
+    return tf.transpose(planes, (0, 3, 1, 2))[..., None] if stage == "tumor3d" else planes
+
+
+def _centre(tensor, jitter, first_axis=1):
+    """Cuts the jitter off both ends of consecutive axes."""
+    cut = [slice(None)] * first_axis + [slice(room, size - room) for room, size in
+                                        zip(jitter, tensor.shape[first_axis:], strict=False)]
+    return tensor[tuple(cut)]
+
+
+def _augmented(image, labels, seed, config, stage):
+    """A batch of raw records -> (image, target), at random."""
+    settings, seeds = config.stage(stage).training.augment, augment.split(seed, 4)
+    *depth_jitter, first, second = config.jitter(stage)
+    if depth_jitter:
+        room = depth_jitter[0]
+        start = tf.random.stateless_uniform([image.shape[0], 1], seeds[0], 0, 2 * room + 1, tf.int32)
+        slices = start + tf.range(image.shape[1] - 2 * room)
+        image, labels = (tf.gather(block, slices, axis=1, batch_dims=1) for block in (image, labels))
+    parts = [_to_planes(scale_window(image, config.window_hu))]
+    parts += [_to_planes(mask) for mask in _masks(labels, stage)]
+    axes = plane_axes(stage)
+    spacing_mm = [config.spacing_mm["zyx".index(axis)] for axis in axes]
+    moved = augment.warp(tf.concat(parts, axis=-1), settings, seeds[1], (first, second), axes, spacing_mm)
+    image, *masks = tf.split(_centre(moved, (first, second)), len(parts), axis=-1)
+    target, *kidney = (tf.cast(mask >= 0.5, tf.float32) for mask in masks)
+    image = augment.vary_intensity(image, settings, seeds[2])
+    if kidney:
+        image = tf.concat([image, augment.roughen(kidney[0], seeds[3])], axis=-1)
+        return image, target
+    return _from_planes(image, stage), _from_planes(target, stage)
+
+
+def _plain(image, labels, config, stage):
+    """A batch of raw records -> (image, target): the centre crop, nothing varied."""
+    image, labels = (_centre(block, config.jitter(stage)) for block in (image, labels))
+    image, masks = scale_window(image, config.window_hu), _masks(labels, stage)
+    return tf.stack([image, *masks[1:]], axis=-1), masks[0][..., None]
+
+
+def training_batches(config, stage, paths, seed, first_epoch=0):
+    """Augmented batches for training, epoch after epoch; the same seed gives the same.
+
+    Args:
+        config: CascadeConfig.
+        stage: one of config.STAGES.
+        paths: shards to draw from.
+        seed: int.
+        first_epoch: epochs that are skipped without being read, when training resumes.
+
+    Returns:
+        tf.data.Dataset of (image, target), `steps_per_epoch` batches per remaining epoch.
+    """
+    training, shape = config.stage(stage).training, config.record_shape(stage)
+    counts = sampling.count_kinds(paths)
+    record_bytes = 3 * int(tf.reduce_prod(shape))
+
+    def epoch_of(epoch):
+        chosen = sampling.draw(paths, counts, stage, record_bytes, tf.stack([seed, tf.cast(epoch, tf.int32)]))
+        return chosen.take(training.steps_per_epoch * training.batch_size)
+
+    def decode(serialized):
+        example = records.parse(serialized, shape)
+        return example["image"], example["labels"]
+
+    def vary(number, batch):
+        # The sign keeps these seeds apart from those that draw examples.
+        return _augmented(*batch, tf.stack([-1 - seed, tf.cast(number, tf.int32)]), config, stage)
+
+    epochs = tf.data.Dataset.range(first_epoch, training.epochs).flat_map(epoch_of)
+    batches = epochs.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(training.batch_size, drop_remainder=True)
+    batches = batches.enumerate(start=first_epoch * training.steps_per_epoch)
+    return batches.map(vary, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4)
+
+
+def held_out_batches(config, stage, paths, per_case=HELD_OUT_PER_CASE):
+    """The held-out cases, unvaried and in order, the last batch smaller.
+
+    Args:
+        config, stage: as above.
+        paths: one shard per case.
+        per_case: most examples of a case, spread evenly over its shard.
+
+    Returns:
+        tf.data.Dataset of (image, target, index of the case in `paths`: int32).
+    """
+    shape = config.record_shape(stage)
+    counts = sampling.count_kinds(paths).sum(axis=1)
+    strides = -(-counts // per_case)
+
+    def examples_of(index, path):
+        def decode(_, serialized):
+            example = records.parse(serialized, shape)
+            return example["image"], example["labels"], tf.cast(index, tf.int32)
+
+        numbered = tf.data.TFRecordDataset(path).enumerate()
+        return numbered.filter(lambda number, _: number % tf.gather(strides, index) == 0).map(decode)
+
+    def finish(image, labels, index):
+        return *_plain(image, labels, config, stage), index
+
+    dataset = tf.data.Dataset.from_tensor_slices([str(path) for path in paths]).enumerate().flat_map(examples_of)
+    return dataset.batch(config.stage(stage).training.batch_size).map(finish).prefetch(4)

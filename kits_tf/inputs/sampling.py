@@ -1,0 +1,100 @@
+"""Which examples are drawn, from which shards, in which order.
+
+A stage draws from one or more groups of examples in turn, by the `kind` of their records:
+
+    tumor3d    centred in background, in kidney, in tumor: a third each (Zhang et al. 2.1, after Kamnitsas et al. 2017)
+    tumor2d    with tumor and without: half each (2.2)
+    others     one group with everything
+
+Everything random comes from a seed, so that the same seed draws the same examples.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+SHARDS_AT_ONCE = 16  # cases that are read in turn
+WINDOW_BYTES = 2**27  # of records held and shuffled at once
+
+_GROUPS = {"tumor3d": ((0,), (1,), (2,)), "tumor2d": ((2,), (0, 1))}
+
+
+def groups(stage):
+    """The groups of kinds that a stage draws from in turn, equally often."""
+    return _GROUPS.get(stage, ((0, 1, 2),))
+
+
+def _kind(serialized):
+    return tf.cast(tf.io.parse_single_example(serialized, {"kind": tf.io.FixedLenFeature([], tf.int64)})["kind"],
+                   tf.int32)
+
+
+def count_kinds(paths):
+    """Reads every shard once and counts its examples.
+
+    Returns:
+        int64 array (shards, 3): how many examples of kind 0, 1 and 2 each shard holds.
+    """
+    def count(path):
+        kinds = tf.data.TFRecordDataset(path).map(_kind)
+        return kinds.reduce(tf.zeros(3, tf.int64), lambda sums, kind: sums + tf.one_hot(kind, 3, dtype=tf.int64))
+
+    shards = tf.data.Dataset.from_tensor_slices([str(path) for path in paths])
+    counted = shards.map(count, num_parallel_calls=tf.data.AUTOTUNE)
+    return np.stack(list(counted.as_numpy_iterator()))
+
+
+def draw(paths, counts, stage, record_bytes, seed):
+    """Draws examples without end.
+
+    Shards come in random order, a few at a time. Each is read from a random place on and then from its start: an epoch
+    seldom reaches the end of all shards, and should not see more of the head than of the feet.
+
+    Args:
+        paths: the shards.
+        counts: their `count_kinds`.
+        stage: one of config.STAGES.
+        record_bytes: size of one record, about.
+        seed: int32 tensor (2,).
+
+    Returns:
+        tf.data.Dataset of serialized examples, the stage's groups in turn. A group with no example is left out.
+
+    Raises:
+        ValueError: if there is no example at all.
+    """
+    filled = [kinds for kinds in groups(stage) if counts[:, kinds].sum()]
+    if not filled:
+        raise ValueError(f"{len(paths)} shards of {stage} hold no example")
+    streams = []
+    for number, kinds in enumerate(filled):
+        holding = [index for index in range(len(paths)) if counts[index, kinds].sum()]
+        stream = _stream([str(paths[index]) for index in holding], counts[holding].sum(axis=1), kinds,
+                         np.clip(WINDOW_BYTES // record_bytes // len(filled), 16, 2048),
+                         tf.random.experimental.stateless_fold_in(seed, number))
+        streams.append(stream)
+    if len(streams) == 1:
+        return streams[0]
+    return tf.data.Dataset.choose_from_datasets(streams, tf.data.Dataset.range(len(streams)).repeat())
+
+
+def _stream(paths, sizes, kinds, window, seed):
+    order = tf.argsort(tf.random.stateless_uniform([len(paths)], seed))
+    turns = tf.random.stateless_uniform([len(paths)], tf.random.experimental.stateless_fold_in(seed, 1))
+    starts = tf.cast(turns * tf.constant(sizes, tf.float32), tf.int64)
+
+    def read(index):
+        shard = tf.data.TFRecordDataset(tf.gather(paths, index))
+        start = tf.gather(starts, index)
+        return shard.skip(start).concatenate(shard.take(start))
+
+    stream = tf.data.Dataset.from_tensor_slices(order).interleave(
+        read, cycle_length=min(SHARDS_AT_ONCE, len(paths)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    if len(kinds) < 3:
+        stream = stream.filter(lambda serialized: tf.reduce_any(_kind(serialized) == tf.constant(kinds)))
+
+    def shuffle(number, window):
+        chance = tf.random.stateless_uniform(tf.shape(window), tf.stack([seed[0], tf.cast(number, tf.int32)]))
+        return tf.gather(window, tf.argsort(chance))
+
+    # Dataset.shuffle mixes TensorFlow's global seed into its own; this knows only ours.
+    return stream.batch(window).repeat().enumerate().map(shuffle).unbatch()

@@ -1,0 +1,72 @@
+"""What training a stage takes: its net, optimizer, loss and batches. The loop knows nothing of stages."""
+
+import dataclasses
+import functools
+import pathlib
+
+import tensorflow as tf
+
+from kits_tf import config as configs
+from kits_tf import losses, models
+from kits_tf.inputs import pipeline
+from kits_tf.io import dataset
+from kits_tf.training import schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One stage on one fold.
+
+    Attributes:
+        config: the whole cascade's settings.
+        stage: one of config.STAGES.
+        fold: which cases are held out.
+        seed: of the fresh weights and of everything drawn.
+        train, held_out: shards, one per case, sorted by case.
+    """
+
+    config: configs.CascadeConfig
+    stage: str
+    fold: int
+    seed: int
+    train: tuple[pathlib.Path, ...]
+    held_out: tuple[pathlib.Path, ...]
+
+    @property
+    def training(self):
+        """The stage's TrainingConfig."""
+        return self.config.stage(self.stage).training
+
+    def identity(self):
+        """What, beside the config, decides the outcome; plain JSON values."""
+        return {"seed": self.seed, "train": [path.stem for path in self.train],
+                "held_out": [path.stem for path in self.held_out]}
+
+    def build(self):
+        """The net with fresh weights, the same net ending in logits, and the optimizer, ready for it."""
+        tf.keras.utils.set_random_seed(self.seed)
+        model = models.build(self.config, self.stage)
+        optimizer = tf.keras.optimizers.Adam(schedule.polynomial(self.training))
+        optimizer.build(model.trainable_variables)
+        return model, models.logits_model(model), optimizer
+
+    def loss(self):
+        """A function of (labels, logits, total=...), as losses.segmentation_loss."""
+        return functools.partial(losses.segmentation_loss, dice_weight=self.training.dice_weight,
+                                 cross_entropy_weight=self.training.cross_entropy_weight)
+
+    def training_batches(self, first_epoch):
+        return pipeline.training_batches(self.config, self.stage, self.train, self.seed, first_epoch)
+
+    def held_out_batches(self):
+        return pipeline.held_out_batches(self.config, self.stage, self.held_out)
+
+
+def task(config, stage, data_dir, fold, seed):
+    """Finds the records of a stage.
+
+    Raises:
+        InputError: as io.dataset.split.
+    """
+    train, held_out = dataset.split(data_dir, stage, fold, config)
+    return Task(config, stage, fold, seed, tuple(train), tuple(held_out))
