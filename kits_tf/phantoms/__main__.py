@@ -18,7 +18,8 @@ flags.DEFINE_integer("first", 0, "Index of the first case; a case looks the same
 flags.DEFINE_integer("seed", 0, "Another seed, other patients.")
 flags.DEFINE_integer("size", 512, "Pixels in x and in y; the field of view stays, so fewer are larger.")
 flags.DEFINE_list("slice_mm", "1,5", "Range of the distance between slices, in mm; each case has its own.")
-flags.DEFINE_string("anatomy", None, "Folder of KiTS19 cases to take kidneys, tumors and voxel geometry from.")
+flags.DEFINE_string("anatomy", None, "Folder of KiTS19 cases to take kidneys, tumors and voxels from, in turn; "
+                    "--size and --slice_mm then say nothing.")
 
 
 def main(argv):

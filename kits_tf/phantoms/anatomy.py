@@ -59,62 +59,93 @@ def draw_around(label_volume, seed, scanner):
     patient_rng, drawing_rng, scan_rng = np.random.default_rng(seed).spawn(3)
     spacing = np.array(label_volume.spacing_mm)
     pieces = _pieces(label_volume)
-    middle = _spine(label_volume.voxels, pieces, spacing)
+    kidneys = [piece for piece in pieces if piece.ml >= KIDNEY_ML] or pieces[:1]
+    middle = _spine(label_volume.voxels.shape, kidneys, spacing)
     grid = Grid(label_volume.voxels.shape, label_volume.spacing_mm, tuple((-middle).tolist()))
-    patient = _fit(Patient.random(patient_rng), label_volume.voxels, pieces, grid)
+    patient = _fit(Patient.random(patient_rng), pieces, grid)
     phase = tissues.vary(tissues.PHASES[int(patient_rng.random() > 0.6)], patient_rng)
     hu = draw_torso(grid, patient, drawing_rng)
-    top = min(piece[0].start for piece in pieces) * spacing[0] - middle[0]
+    top = min(piece.box[0].start for piece in kidneys) * spacing[0] - middle[0]
     draw_organs(hu, grid, patient, phase, drawing_rng, float(top))
+    # All fat first, so that one kidney's fat covers no part of another.
     for piece in pieces:
-        _draw_piece(hu, label_volume.voxels, piece, grid, phase, drawing_rng)
+        _draw_fat(hu, piece, grid)
+    for piece in pieces:
+        _draw_kidney(hu, piece, grid, phase, drawing_rng)
     return label_volume.with_voxels(scan(hu, scanner, scan_rng))
 
 
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """One connected component of the foreground.
+
+    Attributes:
+        box: slices of the scan that hold it.
+        voxels: uint8 classes within the box; other components are left out.
+        ml: its volume.
+    """
+
+    box: tuple[slice, slice, slice]
+    voxels: np.ndarray
+    ml: float
+
+    def within(self, grid, reach_mm):
+        """(window, voxels): the box grown by some tissue on every side, as far as the grid goes."""
+        room = [int(np.ceil(reach_mm / step)) for step in grid.spacing_mm]
+        window = tuple(slice(max(part.start - more, 0), min(part.stop + more, size))
+                       for part, more, size in zip(self.box, room, grid.shape, strict=True))
+        voxels = np.zeros([part.stop - part.start for part in window], np.uint8)
+        voxels[tuple(slice(part.start - base.start, part.stop - base.start)
+                     for part, base in zip(self.box, window, strict=True))] = self.voxels
+        return window, voxels
+
+
 def _pieces(label_volume):
-    """Windows of the connected components of the foreground, the largest first; touching boxes may overlap."""
-    whole = ndimage.find_objects(label_volume.voxels > 0)
+    """The connected components of the foreground, the largest first."""
+    whole = ndimage.find_objects(labels.foreground(label_volume.voxels).astype(np.uint8))
     if not whole:
         raise ValueError("labels must hold a kidney or a tumor, got none")
     outer = whole[0]
-    components, _ = ndimage.label(labels.foreground(label_volume.voxels[outer]), np.ones((3, 3, 3)))
-    sizes = np.bincount(components.ravel())[1:] * label_volume.voxel_ml
-    boxes = ndimage.find_objects(components)
-    order = np.argsort(sizes)[::-1]
-    return [tuple(slice(part.start + base.start, part.stop + base.start)
-                  for part, base in zip(boxes[index], outer, strict=True))
-            for index in order if sizes[index] >= KIDNEY_ML or index == order[0]]
+    voxels = label_volume.voxels[outer]
+    components, _ = ndimage.label(labels.foreground(voxels), np.ones((3, 3, 3)))
+    pieces = []
+    for index, box in enumerate(ndimage.find_objects(components), start=1):
+        own = voxels[box] * (components[box] == index)
+        place = tuple(slice(part.start + base.start, part.stop + base.start)
+                      for part, base in zip(box, outer, strict=True))
+        pieces.append(Piece(place, own, float((own > 0).sum()) * label_volume.voxel_ml))
+    return sorted(pieces, key=lambda piece: -piece.ml)
 
 
-def _spine(voxels, pieces, spacing):
+def _spine(shape, pieces, spacing):
     """Where the vertebral body between the kidneys lies, (z, y, x) in mm from the first voxel."""
     centres = []
     for piece in pieces[:2]:
-        hits = voxels[piece] == labels.KIDNEY
+        hits = piece.voxels == labels.KIDNEY
         if not hits.any():
-            hits = voxels[piece] > 0
+            hits = labels.foreground(piece.voxels)
         within = np.array([np.average(np.arange(size), weights=hits.sum(axis=tuple({0, 1, 2} - {axis})))
                            for axis, size in enumerate(hits.shape)])
-        centres.append((within + [part.start for part in piece]) * spacing)
-    widest = max((piece[2].stop - piece[2].start) * spacing[2] for piece in pieces)
+        centres.append((within + [part.start for part in piece.box]) * spacing)
+    widest = max((piece.box[2].stop - piece.box[2].start) * spacing[2] for piece in pieces)
     middle = np.mean(centres, axis=0)
     if len(centres) == 1 or abs(centres[0][2] - centres[1][2]) < BESIDE_SPINE_MM:
         middle = centres[0]
         if widest < FUSED_MM:  # one kidney: the spine lies towards the middle of the picture
-            picture = voxels.shape[2] * spacing[2] / 2
+            picture = shape[2] * spacing[2] / 2
             middle[2] += BESIDE_SPINE_MM if middle[2] < picture else -BESIDE_SPINE_MM
         else:
-            middle[1] += 18  # the bridge lies in front of the spine
+            middle[1] += 30  # the bridge lies in front of the spine
     return middle - (0, 7, 0)
 
 
-def _fit(patient, voxels, pieces, grid):
+def _fit(patient, pieces, grid):
     """The patient made slim enough for the picture, then large enough to hold the kidneys."""
     field_mm = grid.shape[2] * grid.spacing_mm[2]
     patient = dataclasses.replace(patient, half_width_mm=min(patient.half_width_mm, field_mm / 2 - 5))
     places = []
     for piece in pieces:
-        hits = np.argwhere(voxels[piece] > 0)[::97] + [part.start for part in piece]
+        hits = np.argwhere(piece.voxels)[::97] + [part.start for part in piece.box]
         places.append(hits * grid.spacing_mm + grid.origin_mm)
     z, y, x = np.concatenate(places).astype(np.float32).T
     for _ in range(30):
@@ -129,28 +160,35 @@ def _fit(patient, voxels, pieces, grid):
     return patient
 
 
-def _draw_piece(hu, voxels, piece, grid, phase, rng):
-    """Draws one kidney, or one fused pair, with its tumors, in fat of its own."""
-    spacing = grid.spacing_mm
-    reach = [int(np.ceil(2 * HALO_MM / step)) for step in spacing]
-    window = tuple(slice(max(part.start - room, 0), min(part.stop + room, size))
-                   for part, room, size in zip(piece, reach, grid.shape, strict=True))
-    mesh = grid.mesh(window)
-    low, high = [float(axis.min()) for axis in mesh], [float(axis.max()) for axis in mesh]
-    inside = labels.foreground(voxels[window])
+def _closeness(inside, spacing):
+    """How much kidney lies around each voxel, 0 to 1: more than half within its sinus, little at a few mm from it."""
     near = inside.astype(np.float32)
     for _ in range(2):
         near = ndimage.uniform_filter(near, [max(1, round(HALO_MM / step)) for step in spacing], mode="nearest")
+    return near
+
+
+def _draw_fat(hu, piece, grid):
+    window, voxels = piece.within(grid, 2 * HALO_MM)
+    near = _closeness(labels.foreground(voxels), grid.spacing_mm)
     blend(hu, window, edge(near - 0.08, 0.12), np.float32(tissues.INNER_FAT + 5))
+
+
+def _draw_kidney(hu, piece, grid, phase, rng):
+    """Draws one kidney, or one fused pair, with its tumors."""
+    spacing = grid.spacing_mm
+    window, voxels = piece.within(grid, 2.0)
+    mesh = grid.mesh(window)
+    low, high = [float(axis.min()) for axis in mesh], [float(axis.max()) for axis in mesh]
+    inside = labels.foreground(voxels)
     # Depth counts from the kidney with its sinus filled, so that no cortex lines the sinus.
-    depth = ndimage.distance_transform_edt(inside | (near > 0.6), spacing).astype(np.float32)
-    tissue = kidney_tissue(rng, phase, low, high)(depth, *mesh)
-    blend(hu, window, _cover(inside), tissue)
-    tumors, count = ndimage.label(labels.tumor(voxels[window]), np.ones((3, 3, 3)))
-    boxes = ndimage.find_objects(tumors)
-    for index in range(count):
-        box = tuple(slice(max(part.start - 2, 0), part.stop + 2) for part in boxes[index])
-        mask = tumors[box] == index + 1
+    filled = inside | (_closeness(inside, spacing) > 0.6)
+    depth = ndimage.distance_transform_edt(filled, spacing).astype(np.float32)
+    blend(hu, window, _cover(inside), kidney_tissue(rng, phase, low, high)(depth, *mesh))
+    tumors, count = ndimage.label(labels.tumor(voxels), np.ones((3, 3, 3)))
+    for index, found in zip(range(1, count + 1), ndimage.find_objects(tumors), strict=True):
+        box = tuple(slice(max(part.start - 2, 0), part.stop + 2) for part in found)
+        mask = tumors[box] == index
         depth = ndimage.distance_transform_edt(np.pad(mask, 1), spacing)[1:-1, 1:-1, 1:-1].astype(np.float32)
         radius = float(depth.max())
         place = tuple(slice(base.start + part.start, base.start + part.start + size)

@@ -138,8 +138,8 @@ def plan_case(rng, patient, kind):
 
 
 def _radius(rng):
-    """Half the diameter of an ordinary tumor: median 38 mm, most between 22 and 65."""
-    return float(np.clip(rng.lognormal(np.log(19.0), 0.33), 9.0, 36.0))
+    """Half the diameter of an ordinary tumor: median 38 mm, most between 22 and 60."""
+    return float(np.clip(rng.lognormal(np.log(19.0), 0.33), 9.0, 31.0))
 
 
 def _kidney(rng, patient, side, size, fused):
@@ -220,20 +220,23 @@ def _spot(rng, kidney, pole=0):
 
 
 def _tumor(rng, patient, kidney, radius, pole=0):
-    position, outward = _spot(rng, kidney, pole)
-    # From wholly within (only small ones fit) to two thirds outside.
-    deepest = -1.1 if radius < 15 else -0.5
-    centre = position + outward * radius * rng.uniform(deepest, 0.35)
-    centre[2] = kidney.side * max(kidney.side * centre[2], 36.0)
+    limit = room(patient, kidney.side)
+    for _ in range(50):  # until most of it has room
+        position, outward = _spot(rng, kidney, pole)
+        # From wholly within (only small ones fit) to two thirds outside.
+        deepest = -1.1 if radius < 15 else -0.5
+        centre = position + outward * radius * rng.uniform(deepest, 0.35)
+        if limit(*centre) < -0.6 * radius:
+            break
     radii = radius * rng.uniform(0.9, 1.12, 3)
-    shape = _blob(rng, centre, radii, 0.10 if radius > 9 else 0.06, room(patient, kidney.side))
+    shape = _blob(rng, centre, radii, 0.10 if radius > 9 else 0.06, limit)
     necrosis = rng.uniform(0.3, 0.6) if radius > 14 and rng.random() < 0.5 else 0.0
     return Tumor(shape, centre, radius, rng.random(), necrosis, rng.uniform(6, 16))
 
 
 def _giant(rng, patient, kidney):
     """A tumor that no 125 mm crop holds; it grows forward and to the side, where there is room."""
-    shift = rng.uniform(-12, 12), rng.uniform(-44, -36), kidney.side * rng.uniform(2, 10)
+    shift = rng.choice([-1, 1]) * rng.uniform(24, 34), rng.uniform(-46, -38), kidney.side * rng.uniform(2, 10)
     centre = kidney.centre_mm + np.array(shift)
     radii = np.array([rng.uniform(55, 68), rng.uniform(72, 80), rng.uniform(55, 64)])
     shape = _blob(rng, centre, radii, 0.07, room(patient, kidney.side))

@@ -41,55 +41,86 @@ def _textured(rng, shape, mean, spread, wavelength_mm):
     return lambda *at: mean + spread * field(*at)
 
 
-def _hollow(hu, grid, shape, wall_mm, wall, content, gas_above_mm=None):
-    """Draws a hollow organ: wall, content, and gas in front of a level, since the patient lies on the back."""
+def _hollow(hu, grid, pieces, wall_mm, wall, content, gas_above_mm=None):
+    """Draws a hollow organ: wall, content, and gas in front of a level, since the patient lies on the back.
+
+    Args:
+        hu, grid: the scan.
+        pieces: Shapes that open into each other.
+        wall_mm, wall: thickness of the wall and its HU.
+        content: HU, one number or a function of (z, y, x).
+        gas_above_mm: y in front of which there is gas; None for none.
+    """
     def value(z, y, x):
         inner = content(z, y, x) if callable(content) else content
         if gas_above_mm is None:
             return inner + 0 * y
         return inner + edge(gas_above_mm - y, grid.spacing_mm[1]) * (tissues.AIR + 30 - inner)
 
-    paint(hu, grid, shape, wall)
-    paint(hu, grid, Shape(shape.low_mm, shape.high_mm, lambda *at: shape.level(*at) + wall_mm), value)
+    for shape in pieces:
+        paint(hu, grid, shape, wall)
+    for shape in pieces:
+        paint(hu, grid, Shape(shape.low_mm, shape.high_mm, lambda *at, shape=shape: shape.level(*at) + wall_mm), value)
 
 
 def _draw_gut(hu, grid, patient, phase, rng):
     width, front = patient.inner_half_width_mm, patient.inner_front_mm
     end = grid.origin_mm[0] + grid.shape[0] * grid.spacing_mm[0]
 
-    def inside(*at):
-        return patient.cavity(*at) + 3
+    def room(place):
+        """Distance from a place to the wall."""
+        return float(-patient.cavity(*place)) - 3
 
-    # Small bowel: many short bent pieces in the front half.
-    for _ in range(int(70 * max(end + 40, 40) / 200)):
-        centre = np.array([rng.uniform(-40, end), rng.uniform(-front + 14, -38), rng.uniform(-0.75, 0.75) * width])
-        turn = rng.normal(size=3) * (0.6, 0.8, 1.0)
-        reach = turn / np.linalg.norm(turn) * rng.uniform(8, 22)
-        piece = tube(centre - reach, centre + reach, rng.uniform(8, 13), rng.uniform(8, 13)).cut(inside)
-        gas = centre[1] - rng.uniform(0, 8) if rng.random() < 0.15 else None
-        _hollow(hu, grid, piece, 2.0, phase.gut_wall + rng.uniform(-12, 12), rng.uniform(5, 60), gas)
-    # Colon: up the right flank, across the front, down the left flank.
-    descending = [(z, 8 + 0.05 * z, (width - 24)) for z in range(-35, 180, 17)]
-    ascending = [(z, -8, -(width - 30)) for z in range(25, 180, 17)]
-    across = [(18 - 45 * np.cos(x / width * 1.2) + 30, -front + 24 + 22 * (x / width) ** 2, x)
-              for x in np.arange(-width + 45, width - 40, 17)]
-    for z, y, x in (*descending, *ascending, *across):
-        size = rng.uniform(13, 19) + 3 * (x < 0)
-        piece = ellipsoid((z + rng.uniform(-3, 3), y, x), size * rng.uniform(0.85, 1.15, 3)).cut(inside)
-        stool = _textured(rng, piece, rng.uniform(-5, 45), 45, 7.0)
-        gas = y - size * rng.uniform(-0.2, 0.8) if rng.random() < 0.6 else None
-        _hollow(hu, grid, piece, 2.2, phase.gut_wall - 15, stool, gas)
+    # Small bowel: loops wind through the front half, from the stomach down.
+    low, high = np.array([-35, -front + 16, -0.85 * width]), np.array([end + 20, -34, 0.85 * width])
+    for _ in range(int(62 * max(end + 35, 40) / 200)):
+        place, heading, size = rng.uniform(low, high), rng.normal(size=3), rng.uniform(8, 13)
+        pieces = []
+        for _ in range(rng.integers(2, 5)):
+            heading = heading + rng.normal(0, 0.8, 3)
+            stop = np.clip(place + heading / np.linalg.norm(heading) * rng.uniform(14, 26), low, high)
+            if min(room(place), room(stop)) > size:
+                pieces.append(tube(place, stop, size, size * rng.uniform(0.9, 1.0)))
+            place = stop
+        gas = place[1] - rng.uniform(0, 10) if rng.random() < 0.2 else None
+        _hollow(hu, grid, pieces, 2.0, phase.gut_wall + rng.uniform(-12, 12), rng.uniform(5, 60), gas)
+    # Colon: up the right flank, across the front, sagging in the middle, and down the left flank.
+    sag = rng.uniform(15, 60)
+    right, left = -(width - 30), width - 24
+    across = [(25 - 45 * (x / width) + sag * (1 - (x / width) ** 2) - 25, -front + 22 + 30 * (x / width) ** 4, x)
+              for x in np.arange(right + 8, left - 8, 13)]
+    down = [(z, -8 + 0.08 * (z + 30), left) for z in np.arange(-48, end + 20, 13)]
+    up = [(z, -8, right) for z in np.arange(18, end + 20, 13)]
+    for course in (across, down, up):
+        full, gassy = rng.uniform(-5, 45), rng.random() < 0.7
+        for begin in range(0, len(course), 4):  # four haustra at a time share what they hold
+            part = course[begin:begin + 5]
+            size = rng.uniform(12, 17)
+            places = [np.array(place) + rng.normal(0, 2, 3) for place in part]
+            sizes = [min(size, max(room(place), 4) / 1.15) for place in places]
+            pieces = [ellipsoid(place, radius * rng.uniform(0.9, 1.15, 3))
+                      for place, radius in zip(places, sizes, strict=True)]
+            low, high = np.min(places, axis=0) - 2 * size, np.max(places, axis=0) + 2 * size
+            lumps = Field(rng, low, high, 6.0)
+            gas = np.mean(places, axis=0)[1] - size * rng.uniform(-0.3, 0.8) if gassy and rng.random() < 0.7 else None
+
+            def stool(*at, lumps=lumps, full=full):
+                return full - 60 * np.maximum(lumps(*at), 0)
+
+            _hollow(hu, grid, pieces, 2.2, phase.gut_wall - 15, stool, gas)
 
 
 def _draw_liver(hu, grid, patient, phase, rng):
     width, front = patient.inner_half_width_mm, patient.inner_front_mm
     tip = rng.uniform(5, 45)
     top = -185
-    right = ellipsoid(((tip + top) / 2, -front / 2 + 22, -(width - 56)), ((tip - top) / 2, (front + 50) / 2 + 4, 64))
+    right = ellipsoid(((tip + top) / 2, -front / 2 + 22, -max(width - 56, 62)),
+                      ((tip - top) / 2, (front + 50) / 2 + 4, 64))
     left = ellipsoid((-100, -front + 45, rng.uniform(-5, 20)), (52, 34, 80))
 
     def level(*at):
-        return np.maximum(np.minimum(right.level(*at), left.level(*at)), patient.cavity(*at) + 2.5)
+        spine = 40 - np.hypot((at[1] - 10) * 0.8, at[2] - 8)
+        return np.maximum(np.maximum(np.minimum(right.level(*at), left.level(*at)), patient.cavity(*at) + 2.5), spine)
 
     low = tuple(np.minimum(right.low_mm, left.low_mm))
     high = tuple(np.maximum(right.high_mm, left.high_mm))
@@ -107,15 +138,21 @@ def _draw_liver(hu, grid, patient, phase, rng):
     for lateral in (-95, -60, -25):  # hepatic veins, to the vena cava
         paint(hu, grid, tube((-135, -18, -22), (-70, -front * 0.6, lateral), 5, 1.5).cut(inside), phase.vein * 0.9)
     bladder = ellipsoid((min(tip - 20, 5), -min(front * 0.62, 75), -62), (rng.uniform(18, 30), 13, 13))
-    _hollow(hu, grid, bladder, 1.5, 60.0, tissues.BILE)
+    _hollow(hu, grid, [bladder], 1.5, 60.0, tissues.BILE)
 
 
 def _draw_left_side(hu, grid, patient, phase, rng):
     width, front = patient.inner_half_width_mm, patient.inner_front_mm
-    stomach = ellipsoid((-85, -front + 48, 48), (60, 36, rng.uniform(42, 56))).cut(lambda *at: patient.cavity(*at) + 6)
+
+    def inside(*at):
+        return patient.cavity(*at) + 6
+
+    stomach = ellipsoid((-85, -front + 52, 50), (60, 40, rng.uniform(44, 56))).cut(inside)
+    fundus = ellipsoid((-122, -18, 58), (36, 36, 38)).cut(inside)
     gas = -front + 48 - rng.uniform(-5, 18)
-    _hollow(hu, grid, stomach, 4.5, phase.gut_wall, _textured(rng, stomach, 32, 16, 12.0), gas)
-    spleen = ellipsoid((-88, 18, width - 24), (rng.uniform(42, 56), rng.uniform(38, 48), 26)).cut(
+    meal = Field(rng, np.minimum(stomach.low_mm, fundus.low_mm), np.maximum(stomach.high_mm, fundus.high_mm), 12.0)
+    _hollow(hu, grid, [stomach, fundus], 4.5, phase.gut_wall, lambda *at: 32 + 16 * meal(*at), gas)
+    spleen = ellipsoid((-88, 18, width - 24), (rng.uniform(42, 58), rng.uniform(40, 52), 30)).cut(
         lambda *at: patient.cavity(*at) + 2.5)
     paint(hu, grid, spleen, _textured(rng, spleen, phase.spleen, 5, 8.0))
 
@@ -130,7 +167,7 @@ def _draw_pancreas(hu, grid, phase, rng):
                       lambda *at, piece=piece, bumps=bumps: piece.level(*at) + 1.8 * (bumps(*at) + 0.5))
         paint(hu, grid, lobed, phase.pancreas)
     duodenum = tube((-15, -42, -46), (45, -36, -42), 12, 11)
-    _hollow(hu, grid, duodenum, 2.2, phase.gut_wall, tissues.GUT_CONTENT)
+    _hollow(hu, grid, [duodenum], 2.2, phase.gut_wall, tissues.GUT_CONTENT)
 
 
 def _draw_vessels(hu, grid, phase):
@@ -145,14 +182,16 @@ def _draw_vessels(hu, grid, phase):
 
 
 def _draw_lungs(hu, grid, patient, rng, lungs_end_mm):
-    """The bases of the lungs: what lies in the chest above two domes of the diaphragm."""
+    """The bases of lungs and heart: what lies in the chest above two domes of the diaphragm."""
     for side in (-1, 1):
         peak = -128 if side < 0 else -118
 
         def level(z, y, x, side=side, peak=peak):
-            dome = peak + 0.0075 * (x - side * 68) ** 2 + 0.0085 * (y + 22) ** 2
+            # The lungs reach far lower behind the liver than in front of it.
+            dome = peak + 0.0075 * (x - side * 68) ** 2 + np.where(y > -22, 0.0085, 0.0015) * (y + 22) ** 2
             dome = np.minimum(dome, lungs_end_mm - 12)
-            sides = np.maximum(patient.cavity(z, y, x) + 1.5, 34 - side * x)
+            middle = 24 + 26 * np.exp(-(((y + 55) / 42) ** 2)) + 8 * (side > 0) - side * x
+            sides = np.maximum(patient.cavity(z, y, x) + 1.5, middle)
             return np.maximum(0.7 * (z - dome), sides)
 
         low, high = sorted((side * 25, side * patient.half_width_mm))

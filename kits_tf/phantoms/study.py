@@ -34,16 +34,17 @@ def write_study(output, cases, seed, scanner, first=0, anatomy=None):
         What was written, as in study.json: case id to a dict.
 
     Raises:
-        InputError: for numbers out of range, an output that is no folder, or an anatomy that cannot be used.
+        InputError: for numbers out of range, an output that cannot be made, or an anatomy that cannot be used.
     """
     for name, value, least in (("cases", cases, 1), ("seed", seed, 0), ("first", first, 0)):
         if value < least:
             raise InputError(f"--{name} must be {least} or more, got {value}")
     sources = find_anatomy(anatomy) if anatomy else None
     output = pathlib.Path(output)
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: is no folder, cases cannot be written into it")
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{output}: cases cannot be written there ({error.strerror})") from error
     written = {}
     for index in tqdm.tqdm(range(first, first + cases), desc="drawing", unit="case"):
         source = sources[index % len(sources)] if sources else None

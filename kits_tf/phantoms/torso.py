@@ -219,17 +219,21 @@ def _draw_spine(hu, grid, patient, rng):
 
 
 def _draw_pelvis(hu, grid, patient):
-    """The wings of the iliac bones, from 90 mm below the middle of the kidneys."""
+    """The wings of the iliac bones between their muscles, from 100 mm below the middle of the kidneys."""
     for side in (-1, 1):
         def level(z, y, x, side=side):
-            away = x * side
-            surface = 45 + 0.75 * (patient.inner_half_width_mm - 60) * np.clip((50 - y) / 90, 0, 1.1)
-            crest = 95 + 0.0035 * (y - 10) ** 2
-            return np.maximum(np.abs(away - surface - 0.12 * (z - 95)) - 4.5, np.maximum(crest - z, y - 60)) + 0 * z
+            """Distance from the middle of the bone."""
+            share = np.clip((52 - y) / 95, 0, 1)
+            surface = 42 + (patient.inner_half_width_mm + 4 - 42) * share**0.8 - 0.12 * (z - 110)
+            return np.abs(x * side - surface)
 
-        low, high = sorted((side * 35, side * patient.half_width_mm))
-        drawn = Shape((88, -45, low), (400, 62, high), level)
-        paint(hu, grid, drawn, 480.0)
-        paint(hu, grid, Shape(drawn.low_mm, drawn.high_mm, lambda *at, level=level: level(*at) + 2.5), 230.0)
+        def ends(z, y, grown):
+            return np.maximum(100 + 0.0035 * (y - 10) ** 2 - grown - z, np.maximum(y - 60, -35 - y))
 
+        low, high = sorted((side * 25, side * patient.half_width_mm))
+        for thickness, grown, value in ((17, 0, tissues.MUSCLE), (4.5, 0, 480.0), (2.2, -3, 230.0)):
+            def slab(z, y, x, level=level, thickness=thickness, grown=grown):
+                return np.maximum(np.maximum(level(z, y, x) - thickness, ends(z, y, grown)),
+                                  patient.cavity(z, y, x) - patient.wall_mm)
 
+            paint(hu, grid, Shape((96, -40, low), (450, 64, high), slab), value)

@@ -1,0 +1,123 @@
+"""A study on disk: KiTS19's layout, cases that do not depend on each other, and anatomy taken from label files."""
+
+import json
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from kits_tf.io.nifti import read_labels, read_volume, write_volume
+from kits_tf.phantoms.abdomen import Scanner, draw_abdomen
+from kits_tf.phantoms.anatomy import draw_around
+from kits_tf.phantoms.study import write_study
+from kits_tf.volume import InputError, Volume
+
+SMALL = Scanner(size_voxels=64, slice_mm=(8.0, 8.0))
+
+
+def run(*flags):
+    command = [sys.executable, "-m", "kits_tf.phantoms", *flags]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def digests(folder):
+    return {path.relative_to(folder).as_posix(): read_volume(path).voxels.tobytes()
+            for path in sorted(folder.glob("case_*/*.nii.gz"))}
+
+
+def test_command_writes_kits19_layout(tmp_path):
+    done = run(f"--output={tmp_path}", "--cases=2", "--seed=5", "--size=64", "--slice_mm=8")
+    assert done.returncode == 0, done.stderr
+    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert names == {"study.json", *(f"case_0000{index}/{name}.nii.gz" for index in (0, 1)
+                                     for name in ("imaging", "segmentation"))}
+    summary = json.loads((tmp_path / "study.json").read_text())
+    assert [summary[case]["kind"] for case in ("case_00000", "case_00001")] == ["ordinary", "tiny"]
+    for case, entry in summary.items():
+        image = nib.load(tmp_path / case / "imaging.nii.gz")
+        mask = nib.load(tmp_path / case / "segmentation.nii.gz")
+        assert nib.aff2axcodes(image.affine) == ("I", "P", "L")
+        assert np.array_equal(image.affine, mask.affine)
+        assert image.get_data_dtype() == np.int16
+        assert mask.get_data_dtype() == np.uint8
+        assert image.shape == mask.shape == tuple(entry["shape"])
+        assert image.header.get_zooms() == pytest.approx(entry["spacing_mm"], abs=1e-4)
+        tumor_ml = (np.asarray(mask.dataobj) == 2).sum() * np.prod(entry["spacing_mm"]) / 1000
+        assert entry["tumor_ml"] == pytest.approx(tumor_ml, abs=0.01)
+
+
+def test_a_case_is_the_same_whatever_is_written_with_it(tmp_path):
+    write_study(tmp_path / "run", cases=3, seed=2, scanner=SMALL)
+    write_study(tmp_path / "alone", cases=1, seed=2, scanner=SMALL, first=2)
+    whole, alone = digests(tmp_path / "run"), digests(tmp_path / "alone")
+    assert set(alone) == {"case_00002/imaging.nii.gz", "case_00002/segmentation.nii.gz"}
+    assert all(whole[name] == voxels for name, voxels in alone.items())
+
+
+def test_cases_added_later_keep_the_summary_of_earlier_ones(tmp_path):
+    write_study(tmp_path, cases=1, seed=0, scanner=SMALL)
+    write_study(tmp_path, cases=1, seed=0, scanner=SMALL, first=1)
+    assert list(json.loads((tmp_path / "study.json").read_text())) == ["case_00000", "case_00001"]
+
+
+@pytest.fixture
+def anatomy(tmp_path):
+    """A KiTS19-shaped folder with one label file, off its usual place in the world."""
+    _, drawn = draw_abdomen((0, 4), "two_tumors", Scanner(96, (6.0, 6.0)))
+    affine = drawn.affine.copy()
+    affine[:3, 3] = 12.5, -40.0, 300.0
+    drawn.voxels[4:6, 20:22, 20:22] = 1  # a crumb, far from either kidney
+    folder = tmp_path / "kits"
+    write_volume(folder / "case_00017" / "segmentation.nii.gz", Volume.from_affine(drawn.voxels, affine))
+    return folder
+
+
+def test_anatomy_keeps_labels_and_geometry_to_the_voxel(anatomy, tmp_path):
+    written = write_study(tmp_path / "out", cases=1, seed=0, scanner=SMALL, anatomy=anatomy)
+    assert written["case_00000"]["anatomy"] == "case_00017"
+    source = read_labels(anatomy / "case_00017" / "segmentation.nii.gz")
+    kept = read_labels(tmp_path / "out" / "case_00000" / "segmentation.nii.gz")
+    ct = read_volume(tmp_path / "out" / "case_00000" / "imaging.nii.gz")
+    assert np.array_equal(kept.voxels, source.voxels)
+    np.testing.assert_allclose(kept.affine, source.affine)
+    np.testing.assert_allclose(ct.affine, source.affine)
+    assert ct.voxels.shape == source.voxels.shape
+    # What is labelled kidney looks like one, whatever organ would lie there; tumor is darker; the patient is in air.
+    kidney, tumor = (ct.voxels[source.voxels == class_id] for class_id in (1, 2))
+    assert np.percentile(kidney, 10) > 90
+    assert ct.voxels[4:6, 20:22, 20:22].mean() > 90
+    assert tumor.mean() + 20 < kidney.mean()
+    assert np.median(ct.voxels[:, :3]) < -900
+
+
+def test_anatomy_without_any_kidney_names_the_value():
+    empty = Volume.from_spacing(np.zeros((4, 5, 6), np.uint8), (5.0, 2.0, 2.0))
+    with pytest.raises(ValueError, match="kidney"):
+        draw_around(empty, 0, SMALL)
+
+
+@pytest.mark.parametrize(("flags", "said"), [
+    (["--anatomy=nowhere"], "nowhere"), (["--anatomy=."], "segmentation"), (["--cases=0"], "--cases"),
+    (["--size=4"], "--size=4"), (["--slice_mm=5,1"], "5,1"), (["--slice_mm=thin"], "thin"), (["more"], "more")])
+def test_a_users_mistake_is_one_line_and_status_1(tmp_path, flags, said, monkeypatch):
+    flags = [flag.replace("=.", f"={tmp_path}") for flag in flags]
+    done = run(f"--output={tmp_path / 'out'}", *flags)
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert said in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_the_way_of_the_output_is_said(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(InputError, match="taken"):
+        write_study(tmp_path / "taken", cases=1, seed=0, scanner=SMALL)
+
+
+def test_an_empty_label_file_is_named(tmp_path):
+    path = tmp_path / "case_00000" / "segmentation.nii.gz"
+    write_volume(path, Volume.from_spacing(np.zeros((4, 5, 6), np.uint8), (5.0, 2.0, 2.0)))
+    with pytest.raises(InputError, match="case_00000"):
+        write_study(tmp_path / "out", cases=1, seed=0, scanner=SMALL, anatomy=tmp_path)
