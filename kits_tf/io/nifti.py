@@ -88,34 +88,43 @@ def read_geometry(path):
     return tuple(int(size) for size in canonical_shape), affine
 
 
-def read_volume(path):
-    """Reads a scan.
-
-    Returns:
-        A Volume in the canonical orientation: int16 where the file holds int16 without scaling, else float32 with
-        scl_slope and scl_inter applied.
-
-    Raises:
-        InputError: if the file is missing, damaged, no NIfTI, not one 3D volume, not real numbers, holds NaN or Inf,
-            or its affine or spacing makes no sense.
-    """
+def _read(path):
+    """(voxels as stored where integers are not scaled, else float32; canonical axes, affine)."""
     image = _open(path)
     shape, affine, transform = _geometry(path, image)
     stored = image.get_data_dtype()
     if stored.kind not in "iuf":
         raise InputError(f"{path}: holds {stored} voxels, expected real numbers (Hounsfield units)")
     try:
-        unscaled = stored == np.int16 and image.dataobj.slope == 1 and image.dataobj.inter == 0
+        unscaled = stored.kind in "iu" and image.dataobj.slope == 1 and image.dataobj.inter == 0
         voxels = np.asanyarray(image.dataobj) if unscaled else image.get_fdata(dtype=np.float32, caching="unchanged")
     except (OSError, EOFError, zlib.error, ValueError, MemoryError) as error:
         raise InputError(f"{path}: its voxels cannot be read ({_one_line(error)}); is the file whole?") from error
     if voxels.dtype.kind == "f":
         bad = voxels.size - np.count_nonzero(np.isfinite(voxels))
         if bad:
-            raise InputError(f"{path}: {bad} voxels are NaN or infinite, expected finite Hounsfield units")
-    else:
+            raise InputError(f"{path}: {bad} voxels are NaN or infinite, expected finite numbers")
+    return reorient(voxels.reshape(shape), transform), affine
+
+
+def read_volume(path):
+    """Reads a scan.
+
+    Returns:
+        A Volume in the canonical orientation: int16 where the file holds integers that fit it without scaling, else
+        float32 with scl_slope and scl_inter applied.
+
+    Raises:
+        InputError: if the file is missing, damaged, no NIfTI, not one 3D volume, not real numbers, holds NaN or Inf,
+            or its affine or spacing makes no sense.
+    """
+    voxels, affine = _read(path)
+    if voxels.dtype.kind in "iu" and not np.can_cast(voxels.dtype, np.int16):
+        limits = np.iinfo(np.int16)
+        fits = limits.min <= int(voxels.min()) and int(voxels.max()) <= limits.max
+        voxels = voxels.astype(np.int16 if fits else np.float32)
+    elif voxels.dtype.kind in "iu":
         voxels = voxels.astype(np.int16, copy=False)  # native byte order
-    voxels = reorient(voxels.reshape(shape), transform)
     return Volume.from_affine(np.ascontiguousarray(voxels), affine)
 
 
@@ -125,12 +134,12 @@ def read_labels(path, classes=3):
     Raises:
         InputError: as read_volume, and if a voxel is not one of the class ids 0 to classes - 1.
     """
-    volume = read_volume(path)
-    found = np.unique(volume.voxels)
-    wrong = [value for value in found.tolist() if value not in range(classes)]
-    if wrong:
-        raise InputError(f"{path}: holds label {wrong[0]:g}, expected only {', '.join(map(str, range(classes)))}")
-    return volume.with_voxels(volume.voxels.astype(np.uint8))
+    voxels, affine = _read(path)
+    labels = voxels.astype(np.uint8)
+    if not (np.array_equal(labels, voxels) and labels.max() < classes):
+        wrong = next(value for value in np.unique(voxels).tolist() if value not in range(classes))
+        raise InputError(f"{path}: holds label {wrong:g}, expected only {', '.join(map(str, range(classes)))}")
+    return Volume.from_affine(np.ascontiguousarray(labels), affine)
 
 
 def write_labels(path, labels, like):

@@ -1,0 +1,138 @@
+"""Finds the cases of a study, checks each as it is read, and deals them into folds."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import tensorflow as tf
+
+from kits_tf import labels as classes
+from kits_tf.io.dataset import FOLDS
+from kits_tf.io.nifti import read_labels, read_volume
+from kits_tf.io.study import IMAGING, SEGMENTATION, find_study
+from kits_tf.ops import resample
+from kits_tf.volume import AIR_HU, InputError
+
+SAME_PLACE_MM = 0.01  # how far the rounding of headers may move a scan against its labels
+
+
+def find_cases(study):
+    """The study's cases, sorted by name.
+
+    Raises:
+        InputError: if the folder is missing or holds none.
+    """
+    cases = find_study(study)
+    if not cases:
+        raise InputError(f"{study}: holds no case, expected case_xxxxx/{IMAGING}.nii.gz and {SEGMENTATION}.nii.gz")
+    return cases
+
+
+def deal_folds(names, seed):
+    """Five lists of case names, disjoint and of equal size give or take one; the same for the same names and seed."""
+    ranked = sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).hexdigest())
+    return [sorted(ranked[fold::FOLDS]) for fold in range(FOLDS)]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NormalizedCase:
+    """A case whose blocks can be read at the normalized spacing, without ever building the whole.
+
+    Attributes:
+        name: the case's name.
+        ct: int16 (z, y, x), HU, as stored.
+        labels: uint8 (z, y, x), class ids, as stored.
+        grid: int32 (3,), voxels of the normalized volume.
+    """
+
+    name: str
+    ct: tf.Tensor
+    labels: tf.Tensor
+    grid: np.ndarray
+
+    def image(self, start, size):
+        """A block of the normalized scan: int16 HU, air outside the volume."""
+        return _whole_hu(_resample_ct(self.ct, self.grid, start, size))
+
+    def classes(self, start, size):
+        """A block of the normalized labels: uint8; foreground and tumor are resampled each and cut at one half."""
+        return _class_ids(*(_resample_mask(self.labels, tf.constant(least, tf.uint8), self.grid, start, size)
+                            for least in (classes.KIDNEY, classes.TUMOR)))
+
+    def coarse_image(self, size):
+        """What the coarse net sees: int16 HU (normalized z, size, size)."""
+        return _whole_hu(resample.resample_square(self.ct, self.grid, size, AIR_HU))
+
+    def coarse_classes(self, size):
+        """The labels on the coarse grid: uint8 (normalized z, size, size)."""
+        return _class_ids(*(resample.resample_square(tf.cast(self.labels >= least, tf.uint8), self.grid, size)
+                            for least in (classes.KIDNEY, classes.TUMOR)))
+
+    def foreground_box(self):
+        """A box of the normalized grid that holds kidneys and tumors: (start, stop), int arrays (3,)."""
+        mask = classes.foreground(self.labels.numpy())
+        starts, stops = [], []
+        for axis in range(3):
+            hits = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+            ratio = self.grid[axis] / mask.shape[axis]
+            starts.append(max(int(np.floor(hits[0] * ratio)) - 1, 0))
+            stops.append(min(int(np.ceil((hits[-1] + 1) * ratio)) + 1, int(self.grid[axis])))
+        return np.array(starts), np.array(stops)
+
+    def generator(self, stage):
+        """Random numbers that depend on the case and the stage alone."""
+        return np.random.default_rng(list(hashlib.sha256(f"{self.name} {stage}".encode()).digest()[:8]))
+
+
+def _whole_hu(values):
+    return np.rint(values.numpy()).astype(np.int16)
+
+
+def _class_ids(foreground, tumor):
+    inside, lesion = foreground.numpy() >= 0.5, tumor.numpy() >= 0.5
+    return np.where(lesion, classes.TUMOR, np.where(inside, classes.KIDNEY, classes.BACKGROUND)).astype(np.uint8)
+
+
+_BLOCK = [tf.TensorSpec((3,), tf.int32)] * 3
+
+
+@tf.function(input_signature=[tf.TensorSpec((None, None, None), tf.int16), *_BLOCK])
+def _resample_ct(ct, grid, start, size):
+    return resample.resample_box(ct, grid, start, size, AIR_HU)
+
+
+@tf.function(input_signature=[tf.TensorSpec((None, None, None), tf.uint8), tf.TensorSpec((), tf.uint8), *_BLOCK])
+def _resample_mask(labels, least, grid, start, size):
+    return resample.resample_box(tf.cast(labels >= least, tf.uint8), grid, start, size)
+
+
+def read_case(case, spacing_mm):
+    """Reads and checks one case.
+
+    Args:
+        case: kits_tf.io.study.Case.
+        spacing_mm: the normalized spacing, z, y, x.
+
+    Returns:
+        NormalizedCase.
+
+    Raises:
+        InputError: if imaging or segmentation is missing or unreadable, their shapes or places differ, a label is no
+            class id, or nothing is labelled.
+    """
+    if case.segmentation is None:
+        raise InputError(f"{case.imaging.parent}: has no {SEGMENTATION}.nii.gz, expected ground truth to train on")
+    ct, labels = read_volume(case.imaging), read_labels(case.segmentation)
+    if ct.voxels.shape != labels.voxels.shape:
+        raise InputError(f"{case.segmentation}: has shape {labels.voxels.shape} (z, y, x), expected that of its scan, "
+                         f"{ct.voxels.shape}")
+    last = np.array([*np.subtract(ct.voxels.shape, 1), 1])
+    corners = [abs((ct.affine - labels.affine) @ corner).max() for corner in (np.array([0, 0, 0, 1]), last)]
+    if max(corners) > SAME_PLACE_MM:
+        raise InputError(f"{case.segmentation}: lies up to {max(corners):.2f} mm away from its scan, expected the same "
+                         f"affine")
+    if not classes.foreground(labels.voxels).any():
+        raise InputError(f"{case.segmentation}: labels no kidney, expected at least one")
+    voxels = ct.voxels if ct.voxels.dtype == np.int16 else np.clip(np.rint(ct.voxels), -32768, 32767).astype(np.int16)
+    grid = resample.grid_size(voxels.shape, ct.spacing_mm, spacing_mm).numpy()
+    return NormalizedCase(case.name, tf.constant(voxels), tf.constant(labels.voxels), grid)

@@ -1,0 +1,14 @@
+"""Coarse stage: every axial slice, padded to a square with air and resized whole."""
+
+from kits_tf.io.records import Example
+from kits_tf.ops.resample import pad_to_square
+
+
+def examples(case, config):
+    """One example per normalized slice, (y, x) on the coarse grid."""
+    size = config.coarse.size_voxels
+    image, labels = case.coarse_image(size), case.coarse_classes(size)
+    square = max(case.grid[1:])
+    before = [-int(pad_to_square(length, square)) for length in case.grid[1:]]
+    for z in range(len(image)):
+        yield Example(image[z], labels[z], case.name, (z, *before), -1, int(labels[z].max()))
