@@ -1,0 +1,42 @@
+# make demo and make test do all their set-up themselves. PYTHON= may name any Python of either stack (BUILD.md):
+#   make test                                    Python 3.11: TensorFlow 2.15 with tensorflow-addons
+#   make test PYTHON=python3.12 VENV=.venv-3.12  Python 3.12: TensorFlow 2.20 or newer with Keras 3
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= runs/demo
+RUN = $(VENV)/bin/python
+STAMP = $(VENV)/.installed
+
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: venv test lint soak demo clean
+
+venv: $(STAMP)
+
+$(STAMP): requirements.txt requirements-test.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-test.txt
+	touch $@
+
+lint: venv
+	$(RUN) -m ruff check .
+
+test: lint
+	$(RUN) -m pytest -m "not soak"
+
+soak: venv
+	$(RUN) -m pytest -m soak --timeout=0
+
+# Phantoms to train on and others held out (hard cases in both), five small nets, one SavedModel, labels, scores.
+demo: venv
+	$(RUN) -m kits_tf.phantoms --output=$(DEMO)/study --cases=24 --seed=0 --size=256
+	$(RUN) -m kits_tf.phantoms --output=$(DEMO)/held_out --cases=12 --first=24 --seed=0 --size=256
+	$(RUN) -m data_prep --input=$(DEMO)/study --output=$(DEMO)/data --preset=demo
+	$(RUN) train.py --stage=all --preset=demo --data_dir=$(DEMO)/data --run_dir=$(DEMO)
+	$(RUN) -m kits_tf.cascade --run_dir=$(DEMO) --output=$(DEMO)/export
+	$(RUN) predict.py --model=$(DEMO)/export --input=$(DEMO)/held_out --output=$(DEMO)/predictions
+	$(RUN) -m kits_tf.evaluation --predictions=$(DEMO)/predictions --labels=$(DEMO)/held_out --output=$(DEMO)/scores
+	@echo "A picture to look at: $(DEMO)/predictions/prediction_00024.png"
+
+clean:
+	rm -rf $(VENV) $(DEMO)
