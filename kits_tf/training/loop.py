@@ -148,7 +148,6 @@ def _score(strategy, net, task):
         # A replica that is left without an example has no loss; nought times that is nought here.
         return counts, tf.math.multiply_no_nan(loss_of(target, logits), examples), examples
 
-    @tf.function
     def run():
         sums = (tf.zeros((cases, 3), tf.float64), 0.0, 0.0)
         for batch in dataset:
@@ -156,6 +155,8 @@ def _score(strategy, net, task):
             sums = tuple(total + strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None)
                          for total, part in zip(sums, parts, strict=True))
         return sums
+
+    run = tf.function(run).get_concrete_function()  # traced once; it has no arguments
 
     def score():
         counts, loss, examples = run()
