@@ -185,7 +185,7 @@ class CascadeConfig:
     normal_kidneys: int = 2  # any other count is abnormal and goes to the correction net
     body_hu: float = -300.0  # above it is body: where to look when the coarse mask is empty
     tumor_min_voxels: int = 50  # fewer detected by tumor3d count as nothing (0.1 ml)
-    refine_margin_voxels: int = 10  # in-plane, around detected lesions: where tumor2d may act; along z the same in mm
+    refine_margin_voxels: int = 10  # in-plane, around what was detected: where tumor2d may act; along z the same in mm
     tumor_fusion: str = "union"  # inside the detected region: "union" of tumor3d and tumor2d, or "tumor2d" alone
     coarse: CoarseConfig = CoarseConfig()
     correction: CorrectionConfig = CorrectionConfig()

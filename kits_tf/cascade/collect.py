@@ -39,7 +39,8 @@ def collect(run_dir, fold=0, weights="best"):
         for name in ("preset", "spacing_mm", "window_hu"):
             if getattr(trained[stage], name) != getattr(config, name):
                 raise InputError(f"{folders[stage] / runs.CONFIG}: {stage} was trained with {name} "
-                                 f"{getattr(trained[stage], name)}, coarse with {getattr(config, name)}; train them alike")
+                                 f"{getattr(trained[stage], name)}, coarse with {getattr(config, name)}; train them "
+                                 f"alike")
         if trained[stage].input_shape(stage) != config.input_shape(stage):
             raise InputError(f"{folders[stage] / runs.CONFIG}: {stage} was trained on crops of "
                              f"{trained[stage].input_shape(stage)}, the fine net on {config.input_shape(stage)}; "

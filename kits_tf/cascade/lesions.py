@@ -85,9 +85,10 @@ def segment_tumor(nets, image, kidney_probabilities, kidneys, origin, grid, conf
     nothing = tf.math.count_nonzero(lesions.mask, dtype=tf.int32) < config.tumor_min_voxels
     fallback = some_kidney & nothing
 
+    # tumor2d acts around the lesions that were detected, or, with none, around the whole kidneys.
     margin = config.refine_margin_voxels
-    around = crop.dilate(lesions.mask, (config.slices_of(margin), margin, margin))
-    region = (around | fallback) & some_kidney
+    searched = tf.cond(fallback, lambda: kidney_mask, lambda: lesions.mask)
+    region = crop.dilate(searched, (config.slices_of(margin), margin, margin))
     refined = predict_kidneys(nets["tumor2d"], [image, tf.cast(kidney_mask, tf.float32)], kidneys, origin, grid,
                               config, config.tumor2d.predict_batch, active=region)
     refined = tf.where(region, refined, 0.0)

@@ -1,0 +1,94 @@
+"""A made patient and nets that answer by thresholds, with switches for each way a net can be wrong.
+
+The scan is what KiTS19's labels would look like with one HU per class: background -79, kidney 100, tumor 200. A net is
+a threshold on its window-scaled input, so the cascade's answer is known: what is wrong after it, the cascade did.
+"""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from kits_tf import config as configs
+from kits_tf.cascade.module import segment
+
+HU = np.array([-79, 100, 200], np.int16)  # by class
+KIDNEY_ABOVE, TUMOR_ABOVE = 0.2335, 0.6  # half-way between the classes, after the window
+MARK_HU = -20  # of a mark that no kidney net takes for kidney, and that `tumor3d_marks` makes tumor3d fire on
+MARK_BAND = (0.14, 0.17)  # around MARK_HU after the window
+
+SPACING_MM = (4.0, 1.5632, 1.5632)  # the demo preset's own: nothing is resampled, so voxels can be counted by hand
+
+
+class Nets:
+    """Five threshold nets and their switches; every switch is a variable, so one traced graph serves all tests."""
+
+    def __init__(self):
+        self.switches = {
+            "coarse_blind": tf.Variable(0.0),  # the coarse net sees nothing left of this fraction of the picture
+            "tumor3d_marks": tf.Variable(0.0),  # 1: tumor3d fires on marks too
+        }
+        for stage in configs.STAGES:
+            self.switches[f"{stage}_gain"] = tf.Variable(1.0)  # 0: answers nowhere
+            self.switches[f"{stage}_bias"] = tf.Variable(0.0)  # 1: answers everywhere
+        self.calls = {stage: tf.Variable(0) for stage in configs.STAGES}
+
+    def reset(self):
+        for name, switch in self.switches.items():
+            switch.assign(1.0 if name.endswith("_gain") else 0.0)
+        for count in self.calls.values():
+            count.assign(0)
+
+    def set(self, **values):
+        self.reset()
+        for name, value in values.items():
+            self.switches[name].assign(float(value))
+
+    def net(self, stage):
+        above = TUMOR_ABOVE if stage.startswith("tumor") else KIDNEY_ABOVE
+
+        def call(inputs):
+            self.calls[stage].assign_add(1)
+            image = inputs[..., :1]
+            answer = tf.cast(image > above, tf.float32)
+            if stage == "coarse":
+                column = tf.linspace(0.0, 1.0, image.shape[2])[:, tf.newaxis]
+                answer *= tf.cast(column >= self.switches["coarse_blind"], tf.float32)
+            if stage == "tumor3d":
+                mark = tf.cast((image > MARK_BAND[0]) & (image < MARK_BAND[1]), tf.float32)
+                answer = tf.maximum(answer, mark * self.switches["tumor3d_marks"])
+            gain, bias = self.switches[f"{stage}_gain"], self.switches[f"{stage}_bias"]
+            return tf.clip_by_value(answer * gain + bias, 0.0, 1.0)
+
+        return call
+
+
+@dataclasses.dataclass
+class Cascade:
+    """The traced demo cascade with its nets."""
+
+    nets: Nets
+    config: configs.CascadeConfig
+    function: object
+
+    def __call__(self, labels, spacing_mm=SPACING_MM, **switches):
+        """Labels (or int16 HU) in, (labels, report) out, with the nets switched as asked."""
+        self.nets.set(**switches)
+        hu = labels if labels.dtype == np.int16 else HU[labels]
+        outputs = {name: value.numpy() for name, value in self.function(hu, np.float32(spacing_mm)).items()}
+        return outputs.pop("labels"), outputs
+
+
+def traced(config):
+    nets = Nets()
+    chosen = {stage: nets.net(stage) for stage in configs.STAGES}
+    function = tf.function(lambda volume, spacing_mm: segment(chosen, volume, spacing_mm, config), input_signature=[
+        tf.TensorSpec((None, None, None), tf.int16), tf.TensorSpec((3,), tf.float32)])
+    return Cascade(nets, config, function)
+
+
+def ball(shape, centre, radius):
+    """A mask of an ellipsoid; radius along (z, y, x) in voxels."""
+    place = np.indices(shape).reshape(3, -1).T
+    inside = (((place - centre) / radius) ** 2).sum(axis=1) <= 1
+    return inside.reshape(shape)
