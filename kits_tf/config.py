@@ -19,6 +19,30 @@ def _check(condition, name, value, rule):
         raise ValueError(f"{name} must be {rule}, got {value}")
 
 
+def _check_types(config):
+    """Refuses a value that is not of its field's type, such as a list read from JSON that is too long."""
+    for name, kind in typing.get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        _check(_is(value, kind), name, value, kind.__name__ if isinstance(kind, type) else kind)
+
+
+def _is(value, kind):
+    if typing.get_origin(kind) is tuple:
+        kinds = typing.get_args(kind)
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is, value, kinds))
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, int | float if kind is float else kind)
+
+
+def _check_least(config, least, *names):
+    """Refuses fields, numbers or tuples of them, that are not at least `least` (or not a number)."""
+    for name in names:
+        value = getattr(config, name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        _check(all(number >= least for number in numbers), name, value, f"{least} or more")
+
+
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
     """How training examples are varied; each range is drawn uniformly, per example. Validation is never augmented.
@@ -38,8 +62,8 @@ class AugmentConfig:
     noise: float = 0.0  # standard deviation of Gaussian noise, 0 to this
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            _check(getattr(self, field.name) >= 0, field.name, getattr(self, field.name), "zero or more")
+        _check_types(self)
+        _check_least(self, 0, *(field.name for field in dataclasses.fields(self)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +79,7 @@ class TrainingConfig:
     augment: AugmentConfig = AugmentConfig()
 
     def __post_init__(self):
+        _check_types(self)
         for name in ("epochs", "steps_per_epoch", "batch_size", "learning_rate"):
             _check(getattr(self, name) > 0, name, getattr(self, name), "above zero")
         weights = (self.dice_weight, self.cross_entropy_weight)
@@ -72,8 +97,8 @@ class UNetConfig:
     normalization: str = "batch"  # or "none"
 
     def __post_init__(self):
-        _check(self.base_filters > 0, "base_filters", self.base_filters, "above zero")
-        _check(self.levels > 0, "levels", self.levels, "above zero")
+        _check_types(self)
+        _check_least(self, 1, "base_filters", "levels", "max_filters")
         _check(self.normalization in ("batch", "none"), "normalization", self.normalization, '"batch" or "none"')
 
 
@@ -85,7 +110,8 @@ class FCN3DConfig:
     normalization: str = "batch"
 
     def __post_init__(self):
-        _check(len(self.filters) == 3 and min(self.filters) > 0, "filters", self.filters, "three widths above zero")
+        _check_types(self)
+        _check_least(self, 1, "filters")
         _check(self.normalization in ("batch", "none"), "normalization", self.normalization, '"batch" or "none"')
 
 
@@ -99,6 +125,8 @@ class CoarseConfig:
     training: TrainingConfig = TrainingConfig()
 
     def __post_init__(self):
+        _check_types(self)
+        _check_least(self, 1, "size_voxels", "predict_batch")
         _check(self.size_voxels % 2 ** (self.net.levels - 1) == 0, "size_voxels", self.size_voxels,
                f"a multiple of {2 ** (self.net.levels - 1)} for a net of {self.net.levels} levels")
 
@@ -115,6 +143,9 @@ class CorrectionConfig:
     training: TrainingConfig = TrainingConfig()
 
     def __post_init__(self):
+        _check_types(self)
+        _check_least(self, 1, "crop_voxels", "predict_batch")
+        _check_least(self, 0, "jitter_voxels")
         for size, overlap in zip(self.crop_voxels, self.overlap_voxels, strict=True):
             _check(size % 2 ** (self.net.levels - 1) == 0, "crop_voxels", self.crop_voxels,
                    f"multiples of {2 ** (self.net.levels - 1)} for a net of {self.net.levels} levels")
@@ -135,12 +166,13 @@ class FineConfig:
     training: TrainingConfig = TrainingConfig()
 
     def __post_init__(self):
+        _check_types(self)
+        _check_least(self, 1, "crop_voxels", "predict_batch")
+        _check_least(self, 0, "margin_voxels", "extra_slices", "jitter_voxels")
         _check(self.crop_voxels % 2 ** (self.net.levels - 1) == 0, "crop_voxels", self.crop_voxels,
                f"a multiple of {2 ** (self.net.levels - 1)} for a net of {self.net.levels} levels")
         _check(0 <= self.overlap_voxels < self.crop_voxels, "overlap_voxels", self.overlap_voxels,
                "zero or more and smaller than the crop")
-        _check(self.margin_voxels >= 0 and self.extra_slices >= 0, "margin_voxels and extra_slices",
-               (self.margin_voxels, self.extra_slices), "zero or more")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,11 +189,13 @@ class Tumor3dConfig:
     training: TrainingConfig = TrainingConfig(batch_size=4, dice_weight=0.0, cross_entropy_weight=1.0)
 
     def __post_init__(self):
+        _check_types(self)
+        _check_least(self, 1, "patch_voxels", "tile_voxels")
+        _check_least(self, 0, "jitter_voxels", "centres_per_class", "roi_pad_voxels")
         for name in ("patch_voxels", "tile_voxels"):
             size = getattr(self, name)
             _check(size[0] % 2 == 0 and size[1] % 4 == 0 and size[2] % 4 == 0, name, size, "multiples of (2, 4, 4)")
         _check(0 <= self.tile_overlap < 1, "tile_overlap", self.tile_overlap, "from 0 to below 1")
-        _check(self.roi_pad_voxels >= 0, "roi_pad_voxels", self.roi_pad_voxels, "zero or more")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,6 +206,10 @@ class Tumor2dConfig:
     net: UNetConfig = UNetConfig()
     # Dice per slice does not train this net: slices without tumor dominate. Over the batch, with cross-entropy, does.
     training: TrainingConfig = TrainingConfig(dice_weight=0.5, cross_entropy_weight=0.5)
+
+    def __post_init__(self):
+        _check_types(self)
+        _check_least(self, 1, "predict_batch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,12 +232,13 @@ class CascadeConfig:
     tumor2d: Tumor2dConfig = Tumor2dConfig()
 
     def __post_init__(self):
-        _check(len(self.spacing_mm) == 3 and min(self.spacing_mm) > 0, "spacing_mm", self.spacing_mm,
+        _check_types(self)
+        _check(all(0 < mm < float("inf") for mm in self.spacing_mm), "spacing_mm", self.spacing_mm,
                "three positive numbers")
+        _check_least(self, 0, "kidney_min_voxels", "normal_kidneys", "tumor_min_voxels", "refine_margin_voxels")
         low, high = self.window_hu
         _check(low < high, "window_hu", self.window_hu, "rising")
         _check(self.tumor_fusion in ("union", "tumor2d"), "tumor_fusion", self.tumor_fusion, '"union" or "tumor2d"')
-        _check(self.refine_margin_voxels >= 0, "refine_margin_voxels", self.refine_margin_voxels, "zero or more")
 
     def stage(self, name):
         """The settings of one stage. Raises ValueError for a name that is none of STAGES."""
@@ -234,7 +273,8 @@ class CascadeConfig:
         """The settings that decide what a stage's records hold, as plain JSON values; training settings do not."""
         settings = {"spacing_mm": list(self.spacing_mm), "record_shape": list(self.record_shape(stage))}
         if stage in ("fine", "tumor2d"):
-            settings |= {name: getattr(self.fine, name) for name in ("margin_voxels", "overlap_voxels", "extra_slices")}
+            settings |= {name: getattr(self.fine, name) for name in (
+                "crop_voxels", "margin_voxels", "overlap_voxels", "extra_slices")}
             settings["kidney_min_voxels"] = self.kidney_min_voxels
         if stage == "tumor3d":
             settings |= {name: getattr(self.tumor3d, name) for name in ("centres_per_class", "roi_pad_voxels")}
@@ -260,6 +300,7 @@ def from_json(text, cls=CascadeConfig):
 
 
 def _build(cls, fields, path):
+    _check(isinstance(fields, dict), path, fields, "a JSON object")
     known = typing.get_type_hints(cls)
     unknown = sorted(set(fields) - set(known))
     if unknown:

@@ -26,6 +26,12 @@ def spacing_of(affine):
     return tuple(round(float(norm), 4) for norm in norms)
 
 
+def is_singular(affine):
+    """Whether an affine's axes do not span space: one has no length, or they lie (nearly) in a plane."""
+    norms = np.linalg.norm(affine[:3, :3], axis=0)
+    return not norms.all() or bool(abs(np.linalg.det(affine[:3, :3] / norms)) < 1e-3)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Volume:
     """A scan or its labels.
@@ -50,8 +56,7 @@ class Volume:
             raise ValueError(f"spacing_mm must be positive, got {self.spacing_mm}")
         if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all():
             raise ValueError(f"affine must be a finite 4x4 matrix, got {self.affine}")
-        directions = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
-        if abs(np.linalg.det(directions)) < 1e-3:
+        if is_singular(self.affine):
             raise ValueError(f"affine must not be singular, got {self.affine.tolist()}")
 
     @classmethod

@@ -1,0 +1,48 @@
+"""What all tests share: a quiet TensorFlow, and real masks where they lie beside the checkout."""
+
+import os
+import pathlib
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_masks():
+    """Paths of KiTS19 label files, sorted; skips the test where there are none."""
+    paths = sorted((DATA / "kits19-masks").glob("case_*/segmentation.nii.gz"))
+    if not paths:
+        pytest.skip("no real masks beside the checkout")
+    return paths
+
+
+@pytest.fixture(scope="session")
+def real_ct():
+    """Path of a real CT; skips the test where there is none."""
+    path = DATA / "real-ct" / "example_ct.nii.gz"
+    if not path.exists():
+        pytest.skip("no real CT beside the checkout")
+    return path
+
+
+@pytest.fixture(scope="session")
+def oracle_export(tmp_path_factory):
+    """The paper's cascade with perfect nets, exported: its folder."""
+    import oracles  # brings TensorFlow, which tests that read files alone need not wait for
+
+    from kits_tf.cascade import export_cascade
+
+    folder = tmp_path_factory.mktemp("oracle")
+    export_cascade(oracles.nets(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def oracle_predictor(oracle_export):
+    """The same, loaded."""
+    from kits_tf.serving import Predictor
+
+    return Predictor(oracle_export)

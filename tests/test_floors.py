@@ -1,0 +1,128 @@
+"""The floors of the code (kits_tf/__init__.py), read off the imports of every file."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+import kits_tf
+
+ROOT = pathlib.Path(kits_tf.__file__).parents[1]
+FILES = [*sorted((ROOT / "kits_tf").rglob("*.py")), *sorted((ROOT / "data_prep").rglob("*.py")), ROOT / "train.py",
+         ROOT / "predict.py"]
+OURS = ("kits_tf", "data_prep", "train", "predict")
+ONLY_IN = {"tensorflow_addons": {"kits_tf/addons.py"}, "nibabel": {"kits_tf/io/nifti.py", "kits_tf/ops/orientation.py"}}
+
+
+def floors():
+    """Module to floor, as the table in the package's docstring has it: "1 ops   geometry…" and so on."""
+    table = {}
+    for line in kits_tf.__doc__.splitlines():
+        row = re.fullmatch(r"(\d) ((?:[\w.]+, )*[\w.]+)(?:  .*)?", line)
+        if row:
+            table |= {name.removesuffix(".py"): int(row[1]) for name in row[2].split(", ")}
+    return table
+
+
+def unit_of(module):
+    """What stands on a floor: kits_tf.ops.crop belongs to ops, data_prep.cases to data_prep; None for other people's
+    modules and for the bare package, which holds nothing but its docstring."""
+    parts = module.split(".")
+    if parts[0] not in OURS:
+        return None
+    return parts[0] if parts[0] != "kits_tf" else (parts[1] if len(parts) > 1 else None)
+
+
+def imports(source, name):
+    """(modules, line, inside a function) of each import statement; `from a import b` may mean the module a.b."""
+    tree = ast.parse(source)
+    hidden = {id(node) for function in ast.walk(tree)
+              if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(function)}
+    package = list(pathlib.PurePosixPath(name).parent.parts)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[:len(package) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            modules = [f"{module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield modules, node.lineno, id(node) in hidden
+
+
+def violations(name, source):
+    """What one file, named by its path from the root, may not import."""
+    table, found = floors(), []
+    own = unit_of(name.removesuffix(".py").replace("/", "."))
+    if own not in table and name != "kits_tf/__init__.py":
+        return [f"{name}: {own} has no floor in kits_tf/__init__.py"]
+    for modules, line, hidden in imports(source, name):
+        if hidden and pathlib.PurePosixPath(name).name not in ("train.py", "predict.py", "__main__.py"):
+            found.append(f"{name}:{line} imports {modules[0]} inside a function")
+        for module in modules:
+            outside = module.split(".")[0]
+            if name not in ONLY_IN.get(outside, {name}):
+                found.append(f"{name}:{line} imports {outside}")
+            if name == "kits_tf/ops/orientation.py" and outside == "nibabel" and module != "nibabel.orientations":
+                found.append(f"{name}:{line} imports {module}, not only nibabel.orientations")
+            unit = unit_of(module)
+            if unit is None:
+                continue
+            if unit not in table:
+                found.append(f"{name}:{line} imports {module}, which has no floor")
+            elif table[unit] > table.get(own, 0):
+                found.append(f"{name}:{line} imports {module} from floor {table[unit]}, it is on {table.get(own, 0)}")
+            elif own == "cascade" and unit == "training":
+                found.append(f"{name}:{line} imports {module}: the cascade never imports training")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_file_imports_from_its_own_floor_or_below(path):
+    assert violations(path.relative_to(ROOT).as_posix(), path.read_text()) == []
+
+
+def test_every_floor_of_the_table_was_read_and_names_what_exists():
+    table = floors()
+    assert {table[name] for name in ("labels", "ops", "io", "runs", "cascade", "evaluation", "data_prep")} == {
+        0, 1, 2, 3, 4, 5, 7}
+    named = {unit_of(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in FILES} - {"__init__", None}
+    assert named == set(table)
+
+
+@pytest.mark.parametrize(("name", "source", "said"), [
+    ("kits_tf/ops/crop.py", "from kits_tf.io.nifti import stem", "from floor 2, it is on 1"),
+    ("kits_tf/ops/crop.py", "import kits_tf.cascade.module", "from floor 4"),
+    ("kits_tf/ops/crop.py", "from kits_tf import runs", "kits_tf.runs from floor 3"),
+    ("kits_tf/ops/crop.py", "from .. import models", "kits_tf.models from floor 2"),
+    ("kits_tf/ops/crop.py", "from ..inputs.sampling import draw", "from floor 3"),
+    ("kits_tf/volume.py", "if True:\n    import kits_tf.ops", "volume.py:2 imports kits_tf.ops"),
+    ("kits_tf/__init__.py", "from kits_tf.ops import crop", "it is on 0"),
+    ("kits_tf/evaluation/scores.py", "import train", "train from floor 7"),
+    ("kits_tf/cascade/export.py", "from kits_tf.training import stages", "never imports training"),
+    ("kits_tf/training/loop.py", "def f():\n    import json", "loop.py:2 imports json inside a function"),
+    ("kits_tf/losses.py", "import tensorflow_addons as tfa", "imports tensorflow_addons"),
+    ("data_prep/cases.py", "import nibabel as nib", "imports nibabel"),
+    ("data_prep/cases.py", "from nibabel.orientations import io_orientation", "imports nibabel"),
+    ("kits_tf/ops/orientation.py", "import nibabel as nib", "not only nibabel.orientations"),
+    ("kits_tf/gadgets/new.py", "", "gadgets has no floor"),
+    ("kits_tf/ops/crop.py", "from kits_tf import gadgets", "which has no floor"),
+])
+def test_a_forbidden_import_is_named(name, source, said):
+    found = violations(name, source)
+    assert len(found) == 1
+    assert said in found[0]
+
+
+@pytest.mark.parametrize(("name", "source"), [
+    ("kits_tf/io/nifti.py", "import nibabel as nib\nfrom kits_tf.ops.orientation import invert"),
+    ("kits_tf/ops/orientation.py", "from nibabel import orientations"),
+    ("kits_tf/training/loop.py", "from kits_tf.cascade import tiling\nfrom kits_tf import runs, labels"),
+    ("kits_tf/addons.py", "try:\n    import tensorflow_addons\nexcept ImportError:\n    pass"),
+    ("data_prep/__main__.py", "def f():\n    from data_prep import cases"),
+    ("train.py", "def f():\n    import tensorflow"),
+])
+def test_a_permitted_import_passes(name, source):
+    assert violations(name, source) == []
