@@ -1,0 +1,114 @@
+"""predict.py from NIfTI to NIfTI: what it writes, in whose geometry, and what it says of bad input."""
+
+import csv
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from oracles import HU
+
+import predict
+from kits_tf.io.nifti import write_volume
+from kits_tf.phantoms import abdomen
+from kits_tf.volume import InputError
+
+REPORT = {"kidneys_coarse", "correction_used", "kidneys", "tumor_fallback_used", "lesions_kept", "lesions_dropped",
+          "kidney_ml", "tumor_ml", "warnings"}
+
+
+@pytest.fixture(scope="module")
+def scan():
+    _, labels = abdomen.draw_abdomen(5, "ordinary", abdomen.Scanner(size_voxels=96, slice_mm=(5, 5)))
+    return labels.with_voxels(HU[labels.voxels])
+
+
+@pytest.fixture(scope="module")
+def study(scan, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    write_volume(folder / "case_00210" / "imaging.nii.gz", scan)
+    write_volume(folder / "case_00211" / "imaging.nii.gz", scan)
+    return folder
+
+
+def rows(folder):
+    with open(folder / "summary.csv") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_study_gets_labels_report_and_overlay_per_case(oracle_export, study, scan, tmp_path):
+    assert predict.predict(oracle_export, study, tmp_path) == 0
+    expected = {f"prediction_{name}{ending}" for name in ("00210", "00211") for ending in (".nii.gz", ".json", ".png")}
+    assert {path.name for path in tmp_path.iterdir()} == expected | {"summary.csv"}
+    labels = nib.load(tmp_path / "prediction_00210.nii.gz")
+    assert labels.get_data_dtype() == np.uint8
+    assert labels.shape == scan.voxels.shape
+    assert set(np.unique(labels.dataobj)) == {0, 1, 2}
+    report = json.loads((tmp_path / "prediction_00210.json").read_text())
+    assert report.keys() >= REPORT
+    voxel_ml = np.prod(scan.spacing_mm) / 1000
+    assert report["tumor_ml"] == pytest.approx((np.asarray(labels.dataobj) == 2).sum() * voxel_ml, abs=0.01)
+    assert [row["status"] for row in rows(tmp_path)] == ["done", "done"]
+
+
+def test_labels_come_back_in_the_scan_s_own_geometry(oracle_export, scan, tmp_path):
+    turned = nib.Nifti1Image(np.ascontiguousarray(scan.voxels[::-1].transpose(2, 0, 1)).astype(np.float32), np.eye(4))
+    affine = scan.affine.copy()
+    affine[:3, 3] += affine[:3, 0] * (scan.voxels.shape[0] - 1)
+    affine[:3, 0] *= -1
+    turned = nib.Nifti1Image(turned.get_fdata(dtype=np.float32), affine[:, [2, 0, 1, 3]])
+    turned.set_sform(turned.affine, code=2)
+    turned.set_qform(turned.affine, code=3)
+    nib.save(turned, tmp_path / "head first.nii.gz")
+    assert predict.predict(oracle_export, tmp_path / "head first.nii.gz", tmp_path / "out", overlay=False) == 0
+    labels = nib.load(tmp_path / "out" / "prediction_head first.nii.gz")
+    assert labels.shape == turned.shape
+    np.testing.assert_array_equal(labels.affine, nib.load(tmp_path / "head first.nii.gz").affine)
+    assert (int(labels.header["sform_code"]), int(labels.header["qform_code"])) == (2, 3)
+    kidney = np.asarray(labels.dataobj) > 0
+    inside = turned.get_fdata() > 50
+    assert 2 * (kidney & inside).sum() / (kidney.sum() + inside.sum()) > 0.9
+
+
+def test_a_bad_case_fails_in_one_line_and_the_others_go_on(oracle_export, scan, study, tmp_path, capsys):
+    folder = tmp_path / "scans"
+    write_volume(folder / "good.nii.gz", scan)
+    holes = scan.voxels.astype(np.float32)
+    holes[0, 0, 0] = np.nan
+    write_volume(folder / "holes.nii.gz", scan.with_voxels(holes))
+    (folder / "text.nii.gz").write_text("no scan at all")
+    assert predict.predict(oracle_export, folder, tmp_path / "out", overlay=False) == 1
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed:")]
+    assert len(told) == 2
+    assert "holes.nii.gz" in told[0] and "NaN" in told[0]
+    assert "text.nii.gz" in told[1]
+    assert [row["status"] for row in rows(tmp_path / "out")] == ["done", "failed", "failed"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "prediction_good.nii.gz", "prediction_good.json", "summary.csv"}
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 40), (29, 30, 50)])
+@pytest.mark.parametrize("fill", [-1024, 40])
+def test_degenerate_scans_get_empty_or_whole_labels_and_a_picture(oracle_export, tmp_path, scan, shape, fill):
+    write_volume(tmp_path / "flat.nii.gz", type(scan).from_spacing(np.full(shape, fill, np.int16), (5, 2, 2)))
+    assert predict.predict(oracle_export, tmp_path / "flat.nii.gz", tmp_path / "out") == 0
+    labels = nib.load(tmp_path / "out" / "prediction_flat.nii.gz")
+    assert labels.shape == shape
+    assert (tmp_path / "out" / "prediction_flat.png").stat().st_size > 0
+    if fill == -1024:
+        assert not np.asarray(labels.dataobj).any()
+
+
+def test_two_scans_of_one_name_are_refused_before_anything_is_written(oracle_export, scan, tmp_path):
+    write_volume(tmp_path / "in" / "case_00001.nii.gz", scan)
+    write_volume(tmp_path / "in" / "00001.nii", scan)
+    with pytest.raises(InputError, match="prediction_00001"):
+        predict.predict(oracle_export, tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("scans", "told"), [("nowhere", "no such file"), ("empty", "holds no scan")])
+def test_nothing_to_predict_is_one_line(oracle_export, tmp_path, scans, told):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=told):
+        predict.predict(oracle_export, tmp_path / scans, tmp_path / "out")

@@ -1,0 +1,127 @@
+"""Any orientation in, the same labels out; what is not int16 is rounded and clipped; what is no number is refused."""
+
+import itertools
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nibabel import orientations
+from oracles import HU
+
+from kits_tf.io.nifti import read_volume
+from kits_tf.phantoms import abdomen
+from kits_tf.serving import Predictor, predictor
+from kits_tf.volume import InputError, Volume
+
+CODES = ["".join(code) for axes in itertools.permutations(("RL", "AP", "IS")) for code in itertools.product(*axes)]
+
+
+@pytest.fixture(scope="module")
+def small_patient():
+    """Labels of a drawn patient, cut to what lies around the kidneys."""
+    _, labels = abdomen.draw_abdomen(3, "ordinary", abdomen.Scanner(size_voxels=128, slice_mm=(5, 5)))
+    return labels
+
+
+def oblique(affine):
+    """The affine turned by 17 and 9 degrees about two axes."""
+    one, two = np.radians([17, 9])
+    about_x = np.array([[1, 0, 0], [0, np.cos(one), -np.sin(one)], [0, np.sin(one), np.cos(one)]])
+    about_z = np.array([[np.cos(two), -np.sin(two), 0], [np.sin(two), np.cos(two), 0], [0, 0, 1]])
+    turned = affine.copy()
+    turned[:3] = about_x @ about_z @ affine[:3]
+    return turned
+
+
+def test_there_are_48_axis_codes():
+    assert len(set(CODES)) == 48
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["straight", "oblique"])
+def test_all_48_axis_codes_give_the_same_labels_bit_for_bit(oracle_predictor, small_patient, turned):
+    scan = small_patient.with_voxels(HU[small_patient.voxels])
+    if turned:
+        scan = Volume.from_affine(scan.voxels, oblique(scan.affine))
+    image = nib.Nifti1Image(scan.voxels, scan.affine)
+    expected = oracle_predictor.predict(scan).voxels
+    assert (expected == 2).any()
+    start = orientations.io_orientation(image.affine)
+    for code in CODES:
+        there = orientations.ornt_transform(start, orientations.axcodes2ornt(code))
+        stored = image.as_reoriented(there)
+        found = oracle_predictor.predict(Volume.from_affine(np.asarray(stored.dataobj), stored.affine))
+        np.testing.assert_array_equal(found.affine, stored.affine)
+        back = nib.Nifti1Image(found.voxels, stored.affine).as_reoriented(
+            orientations.ornt_transform(orientations.axcodes2ornt(code), start))
+        assert np.array_equal(np.asarray(back.dataobj), expected), code
+
+
+def test_spacing_comes_from_the_columns_of_an_oblique_affine(oracle_predictor, small_patient):
+    scan = small_patient.with_voxels(HU[small_patient.voxels])
+    turned = Volume.from_affine(scan.voxels, oblique(scan.affine))
+    assert turned.spacing_mm == scan.spacing_mm
+    assert np.array_equal(oracle_predictor.predict(turned).voxels, oracle_predictor.predict(scan).voxels)
+
+
+def test_floats_are_rounded_and_what_int16_cannot_hold_is_clipped(oracle_predictor, small_patient):
+    scan = HU[small_patient.voxels]
+    expected = oracle_predictor.predict(small_patient.with_voxels(scan)).voxels
+    noisy = scan.astype(np.float32) + 0.4
+    noisy[0, 0, 0] = -1e9
+    assert np.array_equal(oracle_predictor.predict(small_patient.with_voxels(noisy)).voxels, expected)
+
+
+def test_what_lies_below_air_counts_as_air(oracle_predictor, small_patient):
+    scan = HU[small_patient.voxels]
+    scan[:, :4] = -1024
+    expected = oracle_predictor.predict(small_patient.with_voxels(scan)).voxels
+    scan[:, :3] = -3024  # the padding of some scanners
+    assert np.array_equal(oracle_predictor.predict(small_patient.with_voxels(scan)).voxels, expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_voxels_that_are_no_number_are_refused(oracle_predictor, value):
+    scan = Volume.from_spacing(np.full((3, 4, 5), value, np.float32), (3, 1, 1))
+    with pytest.raises(InputError, match="NaN or infinite"):
+        oracle_predictor.predict(scan)
+
+
+def test_xla_gives_the_labels_of_the_plain_signature(oracle_export, oracle_predictor, small_patient):
+    scan = small_patient.with_voxels(HU[small_patient.voxels])
+    compiled = Predictor(oracle_export, xla="on").predict(scan)
+    assert np.array_equal(compiled.voxels, oracle_predictor.predict(scan).voxels)
+
+
+def test_an_export_folder_stands_for_its_newest_version(tmp_path):
+    for version in ("1", "2", "10"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "saved_model.pb").touch()
+    (tmp_path / "11").mkdir()  # no model in it yet
+    assert predictor.resolve(tmp_path).name == "10"
+    assert predictor.resolve(tmp_path / "2").name == "2"
+
+
+def test_a_folder_without_a_model_says_how_to_make_one(tmp_path):
+    with pytest.raises(InputError, match=r"python -m kits_tf\.cascade"):
+        Predictor(tmp_path)
+
+
+def test_a_damaged_model_is_one_line(tmp_path):
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "config.json").write_text("{}")
+    (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01broken")
+    with pytest.raises(InputError, match="cannot be loaded") as caught:
+        Predictor(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.soak
+def test_the_real_ct_gives_the_same_labels_in_all_48_orientations(oracle_predictor, real_ct, tmp_path):
+    image = nib.load(real_ct)
+    reference = None
+    for code in CODES:
+        there = orientations.ornt_transform(orientations.io_orientation(image.affine), orientations.axcodes2ornt(code))
+        nib.save(image.as_reoriented(there), tmp_path / "scan.nii.gz")
+        labels = oracle_predictor.predict(read_volume(tmp_path / "scan.nii.gz")).voxels  # canonical, so comparable
+        reference = labels if reference is None else reference
+        assert np.array_equal(labels, reference), code
