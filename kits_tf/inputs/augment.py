@@ -128,7 +128,7 @@ def vary_intensity(images, config, seed):
     return tf.clip_by_value(images, 0.0, 1.0)
 
 
-def roughen(masks, seed, reach=2, holes=0.15):
+def roughen(masks, seed, reach, holes=0.15):
     """Makes ground-truth kidney masks look like what a net would have found.
 
     Per example at random: grown or shrunk by up to `reach` voxels, shifted by as much, and bitten: patches of a smooth

@@ -18,6 +18,9 @@ from kits_tf.ops.window import scale_window
 # few enough to score after every one.
 HELD_OUT_PER_CASE = 32
 
+# How far off the fine net's outline may be, for tumor2d to live with: two normalized voxels of the paper's.
+OUTLINE_ERROR_MM = 1.6
+
 
 def plane_axes(stage):
     """The axes of the plane that augmentation turns and mirrors: "yx", and "zy" in the sagittal planes."""
@@ -73,8 +76,8 @@ def _augmented(image, labels, seed, config, stage):
     target, *kidney = (tf.cast(mask >= 0.5, tf.float32) for mask in masks)
     image = augment.vary_intensity(image, settings, seeds[2])
     if kidney:
-        image = tf.concat([image, augment.roughen(kidney[0], seeds[3])], axis=-1)
-        return image, target
+        reach = max(1, round(OUTLINE_ERROR_MM / config.spacing_mm[1]))
+        return tf.concat([image, augment.roughen(kidney[0], seeds[3], reach)], axis=-1), target
     return _from_planes(image, stage), _from_planes(target, stage)
 
 

@@ -1,0 +1,140 @@
+"""From records to batches, for every stage alike."""
+
+import dataclasses
+
+import ellipses
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kits_tf import config as configs
+from kits_tf import models
+from kits_tf.config import AugmentConfig
+from kits_tf.inputs import pipeline
+from kits_tf.io import dataset, records
+
+ALL = AugmentConfig(flip_x=True, rotate_degrees=10.0, scale=0.1, shear=0.05, elastic_voxels=1.0, brightness=0.05,
+                    contrast=0.1, gamma=0.1, noise=0.02)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    config = ellipses.tiny_config()
+    for stage in configs.STAGES:
+        config = ellipses.with_training(config, stage, augment=ALL)
+    return config, ellipses.write(tmp_path_factory.mktemp("data"), config)
+
+
+@pytest.mark.parametrize("stage", configs.STAGES)
+def test_training_batches_are_scaled_images_and_binary_targets(prepared, stage):
+    config, data_dir = prepared
+    train, _ = dataset.split(data_dir, stage, 0, config)
+    batches = list(pipeline.training_batches(config, stage, train, seed=0))
+    training = config.stage(stage).training
+    assert len(batches) == training.epochs * training.steps_per_epoch
+    target_sum = 0
+    for image, target in batches:
+        assert image.shape == (training.batch_size, *config.input_shape(stage), models.channels(stage))
+        assert target.shape == (training.batch_size, *config.input_shape(stage), 1)
+        assert image.dtype == target.dtype == tf.float32
+        assert np.min(image) >= 0
+        assert np.max(image) <= 1
+        assert set(np.unique(target)) <= {0.0, 1.0}
+        target_sum += np.sum(target)
+    assert target_sum > 0
+
+
+@pytest.mark.parametrize("stage", configs.STAGES)
+def test_image_and_target_move_together(prepared, stage):
+    """The target is brighter than what is around it: in the image as warped, voxel by voxel."""
+    config, data_dir = prepared
+    train, _ = dataset.split(data_dir, stage, 0, config)
+    # The drawn tumor is 240 HU and 0.83 after the window, the kidney 120 and 0.52, the rest -40 and 0.1.
+    cut = 0.68 if stage.startswith("tumor") else 0.31
+    plain = dataclasses.replace(ALL, brightness=0.0, contrast=0.0, gamma=0.0, noise=0.0)
+    config = ellipses.with_training(config, stage, augment=plain)
+    image, target = next(iter(pipeline.training_batches(config, stage, train, seed=1)))
+    found = image.numpy()[..., :1] > cut
+    both = np.sum(found * target)
+    assert 2 * both / (found.sum() + np.sum(target)) > 0.95
+
+
+@pytest.mark.parametrize("stage", ["correction", "tumor3d", "tumor2d"])
+def test_a_seed_gives_the_same_batches_and_another_gives_others(prepared, stage):
+    config, data_dir = prepared
+    train, _ = dataset.split(data_dir, stage, 0, config)
+
+    def first(seed):
+        return [array for batch in pipeline.training_batches(config, stage, train, seed).take(3) for array in batch]
+
+    tf.random.set_seed(1)
+    ones = first(4)
+    tf.random.set_seed(2)  # of no account
+    for one, again in zip(ones, first(4), strict=True):
+        np.testing.assert_array_equal(one, again)
+    assert any(np.abs(one - other).max() > 0.1 for one, other in zip(ones, first(5), strict=True))
+
+
+def test_an_epoch_is_the_same_whether_reached_or_resumed_at(prepared):
+    config, data_dir = prepared
+    train, _ = dataset.split(data_dir, "fine", 0, config)
+    steps = config.fine.training.steps_per_epoch
+    reached = list(pipeline.training_batches(config, "fine", train, 0))[steps:]
+    resumed = list(pipeline.training_batches(config, "fine", train, 0, first_epoch=1))
+    for one, other in zip(reached, resumed, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+
+
+@pytest.mark.parametrize("stage", configs.STAGES)
+def test_held_out_examples_are_the_centre_crops_in_order(prepared, stage):
+    config, data_dir = prepared
+    _, held_out = dataset.split(data_dir, stage, 2, config)
+    raw = list(records.read(held_out, config.record_shape(stage)))
+    batches = list(pipeline.held_out_batches(config, stage, held_out))
+    images = np.concatenate([image for image, _, _ in batches])
+    targets = np.concatenate([target for _, target, _ in batches])
+    assert len(images) == len(raw) == 6
+    assert np.concatenate([index for *_, index in batches]).tolist() == [0] * 6
+    centre = tuple(slice(room, size - room) for room, size in
+                   zip(config.jitter(stage), config.record_shape(stage), strict=True))
+    low, high = config.window_hu
+    for image, target, example in zip(images, targets, raw, strict=True):
+        hu, labels = example["image"].numpy()[centre], example["labels"].numpy()[centre]
+        np.testing.assert_allclose(image[..., 0], np.clip((hu - low) / (high - low), 0, 1), atol=1e-5)
+        np.testing.assert_array_equal(target[..., 0], labels == 2 if stage.startswith("tumor") else labels >= 1)
+        if stage == "tumor2d":
+            np.testing.assert_array_equal(image[..., 1], labels >= 1)
+
+
+def test_held_out_examples_are_bounded_per_case_and_spread_over_it(prepared):
+    config, data_dir = prepared
+    _, held_out = dataset.split(data_dir, "fine", 0, config)
+    every = np.concatenate([image for image, *_ in pipeline.held_out_batches(config, "fine", held_out)])
+    some = np.concatenate([image for image, *_ in pipeline.held_out_batches(config, "fine", held_out, per_case=3)])
+    np.testing.assert_array_equal(some, every[::2])
+
+
+def test_a_block_moves_as_a_stack_of_planes_all_alike(prepared):
+    config, _ = prepared
+    config = ellipses.with_training(config, "tumor3d", augment=dataclasses.replace(ALL, noise=0.0))
+    labels = np.zeros((4, *config.record_shape("tumor3d")), np.uint8)
+    labels[:, :, 6:12, 8:20] = 2  # the same in every plane
+    image = (labels * 100).astype(np.int16)
+    _, target = pipeline._augmented(tf.constant(image), tf.constant(labels), tf.constant([1, 2]), config, "tumor3d")
+    target = target.numpy()
+    assert target.shape == (4, *config.input_shape("tumor3d"), 1)
+    assert (target == target[:, :1]).all()
+    assert (target[0] != target[1]).any()
+
+
+def test_depth_jitter_shifts_by_whole_slices(prepared):
+    config, _ = prepared
+    config = ellipses.with_training(config, "tumor3d", augment=AugmentConfig())
+    depth = config.record_shape("tumor3d")[0]
+    image = np.zeros((60, *config.record_shape("tumor3d")), np.int16)
+    image += np.arange(depth, dtype=np.int16)[:, None, None] * 10
+    found, _ = pipeline._augmented(tf.constant(image), tf.zeros(image.shape, tf.uint8), tf.constant([1, 2]), config,
+                                   "tumor3d")
+    low, high = config.window_hu
+    middle = np.round((found.numpy()[:, :, 8, 10, 0] * (high - low) + low) / 10).astype(int)
+    assert {tuple(row) for row in middle} == {(0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5)}

@@ -1,0 +1,86 @@
+"""Which examples a stage draws."""
+
+import collections
+import itertools
+
+import ellipses
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kits_tf.inputs import sampling
+from kits_tf.io import dataset, records
+
+
+@pytest.fixture(scope="module")
+def config():
+    return ellipses.tiny_config()
+
+
+def prepare(tmp_path, config, stage, **options):
+    ellipses.write(tmp_path, config, stages=[stage], **options)
+    train, _ = dataset.split(tmp_path, stage, 0, config)
+    return train, sampling.count_kinds(train)
+
+
+def drawn(config, stage, paths, counts, number, seed=(0, 0)):
+    """(case, index in the shard, kind) of the first examples drawn."""
+    stream = sampling.draw(paths, counts, stage, 1000, tf.constant(seed, tf.int32)).take(number)
+    examples = [records.parse(serialized, config.record_shape(stage)) for serialized in stream]
+    return [(example["case"].numpy().decode(), int(example["start"][0]), int(example["kind"])) for example in examples]
+
+
+def test_counts_are_those_of_the_shards(tmp_path, config):
+    _, counts = prepare(tmp_path, config, "coarse", per_case=5, kinds=(0, 2))
+    np.testing.assert_array_equal(counts, [[3, 0, 2]] * 4)
+
+
+def test_tumor3d_draws_background_kidney_and_tumor_in_turn(tmp_path, config):
+    found = drawn(config, "tumor3d", *prepare(tmp_path, config, "tumor3d", kinds=(0, 0, 0, 1, 2)), 12)
+    assert [kind for *_, kind in found] == [0, 1, 2] * 4
+
+
+def test_tumor2d_draws_as_many_with_tumor_as_without_and_every_tumor_slice(tmp_path, config):
+    # 4 cases with 2 tumor slices and 6 others each.
+    paths, counts = prepare(tmp_path, config, "tumor2d", per_case=8, kinds=(0, 1, 1, 2))
+    found = drawn(config, "tumor2d", paths, counts, 16)
+    assert [kind == 2 for *_, kind in found] == [True, False] * 8
+    assert len({example for example in found if example[2] == 2}) == 8
+    others = [{example for example in drawn(config, "tumor2d", paths, counts, 16, seed=(0, epoch)) if example[2] != 2}
+              for epoch in (1, 2)]
+    assert others[0] != others[1]
+
+
+def test_other_stages_draw_every_example_once_before_any_twice(tmp_path, config):
+    paths, counts = prepare(tmp_path, config, "fine")
+    found = drawn(config, "fine", paths, counts, 4 * 6)
+    assert len(set(found)) == 4 * 6
+    assert found != sorted(found)
+
+
+def test_a_seed_draws_the_same_and_another_seed_does_not(tmp_path, config):
+    paths, counts = prepare(tmp_path, config, "fine")
+    first, again, other = (drawn(config, "fine", paths, counts, 20, seed) for seed in ((3, 1), (3, 1), (4, 1)))
+    assert first == again
+    assert first != other
+
+
+def test_a_group_that_no_case_has_is_left_out_instead_of_waited_for(tmp_path, config):
+    paths, counts = prepare(tmp_path, config, "tumor2d", kinds=(0, 1))
+    assert {kind for *_, kind in drawn(config, "tumor2d", paths, counts, 6)} == {0, 1}
+
+
+def test_head_and_feet_are_drawn_alike_when_an_epoch_reads_a_part_of_each_shard(tmp_path, config, monkeypatch):
+    monkeypatch.setattr(sampling, "WINDOW_BYTES", 16 * 1000)
+    paths, counts = prepare(tmp_path, config, "coarse", per_case=40, kinds=(1,))
+    places = itertools.chain.from_iterable(
+        (index // 10 for _, index, _ in drawn(config, "coarse", paths, counts, 32, seed=(0, epoch)))
+        for epoch in range(12))
+    quarters = collections.Counter(places)
+    assert min(quarters[quarter] for quarter in range(4)) > 0.5 * max(quarters.values())
+
+
+def test_no_example_at_all_is_refused(tmp_path, config):
+    paths, counts = prepare(tmp_path, config, "fine")
+    with pytest.raises(ValueError, match="hold no example"):
+        sampling.draw(paths, counts * 0, "fine", 1000, tf.constant([0, 0]))

@@ -1,0 +1,72 @@
+"""python train.py, as a user meets it."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import ellipses
+import pytest
+
+from kits_tf import config as configs
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def run(*arguments, cwd=ROOT):
+    return subprocess.run([sys.executable, str(ROOT / "train.py"), *arguments], capture_output=True, text=True, cwd=cwd,
+                          timeout=300)
+
+
+def test_help_answers_without_tensorflow():
+    began = time.perf_counter()
+    done = run("--help")
+    seconds = time.perf_counter() - began
+    assert "--stage: <coarse|correction|fine|tumor3d|tumor2d|all>" in done.stdout
+    assert "--[no]deterministic" in done.stdout
+    assert seconds < 3.0  # 0.3 on an idle machine; TensorFlow alone takes more than this on a busy one
+
+
+def test_unknown_stage_names_the_known_ones():
+    done = run("--stage=kidney")
+    assert done.returncode != 0
+    assert "coarse|correction|fine|tumor3d|tumor2d|all" in done.stderr
+
+
+def test_describe_prints_a_line_per_stage():
+    done = run("--describe", "--preset=demo")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["stage", *configs.STAGES]
+
+
+def test_without_records_one_line_says_how_to_make_them(tmp_path):
+    done = run("--stage=fine", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("data: no fine records; make them with: python -m data_prep")
+
+
+@pytest.fixture(scope="module")
+def demo_data(tmp_path_factory):
+    config = configs.PRESETS["demo"]
+    return ellipses.write(tmp_path_factory.mktemp("demo"), config, stages=["coarse"], per_case=3)
+
+
+def test_flags_replace_the_presets_settings_and_the_run_is_written(demo_data, tmp_path):
+    arguments = ["--stage=coarse", "--preset=demo", f"--data_dir={demo_data}", "--epochs=1", "--steps_per_epoch=2",
+                 "--batch_size=2", "--base_filters=2", "--seed=4", "--fold=1", "--deterministic"]
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "demo" / "coarse" / "fold1"
+    saved = configs.from_json((folder / "config.json").read_text())
+    assert saved.preset == "demo"
+    assert (saved.coarse.training.epochs, saved.coarse.training.batch_size) == (1, 2)
+    assert saved.coarse.net.base_filters == 2
+    assert saved.tumor3d.net.filters == (2, 4, 6)
+    assert json.loads((folder / "training.json").read_text())["seed"] == 4
+    assert "epoch 1/1" in done.stdout
+    other = run(*arguments[:-2], "--fold=1", "--epochs=2", cwd=tmp_path)
+    assert other.returncode == 1
+    assert "Traceback" not in other.stderr
+    assert "coarse.training.epochs is 1 there and 2 here" in other.stderr.splitlines()[-1]

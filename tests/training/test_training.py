@@ -1,0 +1,178 @@
+"""Training on drawn ellipses: it learns, resumes, and refuses what does not belong together."""
+
+import csv
+import dataclasses
+import math
+
+import ellipses
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kits_tf import config as configs
+from kits_tf import models, runs
+from kits_tf.io import dataset
+from kits_tf.training import checkpoints, loop, stages
+from kits_tf.volume import InputError
+
+
+@pytest.fixture(scope="module")
+def config():
+    return ellipses.tiny_config()
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory, config):
+    return ellipses.write(tmp_path_factory.mktemp("data"), config)
+
+
+def train(config, stage, data_dir, run_dir, seed=0, strategy=None):
+    lines = []
+    history = loop.train(stages.task(config, stage, data_dir, 0, seed), run_dir, strategy, report=lines.append)
+    return history, lines
+
+
+def read_history(run_dir, stage):
+    with open(runs.stage_folder(run_dir, stage, 0) / runs.HISTORY, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(("stage", "learning_rate"), [("fine", 1e-2), ("tumor3d", 2e-2)])
+def test_a_few_dozen_steps_learn_to_find_ellipses(config, data_dir, tmp_path, stage, learning_rate):
+    config = ellipses.with_training(config, stage, epochs=3, steps_per_epoch=50, learning_rate=learning_rate)
+    wider = configs.FCN3DConfig(filters=(6, 8, 10))
+    config = dataclasses.replace(config, tumor3d=dataclasses.replace(config.tumor3d, net=wider))
+    history, lines = train(config, stage, data_dir, tmp_path)
+    assert history[-1]["loss"] < 0.6 * history[0]["loss"]
+    assert history[-1]["val_dice"] > 0.8
+    assert "held out" in lines[-2]
+    assert "samples/s" in lines[-2]
+    rows = read_history(tmp_path, stage)
+    assert list(rows[0]) == list(checkpoints.COLUMNS)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    rates = [float(row["learning_rate"]) for row in rows]
+    assert 1e-2 > rates[0] > rates[1] > rates[2] > 0
+    assert list((runs.stage_folder(tmp_path, stage, 0) / "events").glob("events.*"))
+
+
+def test_weights_load_into_a_net_built_from_the_saved_config(config, data_dir, tmp_path):
+    history, _ = train(config, "fine", data_dir, tmp_path)
+    folder = runs.stage_folder(tmp_path, "fine", 0)
+    task = stages.task(runs.load_config(folder), "fine", data_dir, 0, seed=1)
+    model = models.build(task.config, "fine")
+    model.load_weights(str(folder / runs.BEST))
+    score = loop._score(tf.distribute.get_strategy(), models.logits_model(model), task)
+    best = checkpoints.best_epoch(history)
+    np.testing.assert_allclose(score(), (best["val_loss"], best["val_dice"]), rtol=1e-5)
+
+
+def test_resumed_training_equals_training_in_one_go(config, data_dir, tmp_path, monkeypatch):
+    whole, _ = train(config, "tumor2d", data_dir, tmp_path / "whole")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # dies after the checkpoint of epoch 1, before its history and weights
+        patch.setattr(checkpoints.Checkpoints, "_publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, "tumor2d", data_dir, tmp_path / "parts")
+    assert not (runs.stage_folder(tmp_path / "parts", "tumor2d", 0) / runs.HISTORY).exists()
+    parts, lines = train(config, "tumor2d", data_dir, tmp_path / "parts")
+    assert "goes on after epoch 1 of 2" in lines[0]
+    for one, other in zip(whole, parts, strict=True):
+        for column in ("epoch", "loss", "val_loss", "val_dice", "learning_rate"):
+            assert other[column] == pytest.approx(one[column], rel=1e-3), column
+    assert len(read_history(tmp_path / "parts", "tumor2d")) == 2
+    for name in (runs.BEST, runs.LAST):
+        one, other = models.build(config, "tumor2d"), models.build(config, "tumor2d")
+        one.load_weights(str(runs.stage_folder(tmp_path / "whole", "tumor2d", 0) / name))
+        other.load_weights(str(runs.stage_folder(tmp_path / "parts", "tumor2d", 0) / name))
+        for weight, again in zip(one.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_allclose(weight, again, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, config, data_dir):
+    run_dir = tmp_path_factory.mktemp("finished")
+    train(config, "coarse", data_dir, run_dir)
+    return run_dir
+
+
+def test_a_finished_run_says_so_and_is_left_alone(config, data_dir, finished):
+    folder = runs.stage_folder(finished, "coarse", 0)
+    before = {path: path.read_bytes() for path in (folder / runs.HISTORY, folder / runs.CONFIG)}
+    history, lines = train(config, "coarse", data_dir, finished)
+    assert len(history) == 2
+    assert len(lines) == 1
+    assert "already trained, 2 epochs" in lines[0]
+    assert before == {path: path.read_bytes() for path in before}
+
+
+@pytest.mark.parametrize(("change", "seed", "message"), [
+    ({}, 3, "seed is 0 there and 3 here"),
+    ({"preset": "other"}, 0, "preset is tiny there and other here"),
+    ({"coarse": {"epochs": 5}}, 0, "coarse.training.epochs is 2 there and 5 here"),
+], ids=["seed", "preset", "epochs"])
+def test_a_folder_of_another_run_is_refused_in_one_line(config, data_dir, finished, change, seed, message):
+    for field, value in change.items():
+        config = (ellipses.with_training(config, field, **value) if isinstance(value, dict)
+                  else dataclasses.replace(config, **{field: value}))
+    with pytest.raises(InputError, match=message) as caught:
+        train(config, "coarse", data_dir, finished, seed=seed)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_cases_are_refused(config, finished, tmp_path):
+    ellipses.write(tmp_path, config, stages=["coarse"], cases=7)
+    with pytest.raises(InputError, match="train is"):
+        train(config, "coarse", tmp_path, finished)
+
+
+def test_a_damaged_checkpoint_is_named(config, data_dir, tmp_path):
+    train(config, "coarse", data_dir, tmp_path)
+    for path in (runs.stage_folder(tmp_path, "coarse", 0) / "checkpoints").glob("ckpt-2*"):
+        path.write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="ckpt-2: cannot be read"):
+        train(config, "coarse", data_dir, tmp_path)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_saves_nothing(config, data_dir, tmp_path):
+    config = ellipses.with_training(config, "fine", learning_rate=1e38)
+    with pytest.raises(InputError, match=r"loss became \S+ in epoch 1; train with a lower learning_rate"):
+        train(config, "fine", data_dir, tmp_path)
+    assert not (runs.stage_folder(tmp_path, "fine", 0) / runs.LAST).exists()
+
+
+def test_each_stage_is_trained_on_what_its_config_says(config, data_dir):
+    for stage in configs.STAGES:
+        task = stages.task(config, stage, data_dir, 1, 0)
+        assert [path.stem for path in task.held_out] == ["case_00001"]
+        assert len(task.train) == 4
+        assert {path.parent.name for path in task.train} == {stage}
+    logits = tf.constant([[[1.0], [-2.0]]])
+    labels = tf.constant([[[1.0], [0.0]]])
+    entropy = math.log(1 + math.exp(-1)) / 2 + math.log(1 + math.exp(-2)) / 2
+    assert float(stages.task(config, "tumor3d", data_dir, 0, 0).loss()(labels, logits)) == pytest.approx(entropy)
+
+
+def test_the_same_seed_starts_from_the_same_weights(config, data_dir):
+    def fresh(seed):
+        model, _, _ = stages.task(config, "fine", data_dir, 0, seed).build()
+        return model.get_weights()
+
+    first, again, other = fresh(1), fresh(1), fresh(2)
+    for one, two in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert any(np.abs(one - two).max() > 0.01 for one, two in zip(first, other, strict=True))
+
+
+def test_no_records_says_which_command_makes_them(config, tmp_path):
+    with pytest.raises(InputError, match="python -m data_prep"):
+        stages.task(config, "fine", tmp_path, 0, 0)
+
+
+def test_a_shard_without_examples_is_not_waited_for(config, tmp_path):
+    ellipses.write(tmp_path, config, stages=["tumor2d"], kinds=(1,))
+    history, _ = train(config, "tumor2d", tmp_path, tmp_path / "run")
+    assert len(history) == 2
+    assert dataset.shard_path(tmp_path, "tumor2d", "case_00001").exists()
