@@ -4,6 +4,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= runs/demo
+# The demo's size: cases to train on, cases held out, pixels a side, more flags for train.py.
+CASES ?= 24
+HELD_OUT ?= 12
+SIZE ?= 256
+TRAIN_FLAGS ?=
 RUN = $(VENV)/bin/python
 STAMP = $(VENV)/.installed
 
@@ -29,14 +34,15 @@ soak: venv
 
 # Phantoms to train on and others held out (hard cases in both), five small nets, one SavedModel, labels, scores.
 demo: venv
-	$(RUN) -m kits_tf.phantoms --output=$(DEMO)/study --cases=24 --seed=0 --size=256
-	$(RUN) -m kits_tf.phantoms --output=$(DEMO)/held_out --cases=12 --first=24 --seed=0 --size=256
+	$(RUN) -m kits_tf.phantoms --output=$(DEMO)/study --cases=$(CASES) --seed=0 --size=$(SIZE) --slice_mm=4,5
+	$(RUN) -m kits_tf.phantoms --output=$(DEMO)/held_out --cases=$(HELD_OUT) --first=$(CASES) --seed=0 --size=$(SIZE) \
+	  --slice_mm=4,5
 	$(RUN) -m data_prep --input=$(DEMO)/study --output=$(DEMO)/data --preset=demo
-	$(RUN) train.py --stage=all --preset=demo --data_dir=$(DEMO)/data --run_dir=$(DEMO)
+	$(RUN) train.py --stage=all --preset=demo --data_dir=$(DEMO)/data --run_dir=$(DEMO) $(TRAIN_FLAGS)
 	$(RUN) -m kits_tf.cascade --run_dir=$(DEMO) --output=$(DEMO)/export
 	$(RUN) predict.py --model=$(DEMO)/export --input=$(DEMO)/held_out --output=$(DEMO)/predictions
 	$(RUN) -m kits_tf.evaluation --predictions=$(DEMO)/predictions --labels=$(DEMO)/held_out --output=$(DEMO)/scores
-	@echo "A picture to look at: $(DEMO)/predictions/prediction_00024.png"
+	@echo "A picture to look at: $$(ls $(DEMO)/predictions/*.png | head -n 1)"
 
 clean:
 	rm -rf $(VENV) $(DEMO)

@@ -11,7 +11,6 @@ Exit status: 0 if all cases were done, 1 if one failed or nothing could start.
 import csv
 import io
 import json
-import os
 import pathlib
 import sys
 import time
@@ -22,6 +21,7 @@ from absl import app, flags
 from kits_tf.io.files import write_text
 from kits_tf.io.nifti import read_volume, write_labels
 from kits_tf.io.study import find_scans
+from kits_tf.quiet import quiet_tensorflow
 from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
@@ -90,7 +90,7 @@ def predict(model, scans, output, xla="auto", overlay=True):
 def main(arguments):
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]}")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_tensorflow()
     try:
         return predict(FLAGS.model, FLAGS.input, FLAGS.output, FLAGS.xla, FLAGS.overlay)
     except InputError as error:

@@ -7,12 +7,12 @@ The same command again goes on where the last one stopped. A run leaves runs/<na
 """
 
 import dataclasses
-import os
 import sys
 
 from absl import app, flags
 
 from kits_tf import config as configs
+from kits_tf.quiet import quiet_tensorflow
 from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
@@ -52,7 +52,7 @@ def overridden(config):
 def main(_):
     config = overridden(configs.PRESETS[FLAGS.preset])
     # TensorFlow is imported only now, so that --help answers at once.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_tensorflow()
     import tensorflow as tf
 
     from kits_tf.models import describe

@@ -9,7 +9,6 @@ the others. Exit status: 0 if all cases are prepared, 1 if one is not or nothing
 """
 
 import json
-import os
 import pathlib
 import sys
 
@@ -17,6 +16,7 @@ import tqdm
 from absl import app, flags
 
 from kits_tf.config import PRESETS, STAGES
+from kits_tf.quiet import quiet_tensorflow
 from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
@@ -89,7 +89,7 @@ def check(data_dir, stages):
 def main(arguments):
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]}")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_tensorflow()
     stages = STAGES if FLAGS.stage == "all" else (FLAGS.stage,)
     try:
         if FLAGS.check:

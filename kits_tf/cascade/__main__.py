@@ -3,12 +3,12 @@
 python -m kits_tf.cascade --run_dir=runs/demo --output=runs/demo/export
 """
 
-import os
 import pathlib
 import sys
 
 from absl import app, flags
 
+from kits_tf.quiet import quiet_tensorflow
 from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
@@ -22,7 +22,7 @@ flags.mark_flags_as_required(["run_dir"])
 def main(arguments):
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]}")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_tensorflow()
     from kits_tf.cascade.collect import collect  # TensorFlow takes seconds to import: not for --help
     from kits_tf.cascade.export import export_cascade
 

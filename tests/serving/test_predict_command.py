@@ -2,25 +2,39 @@
 
 import csv
 import json
+import pathlib
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
 from oracles import HU
+from threshold_nets import ball
 
 import predict
 from kits_tf.io.nifti import write_volume
-from kits_tf.phantoms import abdomen
-from kits_tf.volume import InputError
+from kits_tf.volume import InputError, Volume
 
+ROOT = pathlib.Path(predict.__file__).parent
 REPORT = {"kidneys_coarse", "correction_used", "kidneys", "tumor_fallback_used", "lesions_kept", "lesions_dropped",
           "kidney_ml", "tumor_ml", "warnings"}
 
 
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch, request):
+    """predict.py loads its model anew at each call; here all calls but the marked one share one."""
+    if "reload" not in request.node.name:
+        monkeypatch.setattr("kits_tf.serving.Predictor", lambda *_: request.getfixturevalue("oracle_predictor"))
+
+
 @pytest.fixture(scope="module")
 def scan():
-    _, labels = abdomen.draw_abdomen(5, "ordinary", abdomen.Scanner(size_voxels=96, slice_mm=(5, 5)))
-    return labels.with_voxels(HU[labels.voxels])
+    labels = np.zeros((24, 50, 70), np.uint8)
+    labels[ball(labels.shape, (11, 24, 17), (6, 10, 8))] = 1
+    labels[ball(labels.shape, (13, 28, 52), (7, 9, 10))] = 1
+    labels[ball(labels.shape, (15, 34, 55), (3, 6, 5))] = 2
+    return Volume.from_spacing(HU[labels], (5.0, 2.1, 2.3))
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +103,8 @@ def test_a_bad_case_fails_in_one_line_and_the_others_go_on(oracle_export, scan, 
 
 @pytest.mark.parametrize("shape", [(1, 40, 40), (29, 30, 50)])
 @pytest.mark.parametrize("fill", [-1024, 40])
-def test_degenerate_scans_get_empty_or_whole_labels_and_a_picture(oracle_export, tmp_path, scan, shape, fill):
-    write_volume(tmp_path / "flat.nii.gz", type(scan).from_spacing(np.full(shape, fill, np.int16), (5, 2, 2)))
+def test_degenerate_scans_get_empty_or_whole_labels_and_a_picture(oracle_export, tmp_path, shape, fill):
+    write_volume(tmp_path / "flat.nii.gz", Volume.from_spacing(np.full(shape, fill, np.int16), (5, 2, 2)))
     assert predict.predict(oracle_export, tmp_path / "flat.nii.gz", tmp_path / "out") == 0
     labels = nib.load(tmp_path / "out" / "prediction_flat.nii.gz")
     assert labels.shape == shape
@@ -112,3 +126,29 @@ def test_nothing_to_predict_is_one_line(oracle_export, tmp_path, scans, told):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=told):
         predict.predict(oracle_export, tmp_path / scans, tmp_path / "out")
+
+
+def test_the_command_reloads_the_export_and_builds_no_net(oracle_export, study, tmp_path):
+    """In a process of its own, in which the code that builds nets cannot be imported."""
+    program = ("import sys; sys.modules['kits_tf.models'] = None; sys.modules['kits_tf.training'] = None; "
+               "import predict; from absl import app; app.run(predict.main)")
+    command = [sys.executable, "-c", program, f"--model={oracle_export}", f"--input={study}", f"--output={tmp_path}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [row["status"] for row in rows(tmp_path)] == ["done", "done"]
+
+
+@pytest.mark.parametrize("flag", ["--model=nowhere", "--input=nowhere"])
+def test_a_mistyped_path_is_one_line_and_status_1(oracle_export, study, tmp_path, flag):
+    given = {"--model": oracle_export, "--input": study, "--output": tmp_path, **dict([flag.split("=")])}
+    command = [sys.executable, "predict.py", *(f"{name}={value}" for name, value in given.items())]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    told = [line for line in done.stderr.splitlines() if "nowhere" in line]
+    assert len(told) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_help_answers_without_tensorflow():
+    program = "import sys, predict; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
