@@ -71,9 +71,12 @@ def main(_):
         for task in tasks:
             loop.train(task, FLAGS.run_dir or f"runs/{FLAGS.preset}", report=lambda line: print(line, flush=True))
             tf.keras.backend.clear_session()
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on after the last whole epoch", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ Everything random comes from a seed, so that the same seed draws the same exampl
 import numpy as np
 import tensorflow as tf
 
+from kits_tf.volume import InputError
+
 SHARDS_AT_ONCE = 16  # cases that are read in turn
 WINDOW_BYTES = 2**27  # of records held and shuffled at once
 
@@ -33,14 +35,24 @@ def count_kinds(paths):
 
     Returns:
         int64 array (shards, 3): how many examples of kind 0, 1 and 2 each shard holds.
+
+    Raises:
+        InputError: if a shard is damaged; its message names it.
     """
     def count(path):
         kinds = tf.data.TFRecordDataset(path).map(_kind)
         return kinds.reduce(tf.zeros(3, tf.int64), lambda sums, kind: sums + tf.one_hot(kind, 3, dtype=tf.int64))
 
     shards = tf.data.Dataset.from_tensor_slices([str(path) for path in paths])
-    counted = shards.map(count, num_parallel_calls=tf.data.AUTOTUNE)
-    return np.stack(list(counted.as_numpy_iterator()))
+    counted = shards.map(count, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator()
+    counts = []
+    for path in paths:
+        try:
+            counts.append(next(counted))
+        except tf.errors.OpError as error:
+            raise InputError(f"{path}: is damaged ({type(error).__name__}); write it anew with python -m data_prep"
+                             ) from error
+    return np.stack(counts)
 
 
 def draw(paths, counts, stage, record_bytes, seed):

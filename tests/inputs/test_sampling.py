@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from kits_tf.inputs import sampling
 from kits_tf.io import dataset, records
+from kits_tf.volume import InputError
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +85,10 @@ def test_no_example_at_all_is_refused(tmp_path, config):
     paths, counts = prepare(tmp_path, config, "fine")
     with pytest.raises(ValueError, match="hold no example"):
         sampling.draw(paths, counts * 0, "fine", 1000, tf.constant([0, 0]))
+
+
+def test_a_damaged_shard_is_named(tmp_path, config):
+    paths, _ = prepare(tmp_path, config, "fine")
+    paths[2].write_bytes(paths[2].read_bytes()[:-20])
+    with pytest.raises(InputError, match=f"{paths[2].name}: is damaged"):
+        sampling.count_kinds(paths)
