@@ -32,7 +32,8 @@ def _overlap(array, block, start):
     """The part of a block that lies in the array: its begin and end there, and that part of the block."""
     begin = tf.clip_by_value(start, 0, tf.shape(array))
     end = tf.clip_by_value(start + tf.shape(block), begin, tf.shape(array))
-    return begin, end, tf.slice(block, begin - start, end - begin)
+    first = tf.clip_by_value(begin - start, 0, tf.shape(block))  # of a block far outside there is nothing to take
+    return begin, end, tf.slice(block, first, end - begin)
 
 
 def _update(array, begin, end, values):
