@@ -4,6 +4,7 @@ A scan of any orientation and spacing becomes a Volume in the canonical orientat
 the geometry of the file they were made from: same axis order, shape, affine, and qform and sform codes.
 """
 
+import logging
 import pathlib
 import zlib
 
@@ -13,7 +14,10 @@ from nibabel import orientations
 
 from kits_tf.io.files import whole_file
 from kits_tf.ops.orientation import invert, reorient, to_canonical_transform
-from kits_tf.volume import InputError, Volume
+from kits_tf.volume import InputError, Volume, is_singular, spacing_of
+
+# What nibabel finds wrong in a header it also logs; an InputError says it once, in one line.
+nib.imageglobals.logger.setLevel(logging.CRITICAL)
 
 ENDINGS = (".nii.gz", ".nii")
 
@@ -35,8 +39,8 @@ def _open(path):
         raise InputError(f"{path}: is a folder, expected a NIfTI file (.nii or .nii.gz)")
     try:
         image = nib.load(path)
-    except (nib.filebasedimages.ImageFileError, nib.wrapstruct.WrapStructError, OSError, EOFError, zlib.error,
-            ValueError) as error:
+    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError,
+            OSError, EOFError, zlib.error, ValueError) as error:
         raise InputError(f"{path}: cannot be read as NIfTI ({_one_line(error)}); expected .nii or .nii.gz") from error
     if not isinstance(image, nib.Nifti1Pair):
         raise InputError(f"{path}: is {type(image).__name__}, expected NIfTI (.nii or .nii.gz)")
@@ -63,14 +67,21 @@ def _geometry(path, image):
     affine = image.affine
     if affine is None or not np.isfinite(affine).all():
         raise InputError(f"{path}: its affine is not finite, expected voxel positions in mm")
-    norms = np.linalg.norm(affine[:3, :3], axis=0)
-    if not (norms > 0).all() or abs(np.linalg.det(affine[:3, :3] / norms)) < 1e-3:
+    if is_singular(affine):
         raise InputError(f"{path}: its affine is singular {affine[:3, :3].tolist()}, expected three separate axes")
-    zooms = np.asarray(image.header.get_zooms()[:3], np.float64)
-    if not (np.isfinite(zooms).all() and (zooms > 0).all()):
-        raise InputError(f"{path}: its voxel spacing is {zooms.tolist()} mm, expected three positive numbers")
+    for spacing_mm in (_stored_spacing(image), spacing_of(affine)):
+        if not all(np.isfinite(mm) and mm > 0 for mm in spacing_mm):
+            raise InputError(f"{path}: its voxel spacing is {list(spacing_mm)} mm, expected three positive numbers")
     transform = to_canonical_transform(affine)
     return shape, affine @ orientations.inv_ornt_aff(transform, shape), transform
+
+
+def _stored_spacing(image):
+    """The header's own spacing; nibabel has replaced a zero by 1 mm and a negative number by its size."""
+    files = image.file_map
+    with files.get("header", files["image"]).get_prepare_fileobj("rb") as stream:
+        header = type(image.header).from_fileobj(stream, check=False)
+    return [float(mm) for mm in header["pixdim"][1:4]]
 
 
 def read_geometry(path):
@@ -97,7 +108,8 @@ def _read(path):
         raise InputError(f"{path}: holds {stored} voxels, expected real numbers (Hounsfield units)")
     try:
         unscaled = stored.kind in "iu" and image.dataobj.slope == 1 and image.dataobj.inter == 0
-        voxels = np.asanyarray(image.dataobj) if unscaled else image.get_fdata(dtype=np.float32, caching="unchanged")
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused below
+            voxels = np.asanyarray(image.dataobj) if unscaled else image.get_fdata("unchanged", np.float32)
     except (OSError, EOFError, zlib.error, ValueError, MemoryError) as error:
         raise InputError(f"{path}: its voxels cannot be read ({_one_line(error)}); is the file whole?") from error
     if voxels.dtype.kind == "f":

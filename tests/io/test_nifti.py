@@ -1,0 +1,351 @@
+"""NIfTI to a canonical Volume and back into the file's own geometry, and every bad file refused in one line."""
+
+import gzip
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+from geometries import CODES, affine_of, by_hand, tilted
+
+from kits_tf.io import nifti
+from kits_tf.io.nifti import read_geometry, read_labels, read_volume, write_labels, write_volume
+from kits_tf.volume import InputError, Volume
+
+SHAPE = (3, 4, 5)
+HU = np.random.default_rng(0).integers(-1024, 3000, SHAPE).astype(np.int16)
+STRAIGHT = affine_of("LAS")
+
+
+def save(path, array, affine=STRAIGHT, **header):
+    image = nib.Nifti1Image(array, affine)
+    for name, value in header.items():
+        image.header[name] = value
+    nib.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize("codes", CODES)
+@pytest.mark.parametrize("tilt", [None, tilted()], ids=["straight", "oblique"])
+def test_any_orientation_is_read_canonical_and_labels_go_back_bit_for_bit(codes, tilt, tmp_path):
+    affine = affine_of(codes, tilt=tilt)
+    path = save(tmp_path / "scan.nii", HU, affine)
+    volume = read_volume(path)
+    assert nib.aff2axcodes(volume.affine) == ("I", "P", "L")
+    assert np.array_equal(volume.voxels, by_hand(HU, codes))
+    np.testing.assert_allclose(volume.spacing_mm, [
+        (1.25, 3.0, 0.75)[axis] for axis in [next(a for a, c in enumerate(codes) if c in e) for e in ("IS", "PA", "LR")]
+    ], atol=1e-4)
+    shape, canonical_affine = read_geometry(path)
+    assert shape == volume.voxels.shape
+    assert np.array_equal(canonical_affine, volume.affine)
+
+    labels = (volume.voxels > 0).astype(np.uint8) + (volume.voxels > 1500)
+    write_labels(tmp_path / "labels.nii", labels, like=path)
+    written, source = nib.load(tmp_path / "labels.nii"), nib.load(path)
+    assert np.array_equal(np.asarray(written.dataobj), (HU > 0).astype(np.uint8) + (HU > 1500))
+    assert written.get_data_dtype() == np.uint8
+    assert np.array_equal(written.affine, source.affine)
+    assert np.array_equal(read_labels(tmp_path / "labels.nii").voxels, labels)
+
+
+def test_kits19s_axis_order_is_read_as_it_lies(tmp_path):
+    volume = Volume.from_spacing(HU, (5.0, 0.9, 0.8))
+    write_volume(tmp_path / "imaging.nii.gz", volume)
+    stored = nib.load(tmp_path / "imaging.nii.gz")
+    assert np.array_equal(np.asarray(stored.dataobj), HU)
+    assert stored.header.get_zooms() == pytest.approx((5.0, 0.9, 0.8))
+    again = read_volume(tmp_path / "imaging.nii.gz")
+    assert np.array_equal(again.voxels, HU)
+    assert again.spacing_mm == (5.0, 0.9, 0.8)
+    np.testing.assert_allclose(again.affine, volume.affine, atol=1e-6)
+
+
+@pytest.mark.parametrize(("stored", "read"), [
+    (np.int16, np.int16), (np.uint8, np.int16), (np.int8, np.int16), (np.int32, np.int16), (np.uint16, np.int16),
+    (np.int64, np.int16), (">i2", np.int16), (np.float32, np.float32), (np.float64, np.float32), (">f4", np.float32)])
+def test_a_number_type_is_read_without_loss(stored, read, tmp_path):
+    values = (HU % 100).astype(stored)
+    header = nib.Nifti1Header(endianness=">" if str(stored).startswith(">") else "<")
+    header.set_data_dtype(np.dtype(stored))
+    nib.save(nib.Nifti1Image(values, STRAIGHT, header), tmp_path / "scan.nii.gz")
+    volume = read_volume(tmp_path / "scan.nii.gz")
+    assert volume.voxels.dtype == read
+    assert volume.voxels.dtype.isnative
+    assert np.array_equal(volume.voxels, by_hand(values, "LAS"))
+
+
+@pytest.mark.parametrize("value", [40000, -40000])
+def test_integers_beyond_int16_are_read_as_float32(value, tmp_path):
+    values = HU.astype(np.int32)
+    values[0, 0, 0] = value
+    volume = read_volume(save(tmp_path / "scan.nii", values))
+    assert volume.voxels.dtype == np.float32
+    assert np.array_equal(volume.voxels, by_hand(values, "LAS"))
+
+
+def test_slope_and_intercept_are_applied(tmp_path):
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_slope_inter(0.5, -1024)
+    image = nib.Nifti1Image(HU / 2.0 - 1024, STRAIGHT, header)
+    nib.save(image, tmp_path / "scan.nii.gz")
+    stored = nib.load(tmp_path / "scan.nii.gz")
+    assert stored.dataobj.slope != 1
+    volume = read_volume(tmp_path / "scan.nii.gz")
+    assert volume.voxels.dtype == np.float32
+    np.testing.assert_allclose(volume.voxels, by_hand(HU / 2.0 - 1024, "LAS"), atol=0.05)
+    write_labels(tmp_path / "labels.nii.gz", np.full(volume.voxels.shape, 2, np.uint8), tmp_path / "scan.nii.gz")
+    assert set(read_labels(tmp_path / "labels.nii.gz").voxels.ravel()) == {2}  # not half of it
+
+
+@pytest.mark.parametrize("slope", [0.0, np.nan])
+def test_a_slope_that_means_no_scaling_leaves_integers(slope, tmp_path):
+    path = save(tmp_path / "scan.nii", HU)
+    patched(path, "scl_slope", slope)
+    patched(path, "scl_inter", 0.0)
+    assert np.array_equal(read_volume(path).voxels, by_hand(HU, "LAS"))
+    assert read_volume(path).voxels.dtype == np.int16
+
+
+def test_a_fourth_axis_of_one_frame_is_let_go_and_comes_back(tmp_path):
+    path = save(tmp_path / "scan.nii.gz", HU[..., np.newaxis])
+    volume = read_volume(path)
+    assert np.array_equal(volume.voxels, by_hand(HU, "LAS"))
+    write_labels(tmp_path / "labels.nii.gz", (volume.voxels > 0).astype(np.uint8), like=path)
+    written = np.asarray(nib.load(tmp_path / "labels.nii.gz").dataobj)
+    assert np.array_equal(written, (HU > 0)[..., np.newaxis])
+
+
+def test_nifti2_stays_nifti2_and_a_pair_becomes_one_file(tmp_path):
+    nib.save(nib.Nifti2Image(HU, STRAIGHT), tmp_path / "two.nii.gz")
+    nib.save(nib.Nifti1Pair(HU, STRAIGHT), tmp_path / "pair.hdr")
+    for source, kind in (("two.nii.gz", nib.Nifti2Image), ("pair.hdr", nib.Nifti1Image)):
+        volume = read_volume(tmp_path / source)
+        assert np.array_equal(volume.voxels, by_hand(HU, "LAS"))
+        write_labels(tmp_path / "labels.nii.gz", (volume.voxels > 0).astype(np.uint8), like=tmp_path / source)
+        written = nib.load(tmp_path / "labels.nii.gz")
+        assert type(written) is kind
+        assert np.array_equal(np.asarray(written.dataobj), HU > 0)
+        np.testing.assert_allclose(written.affine, STRAIGHT)
+
+
+@pytest.mark.parametrize(("qform", "sform"), [(1, 1), (1, 2), (1, 0), (0, 2), (0, 0), (3, 4)])
+def test_labels_keep_affine_qform_sform_and_their_codes(qform, sform, tmp_path):
+    image = nib.Nifti1Image(HU, None)
+    image.header.set_zooms((1.25, 3.0, 0.75))
+    q_affine = affine_of("LAS", tilt=tilted())
+    s_affine = affine_of("LAS", tilt=tilted((5, 4, -3)), origin=(1.0, 2.0, 3.0))
+    image.header.set_qform(q_affine, qform)
+    image.header.set_sform(s_affine, sform)
+    nib.save(nib.Nifti1Image(HU, None, image.header), tmp_path / "scan.nii")
+    source = nib.load(tmp_path / "scan.nii")
+    assert (int(source.header["qform_code"]), int(source.header["sform_code"])) == (qform, sform)
+    volume = read_volume(tmp_path / "scan.nii")
+    np.testing.assert_allclose(volume.spacing_mm, (0.75, 3.0, 1.25), atol=1e-4)
+    write_labels(tmp_path / "labels.nii.gz", (volume.voxels > 0).astype(np.uint8), like=tmp_path / "scan.nii")
+    written = nib.load(tmp_path / "labels.nii.gz")
+    assert np.array_equal(np.asarray(written.dataobj), HU > 0)
+    np.testing.assert_array_equal(written.affine, source.affine)
+    for field in ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y",
+                  "qoffset_z", "srow_x", "srow_y", "srow_z", "pixdim", "xyzt_units", "dim"):
+        assert np.array_equal(written.header[field], source.header[field]), field
+
+
+def test_labels_of_a_big_endian_scan_are_read_back(tmp_path):
+    nib.save(nib.Nifti1Image(HU.astype(">i2"), STRAIGHT, nib.Nifti1Header(endianness=">")), tmp_path / "scan.nii")
+    volume = read_volume(tmp_path / "scan.nii")
+    labels = (volume.voxels > 0).astype(np.uint8)
+    write_labels(tmp_path / "labels.nii.gz", labels, like=tmp_path / "scan.nii")
+    assert np.array_equal(read_labels(tmp_path / "labels.nii.gz").voxels, labels)
+
+
+def test_labels_of_another_shape_are_refused_and_nothing_is_written(tmp_path):
+    path = save(tmp_path / "scan.nii", HU)
+    with pytest.raises(ValueError, match=r"\(3, 4, 5\)"):
+        write_labels(tmp_path / "labels.nii.gz", np.zeros((5, 4, 4), np.uint8), like=path)
+    assert [child.name for child in tmp_path.iterdir()] == ["scan.nii"]
+
+
+@pytest.mark.parametrize("name", ["labels.nrrd", "labels", "labels.gz"])
+def test_an_ending_that_is_not_nifti_is_refused(name, tmp_path):
+    with pytest.raises(ValueError, match=name):
+        write_volume(tmp_path / name, Volume.from_spacing(HU, (1.0, 1.0, 1.0)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_fails_midway_leaves_no_file_and_keeps_the_old_one(tmp_path, monkeypatch):
+    path = save(tmp_path / "scan.nii", HU)
+    labels = np.zeros(read_volume(path).voxels.shape, np.uint8)
+    write_labels(tmp_path / "labels.nii.gz", labels, like=path)
+    before = (tmp_path / "labels.nii.gz").read_bytes()
+
+    def half(image, target):
+        target.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(nifti.nib, "save", half)
+    for target in ("labels.nii.gz", "other.nii.gz"):
+        with pytest.raises(OSError, match="disk full"):
+            write_labels(tmp_path / target, labels + 1, like=path)
+    assert sorted(child.name for child in tmp_path.iterdir()) == ["labels.nii.gz", "scan.nii"]
+    assert (tmp_path / "labels.nii.gz").read_bytes() == before
+
+
+def test_folders_above_a_new_file_are_made(tmp_path):
+    write_volume(tmp_path / "a" / "b" / "ct.nii.gz", Volume.from_spacing(HU, (1.0, 1.0, 1.0)))
+    assert (tmp_path / "a" / "b" / "ct.nii.gz").stat().st_mode & 0o444 == 0o444  # others may read it
+
+
+def patched(path, field, value):
+    """Sets a header field of an uncompressed file behind nibabel's back."""
+    dtype, offset = nib.Nifti1Header.template_dtype.fields[field][:2]
+    raw = bytearray(path.read_bytes())
+    data = np.asarray(value, dtype.base).tobytes()
+    raw[offset:offset + len(data)] = data
+    path.write_bytes(bytes(raw))
+    return path
+
+
+def _text(path):
+    path.write_text("This is no scan.\n" * 50)
+
+
+def _cut_gzip(path):
+    rng = np.random.default_rng(0)
+    save(path, rng.integers(-1000, 1000, (30, 40, 20)).astype(np.int16))
+    path.write_bytes(path.read_bytes()[:20000])
+
+
+def _cut_plain(path):
+    save(path, HU)
+    path.write_bytes(path.read_bytes()[:400])
+
+
+def _flipped_bits(path):
+    rng = np.random.default_rng(0)
+    save(path, rng.integers(-1000, 1000, (30, 40, 20)).astype(np.int16))
+    raw = bytearray(path.read_bytes())
+    raw[20000:20100] = bytes(100)
+    path.write_bytes(bytes(raw))
+
+
+def _one(value):
+    def make(path):
+        array = HU.astype(np.float32)
+        array[1, 2, 3] = value
+        save(path, array)
+    return make
+
+
+def _rgb(path):
+    save(path, np.zeros(SHAPE, [("R", "u1"), ("G", "u1"), ("B", "u1")]))
+
+
+def _header(**fields):
+    def make(path):
+        save(path, HU)
+        for field, value in fields.items():
+            patched(path, field, value)
+    return make
+
+
+def _senseless(affine):
+    """An affine that only the sform says, behind nibabel's back where it would refuse."""
+    return _header(qform_code=0, sform_code=1, srow_x=affine[0], srow_y=affine[1], srow_z=affine[2])
+
+
+NAN, INF = float("nan"), float("inf")
+BAD = {
+    "missing.nii.gz": (lambda path: None, "no such file"),
+    "folder.nii.gz": (lambda path: path.mkdir(), "is a folder"),
+    "text.nii.gz": (_text, "cannot be read"),
+    "text.nii": (_text, "cannot be read"),
+    "text.txt": (_text, "cannot be read"),
+    "empty.nii.gz": (lambda path: path.write_bytes(b""), "cannot be read"),
+    "empty.nii": (lambda path: path.write_bytes(b""), "cannot be read"),
+    "gzip_of_nothing.nii.gz": (lambda path: path.write_bytes(gzip.compress(b"")), "cannot be read"),
+    "cut.nii.gz": (_cut_gzip, "is the file whole"),
+    "cut.nii": (_cut_plain, "is the file whole"),
+    "flipped.nii.gz": (_flipped_bits, "is the file whole"),
+    "analyze.hdr": (lambda path: nib.save(nib.Spm99AnalyzeImage(HU, np.eye(4)), path), "expected NIfTI"),
+    "2d.nii.gz": (lambda path: save(path, HU[0]), r"shape \(4, 5\)"),
+    "frames.nii.gz": (lambda path: save(path, np.stack([HU, HU], -1)), r"shape \(3, 4, 5, 2\)"),
+    "vectors.nii.gz": (lambda path: save(path, np.stack([HU, HU, HU], -1)[:, :, :, np.newaxis]), "expected one 3D"),
+    "nan.nii.gz": (_one(NAN), "1 voxels are NaN or infinite"),
+    "inf.nii.gz": (_one(-INF), "1 voxels are NaN or infinite"),
+    "too_large_for_float32.nii.gz": (lambda path: save(path, np.full(SHAPE, 1e300)), "60 voxels are NaN or infinite"),
+    "complex.nii.gz": (lambda path: save(path, HU.astype(np.complex64)), "complex64"),
+    "rgb.nii.gz": (_rgb, "expected real numbers"),
+    "zero_spacing.nii": (_header(pixdim=[1, 1, 0, 1, 0, 0, 0, 0]), "spacing"),
+    "zero_spacing_alone.nii": (_header(pixdim=[1, 1, 0, 1, 0, 0, 0, 0], qform_code=0, sform_code=0), "spacing"),
+    "negative_spacing.nii": (_header(pixdim=[1, 1, -3, 1, 0, 0, 0, 0]), "spacing"),
+    "nan_spacing.nii": (_header(pixdim=[1, 1, NAN, 1, 0, 0, 0, 0]), "spacing"),
+    "infinite_spacing.nii": (_header(pixdim=[1, 1, INF, 1, 0, 0, 0, 0], qform_code=0, sform_code=0), "spacing"),
+    "singular.nii": (_senseless([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]), "singular"),
+    "zero_affine.nii": (_senseless(np.zeros((3, 4))), "singular"),
+    "nan_affine.nii": (_senseless([[1, 0, 0, 0], [0, NAN, 0, 0], [0, 0, 1, 0]]), "not finite"),
+    "micrometres.nii": (_senseless([[1e-5, 0, 0, 0], [0, 1e-5, 0, 0], [0, 0, 1e-5, 0]]), "spacing"),
+    "bad_quaternion.nii": (_header(quatern_b=2, qform_code=1, sform_code=0), "bad_quaternion"),
+    "unknown_type.nii": (_header(datatype=999), "cannot be read"),
+    "no_intercept.nii": (_header(scl_slope=2.0, scl_inter=NAN), "cannot be read"),
+    "nine_axes.nii": (_header(dim=[9, 3, 4, 5, 1, 1, 1, 1]), "nine_axes"),
+    "negative_axis.nii": (_header(dim=[3, 3, -4, 5, 1, 1, 1, 1]), "negative_axis"),
+    "no_voxels.nii": (_header(dim=[3, 3, 0, 5, 1, 1, 1, 1]), "expected one 3D volume"),
+    "huge.nii": (_header(dim=[3, 32767, 32767, 32767, 1, 1, 1, 1]), "is the file whole"),
+    "bad_magic.nii": (_header(magic=b"xyz"), "bad_magic"),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("read", [read_volume, read_labels])
+def test_a_bad_file_is_one_line_that_names_it(name, read, tmp_path, caplog):
+    make, said = BAD[name]
+    make(tmp_path / name)
+    with pytest.raises(InputError, match=said) as caught:
+        read(tmp_path / name)
+    message = str(caught.value)
+    assert message.startswith(str(tmp_path / name))
+    assert len(message.splitlines()) == 1
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("name", ["missing.nii.gz", "folder.nii.gz", "text.nii.gz", "2d.nii.gz", "singular.nii"])
+def test_reading_geometry_alone_refuses_what_a_header_can_show(name, tmp_path):
+    make, said = BAD[name]
+    make(tmp_path / name)
+    with pytest.raises(InputError, match=said):
+        read_geometry(tmp_path / name)
+
+
+@pytest.mark.filterwarnings("error")  # it would be a second line
+@pytest.mark.parametrize(("value", "dtype"), [
+    (3, np.uint8), (3, np.int16), (-1, np.int16), (-1, np.float32), (0.5, np.float32), (256, np.int16), (258, np.int32),
+    (1e9, np.float64)])
+def test_a_label_that_is_no_class_is_named(value, dtype, tmp_path):
+    labels = np.zeros(SHAPE, dtype)
+    labels[0, 0, 0], labels[1, 1, 1] = 1, value
+    path = save(tmp_path / "labels.nii.gz", labels)
+    with pytest.raises(InputError, match=re.escape(f"holds label {value:g}, expected only 0, 1, 2")):
+        read_labels(path)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.float32, np.float64])
+def test_labels_of_any_number_type_are_read_as_uint8(dtype, tmp_path):
+    labels = (np.arange(60).reshape(SHAPE) % 3).astype(dtype)
+    volume = read_labels(save(tmp_path / "labels.nii.gz", labels))
+    assert volume.voxels.dtype == np.uint8
+    assert np.array_equal(volume.voxels, by_hand(labels, "LAS"))
+
+
+def test_more_classes_are_read_where_they_are_asked_for(tmp_path):
+    path = save(tmp_path / "labels.nii.gz", np.full(SHAPE, 3, np.uint8))
+    assert read_labels(path, classes=4).voxels.max() == 3
+
+
+@pytest.mark.parametrize(("name", "stem"), [
+    ("a/case.nii.gz", "case"), ("case.nii", "case"), ("CASE.NII.GZ", "CASE"), ("v1.2.nii.gz", "v1.2"), ("x.txt", "x"),
+    ("scan", "scan")])
+def test_stem_drops_the_nifti_ending(name, stem):
+    assert nifti.stem(name) == stem
