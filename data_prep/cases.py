@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 
 import numpy as np
 import tensorflow as tf
@@ -126,10 +127,10 @@ def read_case(case, spacing_mm):
     if ct.voxels.shape != labels.voxels.shape:
         raise InputError(f"{case.segmentation}: has shape {labels.voxels.shape} (z, y, x), expected that of its scan, "
                          f"{ct.voxels.shape}")
-    last = np.array([*np.subtract(ct.voxels.shape, 1), 1])
-    corners = [abs((ct.affine - labels.affine) @ corner).max() for corner in (np.array([0, 0, 0, 1]), last)]
-    if max(corners) > SAME_PLACE_MM:
-        raise InputError(f"{case.segmentation}: lies up to {max(corners):.2f} mm away from its scan, expected the same "
+    corners = np.array([[*corner, 1] for corner in itertools.product(*((0, length - 1) for length in ct.voxels.shape))])
+    apart_mm = abs((ct.affine - labels.affine) @ corners.T).max()
+    if apart_mm > SAME_PLACE_MM:
+        raise InputError(f"{case.segmentation}: lies up to {apart_mm:.2f} mm away from its scan, expected the same "
                          f"affine")
     if not classes.foreground(labels.voxels).any():
         raise InputError(f"{case.segmentation}: labels no kidney, expected at least one")

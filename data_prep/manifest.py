@@ -31,13 +31,16 @@ class Manifest:
     Args:
         data_dir: the prepared folder.
         stage: one of config.STAGES.
-        config: CascadeConfig; entries made under other record settings are forgotten.
+        config: CascadeConfig; entries made under other record settings are forgotten, as is a file that cannot be read.
     """
 
     def __init__(self, data_dir, stage, config):
         self.data_dir, self.stage = data_dir, stage
         self.settings = config.record_settings(stage)
-        known = dataset.read_manifest(data_dir, stage)
+        try:
+            known = dataset.read_manifest(data_dir, stage)
+        except InputError:  # says to write it anew, which is what happens here
+            known = None
         same = known is not None and known["settings"] == self.settings
         self.cases = known["cases"] if same else {}
 

@@ -69,14 +69,14 @@ def split(data_dir, stage, fold, config):
         raise InputError(f"{manifest_path(data_dir, stage)}: the {stage} records were made with other settings than "
                          f"preset {config.preset}'s; make them anew with: {command}")
     try:
-        folds = json.loads(folds_path(data_dir).read_text())["folds"]
-    except (OSError, ValueError, KeyError) as error:
+        folds = [set(names) for names in json.loads(folds_path(data_dir).read_text())["folds"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folds_path(data_dir)}: cannot be read ({error}); make it anew with: {command}") from error
     if fold not in range(len(folds)):
         raise InputError(f"{data_dir}: has folds 0 to {len(folds) - 1}, no fold {fold}")
     written = {case for case, entry in manifest["cases"].items() if entry.get("records")}
-    held_out = sorted(written & set(folds[fold]))
-    train = sorted(written - set(folds[fold]))
+    held_out = sorted(written & folds[fold])
+    train = sorted(written - folds[fold])
     if not train or not held_out:
         raise InputError(f"{data_dir}: fold {fold} leaves {len(train)} cases to train on and {len(held_out)} held out; "
                          f"each needs one at least")

@@ -70,6 +70,9 @@ def parse(serialized, shape):
 
     Returns:
         dict of `image` int16 and `labels` uint8 of that shape, `case` string, `start` (3,), `kidney` and `kind` int32.
+
+    Raises:
+        tf.errors.InvalidArgumentError: when run, if the example was stored in another shape, be it of as many voxels.
     """
     fixed = tf.io.FixedLenFeature
     found = tf.io.parse_single_example(serialized, {
@@ -81,9 +84,13 @@ def parse(serialized, shape):
         "kidney": fixed([], tf.int64),
         "kind": fixed([], tf.int64),
     })
+
+    def voxels(name, dtype):
+        return tf.ensure_shape(tf.reshape(tf.io.decode_raw(found[name], dtype), found["shape"]), shape)
+
     return {
-        "image": tf.reshape(tf.io.decode_raw(found["image"], tf.int16), shape),
-        "labels": tf.reshape(tf.io.decode_raw(found["labels"], tf.uint8), shape),
+        "image": voxels("image", tf.int16),
+        "labels": voxels("labels", tf.uint8),
         "case": found["case"],
         "start": tf.cast(found["start"], tf.int32),
         "kidney": tf.cast(found["kidney"], tf.int32),

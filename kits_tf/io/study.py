@@ -59,14 +59,15 @@ def find_study(folder):
 
 
 def find_scans(path):
-    """The scans that a file, a folder of files or a study names, sorted by name.
+    """The scans that a file, a folder of files, a study or one of its cases names, sorted by name.
 
     Raises:
         InputError: if there are none, or two would have one name.
     """
     path = pathlib.Path(path)
     if path.is_dir():
-        cases = find_study(path)
+        own = _either(path, IMAGING)
+        cases = [_from_file(own)] if own else find_study(path)
         if not cases:
             files = sorted(child for child in path.iterdir()
                            if child.is_file() and child.name.lower().endswith(ENDINGS) and child.name[0] != ".")

@@ -1,0 +1,95 @@
+"""Which cases lie in a folder and what they are called; nothing is opened, so the files may be empty."""
+
+import pytest
+
+from kits_tf.io.study import find_scans, find_study, short_name
+from kits_tf.volume import InputError
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return folder
+
+
+def test_a_study_is_its_case_folders_sorted_by_name(tmp_path):
+    touch(tmp_path, "case_00010/imaging.nii.gz", "case_00010/segmentation.nii.gz", "case_00002/imaging.nii",
+          "case_00002/notes.txt", "kits.json", "LICENSE", "empty/readme.txt", "loose.nii.gz")
+    cases = find_study(tmp_path)
+    assert [(case.name, case.short_name) for case in cases] == [("case_00002", "00002"), ("case_00010", "00010")]
+    assert cases[0].imaging == tmp_path / "case_00002" / "imaging.nii"
+    assert cases[0].segmentation is None
+    assert cases[1].segmentation == tmp_path / "case_00010" / "segmentation.nii.gz"
+
+
+def test_a_case_without_imaging_is_listed_with_the_path_that_was_expected(tmp_path):
+    touch(tmp_path, "case_00001/segmentation.nii.gz")
+    assert find_study(tmp_path)[0].imaging == tmp_path / "case_00001" / "imaging.nii.gz"
+
+
+def test_both_endings_at_once_take_the_compressed_one(tmp_path):
+    touch(tmp_path, "case_00001/imaging.nii", "case_00001/imaging.nii.gz")
+    assert [case.imaging.name for case in find_study(tmp_path)] == ["imaging.nii.gz"]
+
+
+def test_an_empty_folder_is_a_study_of_none(tmp_path):
+    assert find_study(tmp_path) == []
+
+
+@pytest.mark.parametrize("what", ["nowhere", "file"])
+def test_a_study_that_is_no_folder_is_named(what, tmp_path):
+    touch(tmp_path, "file")
+    with pytest.raises(InputError, match=what):
+        find_study(tmp_path / what)
+
+
+@pytest.mark.parametrize(("name", "short"), [
+    ("case_00210", "00210"), ("case_7", "7"), ("case_00210_0000", "case_00210_0000"), ("case_", "case_"),
+    ("patient", "patient"), ("showcase_1", "showcase_1")])
+def test_short_names_are_kits_submission_names(name, short):
+    assert short_name(name) == short
+
+
+def test_one_file_is_one_scan_named_after_itself(tmp_path):
+    touch(tmp_path, "liver.v2.nii.gz")
+    case, = find_scans(tmp_path / "liver.v2.nii.gz")
+    assert (case.name, case.short_name) == ("liver.v2", "liver.v2")
+
+
+def test_imaging_of_one_case_is_named_after_its_folder(tmp_path):
+    touch(tmp_path, "case_00007/imaging.nii.gz")
+    case, = find_scans(tmp_path / "case_00007" / "imaging.nii.gz")
+    assert case.short_name == "00007"
+
+
+def test_a_folder_of_files_is_its_nifti_files(tmp_path):
+    touch(tmp_path, "b.nii.gz", "a.NII", "notes.txt", ".hidden.nii.gz", "c.dcm")
+    assert [case.name for case in find_scans(tmp_path)] == ["a", "b"]
+
+
+def test_a_case_folder_given_alone_is_its_imaging(tmp_path):
+    touch(tmp_path, "case_00007/imaging.nii.gz", "case_00007/segmentation.nii.gz")
+    assert [(case.name, case.imaging.name) for case in find_scans(tmp_path / "case_00007")] == [
+        ("case_00007", "imaging.nii.gz")]
+
+
+def test_a_study_hides_loose_files_beside_it(tmp_path):
+    touch(tmp_path, "case_00001/imaging.nii.gz", "loose.nii.gz")
+    assert [case.name for case in find_scans(tmp_path)] == ["case_00001"]
+
+
+@pytest.mark.parametrize("names", [("a.nii", "a.nii.gz"), ("case_00001.nii", "00001.nii")])
+def test_two_scans_of_one_name_are_refused(names, tmp_path):
+    touch(tmp_path, *names)
+    with pytest.raises(InputError, match="rename one") as caught:
+        find_scans(tmp_path)
+    assert all(name in str(caught.value) for name in names)
+
+
+@pytest.mark.parametrize("what", ["nowhere", "nothing_here"])
+def test_a_place_without_scans_is_named(what, tmp_path):
+    touch(tmp_path, "nothing_here/notes.txt")
+    with pytest.raises(InputError, match=what):
+        find_scans(tmp_path / what)
