@@ -68,14 +68,17 @@ def segment(nets, volume, spacing_mm, config):
         "correction_used": abnormal,
         "kidneys": count,
         **report,
-        "kidney_ml": _voxels(labels, classes.KIDNEY) * voxel_ml,
-        "tumor_ml": _voxels(labels, classes.TUMOR) * voxel_ml,
+        "kidney_ml": _count(labels, classes.KIDNEY) * voxel_ml,
+        "tumor_ml": _count(labels, classes.TUMOR) * voxel_ml,
         "coarse_components_ml": tf.cast(found.voxels, tf.float32) * normalized_ml,
     }
 
 
-def _voxels(labels, class_id):
-    return tf.cast(tf.math.count_nonzero(tf.equal(labels, class_id)), tf.float32)
+def _count(labels, class_id):
+    """Voxels of a class, float32; slice by slice, since counting widens every voxel to eight bytes."""
+    counts = tf.map_fn(lambda plane: tf.math.count_nonzero(tf.equal(plane, class_id)), labels,
+                       parallel_iterations=1, fn_output_signature=tf.int64)
+    return tf.cast(tf.reduce_sum(counts), tf.float32)
 
 
 def _no_lesions():

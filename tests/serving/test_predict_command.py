@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+import resource
 import subprocess
 import sys
 
@@ -152,3 +153,19 @@ def test_a_mistyped_path_is_one_line_and_status_1(oracle_export, study, tmp_path
 def test_help_answers_without_tensorflow():
     program = "import sys, predict; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.soak
+def test_1059_slices_of_512_x_512_stay_below_6_gib(oracle_export, tmp_path):
+    voxels = np.full((1059, 512, 512), -79, np.int16)
+    voxels[400:640, 200:300, 100:200] = 100
+    voxels[420:660, 210:310, 320:410] = 100
+    voxels[500:560, 220:260, 120:160] = 200
+    write_volume(tmp_path / "long.nii.gz", Volume.from_spacing(voxels, (0.5, 0.8, 0.8)))
+    command = [sys.executable, "predict.py", f"--model={oracle_export}", f"--input={tmp_path / 'long.nii.gz'}",
+               f"--output={tmp_path / 'out'}"]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    peak_gib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    print(f"peak {peak_gib:.2f} GiB")
+    assert peak_gib <= 6
+    assert json.loads((tmp_path / "out" / "prediction_long.json").read_text())["kidneys"] == 2
