@@ -10,6 +10,22 @@ single false voxel and near 1 for none, so the many tumor-free slices of tumor2d
 import tensorflow as tf
 
 
+def soft_dice_sums(labels, logits):
+    """The two sums that soft Dice is a ratio of; they add up over batches and replicas, as Dice itself does not.
+
+    Returns:
+        float32 (2,): overlap, and size of both masks together, in voxels.
+    """
+    probabilities = tf.sigmoid(logits)
+    return tf.stack([tf.reduce_sum(labels * probabilities), tf.reduce_sum(labels) + tf.reduce_sum(probabilities)])
+
+
+def soft_dice_loss_of(sums, smooth=1.0):
+    """One minus soft Dice, from `soft_dice_sums`."""
+    overlap, size = tf.unstack(sums)
+    return 1.0 - (2.0 * overlap + smooth) / (size + smooth)
+
+
 def soft_dice_loss(labels, logits, smooth=1.0, total=tf.identity):
     """One minus the soft Dice overlap of all voxels in the batch.
 
@@ -27,10 +43,7 @@ def soft_dice_loss(labels, logits, smooth=1.0, total=tf.identity):
     Source: Milletari et al. 2016, V-Net, arXiv:1606.04797. Theirs squares the terms of the denominator and takes one
     volume at a time; ours does neither. Over the batch as in Kodym et al. 2018, arXiv:1807.10097.
     """
-    probabilities = tf.sigmoid(logits)
-    overlap, size = tf.unstack(total(tf.stack([
-        tf.reduce_sum(labels * probabilities), tf.reduce_sum(labels) + tf.reduce_sum(probabilities)])))
-    return 1.0 - (2.0 * overlap + smooth) / (size + smooth)
+    return soft_dice_loss_of(total(soft_dice_sums(labels, logits)), smooth)
 
 
 def cross_entropy_loss(labels, logits):

@@ -28,6 +28,14 @@ def test_soft_dice_is_over_the_batch_not_per_example():
     assert float(losses.soft_dice_loss(labels, found_and_false)) == pytest.approx(1 - 17 / 18)
 
 
+def test_sums_of_two_halves_make_the_dice_of_the_whole():
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 2, (4, 3, 5, 1)).astype(np.float32)
+    logits = rng.normal(size=labels.shape).astype(np.float32)
+    sums = losses.soft_dice_sums(labels[:1], logits[:1]) + losses.soft_dice_sums(labels[1:], logits[1:])
+    assert float(losses.soft_dice_loss_of(sums)) == pytest.approx(float(losses.soft_dice_loss(labels, logits)))
+
+
 def test_perfect_prediction_costs_nothing():
     labels = tf.constant(np.random.default_rng(0).integers(0, 2, (2, 4, 6, 1)), tf.float32)
     logits = (labels * 2 - 1) * 50

@@ -10,7 +10,7 @@ import time
 import tensorflow as tf
 import tqdm
 
-from kits_tf import metrics, runs
+from kits_tf import losses, metrics, runs
 from kits_tf.training import checkpoints, folder, schedule
 from kits_tf.volume import InputError
 
@@ -137,20 +137,22 @@ def _train_step(strategy, net, optimizer, loss_of):
 
 
 def _score(strategy, net, task):
-    """A function that returns the mean loss and the mean Dice per case over the held-out cases."""
+    """A function that returns the loss of all held-out examples, as if they were one batch, and the mean case Dice."""
     dataset = strategy.experimental_distribute_dataset(task.held_out_batches())
-    cases, loss_of = len(task.held_out), task.loss()
+    cases, training = len(task.held_out), task.training
 
     def on_replica(image, target, case):
         logits = net(image, training=False)
         counts = metrics.sum_per_case(case, metrics.overlap_counts(target, tf.sigmoid(logits)), cases)
-        examples = tf.cast(tf.shape(image)[0], tf.float32)
-        # A replica that is left without an example has no loss; nought times that is nought here.
-        return counts, tf.math.multiply_no_nan(loss_of(target, logits), examples), examples
+        examples = tf.cast(tf.shape(image)[0], tf.float64)
+        entropy = tf.cast(losses.cross_entropy_loss(target, logits), tf.float64)
+        # A replica that is left without an example has no mean; nought times that is nought here.
+        return (counts, tf.cast(losses.soft_dice_sums(target, logits), tf.float64),
+                tf.math.multiply_no_nan(entropy, examples), examples)
 
     def run():
-        sums = (tf.zeros((cases, 3), tf.float64), 0.0, 0.0)
-        for batch in dataset:
+        sums = tuple(tf.zeros(shape, tf.float64) for shape in ((cases, 3), (2,), (), ()))
+        for batch in iter(dataset):  # over the dataset itself, TensorFlow would run the net inside tf.data
             parts = strategy.run(on_replica, args=batch)
             sums = tuple(total + strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None)
                          for total, part in zip(sums, parts, strict=True))
@@ -159,7 +161,9 @@ def _score(strategy, net, task):
     run = tf.function(run).get_concrete_function()  # traced once; it has no arguments
 
     def score():
-        counts, loss, examples = run()
-        return float(loss / examples), float(metrics.dice_of_counts(counts.numpy()).mean())
+        counts, dice_sums, entropy, examples = run()
+        loss = (training.dice_weight * losses.soft_dice_loss_of(dice_sums)
+                + training.cross_entropy_weight * entropy / examples)
+        return float(loss), float(metrics.dice_of_counts(counts.numpy()).mean())
 
     return score
