@@ -49,9 +49,12 @@ def main(arguments):
         from data_prep.study import prepare_study  # TensorFlow takes seconds to import: not for --help
 
         return prepare_study(FLAGS.input, FLAGS.output, stages, PRESETS[FLAGS.preset], FLAGS.seed)
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on after the last whole case", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -1,0 +1,354 @@
+"""Preparing a study again, after a change, after damage, after an interruption, and with bad cases in it."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+from prepared import CONFIG, SPACING_MM, noisy_scan, read_records, two_kidneys, write_case
+
+import data_prep
+from data_prep import manifest, study
+from data_prep.cases import NormalizedCase, read_case
+from data_prep.study import prepare_study
+from kits_tf.config import STAGES
+from kits_tf.io import dataset
+from kits_tf.io.nifti import write_volume
+from kits_tf.io.study import find_study
+from kits_tf.volume import InputError, Volume
+
+ROOT = pathlib.Path(data_prep.__file__).parents[1]
+TWO = ("coarse", "fine")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("template")
+    for seed in range(2):
+        write_case(folder / "study", f"case_0000{seed}", two_kidneys(), seed)
+    assert prepare(folder) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(template, tmp_path):
+    """A study of two cases, prepared for two stages; the test's own copy."""
+    return shutil.copytree(template, tmp_path / "copy")
+
+
+def prepare(folder, stages=TWO, config=CONFIG, seed=0):
+    return prepare_study(folder / "study", folder / "data", stages, config, seed)
+
+
+def shards(folder):
+    """Every shard: its path, when it was written, and what is in it."""
+    return {path.relative_to(folder / "data" / "records").as_posix(): (path.stat().st_mtime_ns, path.read_bytes())
+            for path in sorted((folder / "data").rglob("*.tfrecord"))}
+
+
+def test_a_data_folder_holds_shards_manifests_and_folds_and_nothing_else(folder):
+    files = {path.relative_to(folder / "data").as_posix() for path in (folder / "data").rglob("*") if path.is_file()}
+    assert files == {"folds.json", *(f"records/{stage}/{name}" for stage in TWO for name in (
+        "manifest.json", "case_00000.tfrecord", "case_00001.tfrecord"))}
+    folds = json.loads((folder / "data" / "folds.json").read_text())
+    assert folds["seed"] == 0
+    assert sorted(name for fold in folds["folds"] for name in fold) == ["case_00000", "case_00001"]
+    known = dataset.read_manifest(folder / "data", "fine")
+    assert known["settings"] == CONFIG.record_settings("fine")
+    entry = known["cases"]["case_00000"]
+    assert entry["records"] == len(read_records(folder / "data", "fine", "case_00000"))
+    imaging = folder / "study" / "case_00000" / "imaging.nii.gz"
+    assert entry["sources"]["imaging"]["bytes"] == imaging.stat().st_size
+
+
+def test_what_is_fresh_is_not_written_again(folder, capsys):
+    before = shards(folder)
+    capsys.readouterr()
+    assert prepare(folder) == 0
+    assert shards(folder) == before
+    assert "2 of 2 cases prepared" in capsys.readouterr().err
+
+
+def test_a_stage_added_later_leaves_the_others_alone(folder):
+    before = shards(folder)
+    assert prepare(folder, STAGES) == 0
+    after = shards(folder)
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 2 * len(STAGES)
+
+
+@pytest.mark.parametrize("source", ["imaging", "segmentation"])
+def test_a_changed_source_redoes_its_case_alone(source, folder):
+    before = shards(folder)
+    voxels = noisy_scan(seed=9) if source == "imaging" else two_kidneys()[:, :, ::-1]
+    path = folder / "study" / "case_00001" / f"{source}.nii.gz"
+    write_volume(path, Volume.from_spacing(np.ascontiguousarray(voxels), SPACING_MM))
+    assert prepare(folder) == 0
+    after = shards(folder)
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed == {"coarse/case_00001.tfrecord", "fine/case_00001.tfrecord"}
+    assert all(after[name][1] != before[name][1] for name in changed)
+
+
+def test_other_record_settings_redo_the_stages_they_touch(folder):
+    before = shards(folder)
+    other = dataclasses.replace(CONFIG, fine=dataclasses.replace(CONFIG.fine, extra_slices=0))
+    assert prepare(folder, config=other) == 0
+    after = shards(folder)
+    assert {name for name in before if after[name] != before[name]} == {
+        "fine/case_00000.tfrecord", "fine/case_00001.tfrecord"}
+    # 4 slices fewer for each of two kidneys, one crop each.
+    assert len(read_records(folder / "data", "fine", "case_00000", other)) == dataset.read_manifest(
+        folder / "data", "fine")["cases"]["case_00000"]["records"]
+
+
+def test_another_seed_deals_other_folds_and_redoes_nothing(folder):
+    before = shards(folder)
+    folds = [json.loads((folder / "data" / "folds.json").read_text())["folds"]]
+    for seed in range(1, 6):
+        assert prepare(folder, seed=seed) == 0
+        folds.append(json.loads((folder / "data" / "folds.json").read_text())["folds"])
+    assert shards(folder) == before
+    assert any(other != folds[0] for other in folds)
+
+
+def test_a_case_that_left_the_study_leaves_the_records(folder):
+    for path in (folder / "study" / "case_00001").iterdir():
+        path.unlink()
+    assert prepare(folder) == 0
+    assert list(shards(folder)) == ["coarse/case_00000.tfrecord", "fine/case_00000.tfrecord"]
+    assert list(dataset.read_manifest(folder / "data", "fine")["cases"]) == ["case_00000"]
+
+
+def damage(path, how):
+    raw = bytearray(path.read_bytes())
+    if how == "missing":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(raw[:-100])
+    else:
+        raw[len(raw) // 2] ^= 1  # one bit, the size stays
+        path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("how", ["missing", "cut", "one bit"])
+def test_a_damaged_shard_is_named_and_rebuilt_byte_for_byte(how, folder):
+    before = shards(folder)
+    assert manifest.check(folder / "data", "fine") == []
+    path = dataset.shard_path(folder / "data", "fine", "case_00001")
+    damage(path, how)
+    line, = manifest.check(folder / "data", "fine")
+    assert line.startswith(str(path))
+    assert len(line.splitlines()) == 1
+    assert manifest.check(folder / "data", "coarse") == []
+    assert prepare(folder) == 0
+    after = shards(folder)
+    assert {name: content for name, (_, content) in after.items()} == {
+        name: content for name, (_, content) in before.items()}
+    assert {name for name in before if after[name] != before[name]} == {"fine/case_00001.tfrecord"}
+    assert manifest.check(folder / "data", "fine") == []
+
+
+def test_checking_writes_nothing(folder):
+    damage(dataset.shard_path(folder / "data", "fine", "case_00001"), "cut")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    manifest.check(folder / "data", "fine")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"settings": 3}'])
+def test_a_manifest_that_cannot_be_read_is_written_anew(text, folder):
+    dataset.manifest_path(folder / "data", "fine").write_text(text)
+    assert prepare(folder) == 0
+    assert manifest.check(folder / "data", "fine") == []
+    assert set(dataset.read_manifest(folder / "data", "fine")["cases"]) == {"case_00000", "case_00001"}
+
+
+def test_an_interruption_leaves_whole_shards_and_the_next_run_goes_on(template, tmp_path, monkeypatch):
+    shutil.copytree(template / "study", tmp_path / "study")
+    real = study.WRITERS["fine"].examples
+
+    class Broken:
+        @staticmethod
+        def examples(case, config):
+            yield next(iter(real(case, config)))
+            if case.name == "case_00001":
+                raise KeyboardInterrupt
+            yield from list(real(case, config))[1:]
+
+    with monkeypatch.context() as patch:
+        patch.setitem(study.WRITERS, "fine", Broken)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(tmp_path)
+    assert list(shards(tmp_path)) == ["coarse/case_00000.tfrecord", "coarse/case_00001.tfrecord",
+                                      "fine/case_00000.tfrecord"]
+    assert [path.name for path in (tmp_path / "data").rglob(".*")] == []
+    assert manifest.check(tmp_path / "data", "fine") == []
+    before = shards(tmp_path)
+    assert prepare(tmp_path) == 0
+    after = shards(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {"fine/case_00001.tfrecord"}
+
+
+def _rewrite(case, name, voxels=None, affine=None):
+    path = case / f"{name}.nii.gz"
+    image = nib.load(path)
+    voxels = np.asarray(image.dataobj) if voxels is None else voxels
+    nib.save(nib.Nifti1Image(voxels, image.affine if affine is None else affine), path)
+
+
+def _moved(case):
+    affine = nib.load(case / "segmentation.nii.gz").affine.copy()
+    affine[0, 3] += 1.0
+    _rewrite(case, "segmentation", affine=affine)
+
+
+def _turned_about_its_diagonal(case):
+    """First and last voxel stay where they are; all others move."""
+    image = nib.load(case / "segmentation.nii.gz")
+    affine = image.affine.copy()
+    axis = affine[:3, :3] @ (np.array(image.shape) - 1.0)
+    axis /= np.linalg.norm(axis)
+    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    angle = np.deg2rad(5)
+    turn = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    affine[:3, :3] = turn @ affine[:3, :3]
+    _rewrite(case, "segmentation", affine=affine)
+
+
+def _cut(path):
+    raw = path.read_bytes()
+    path.write_bytes(raw[:len(raw) // 2])
+
+
+BAD = {
+    "case_90001": (lambda case: (case / "segmentation.nii.gz").unlink(), "has no segmentation.nii.gz"),
+    "case_90002": (lambda case: (case / "imaging.nii.gz").unlink(), "imaging.nii.gz: no such file"),
+    "case_90003": (lambda case: _rewrite(case, "segmentation", two_kidneys()[:-1]), r"\(12, 36, 43\)"),
+    "case_90004": (_moved, "up to 1.00 mm away"),
+    "case_90005": (_turned_about_its_diagonal, "mm away from its scan"),
+    "case_90006": (lambda case: _rewrite(case, "segmentation", 0 * two_kidneys()), "labels no kidney"),
+    "case_90007": (lambda case: _rewrite(case, "segmentation", 3 * two_kidneys()), "holds label 3"),
+    "case_90008": (lambda case: _cut(case / "imaging.nii.gz"), "imaging.nii.gz"),
+    "case_90009": (lambda case: _cut(case / "segmentation.nii.gz"), "segmentation.nii.gz"),
+    "case_90010": (lambda case: (case / "imaging.nii.gz").write_text("no scan"), "cannot be read as NIfTI"),
+}
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """A study of one good case before and one after ten bad ones."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for name in ("case_00000", *BAD, "case_99999"):
+        write_case(folder / "study", name, two_kidneys())
+    for name, (spoil, _) in BAD.items():
+        spoil(folder / "study" / name)
+    return folder
+
+
+def test_bad_cases_are_a_line_each_and_the_others_are_prepared(mixed, capsys):
+    assert prepare(mixed) == 1
+    said = capsys.readouterr().err.splitlines()
+    failures = [line for line in said if line.startswith("failed: ")]
+    assert len(failures) == len(BAD)
+    assert [name for name, line in zip(BAD, failures, strict=True) if name not in line] == []
+    assert "2 of 12 cases prepared" in said[-1]
+    assert list(shards(mixed)) == [f"{stage}/{name}.tfrecord" for stage in TWO for name in ("case_00000", "case_99999")]
+    known = dataset.read_manifest(mixed / "data", "fine")["cases"]
+    assert [name for name, entry in known.items() if "failure" in entry] == list(BAD)
+    assert [line.split(":")[0] for line in manifest.check(mixed / "data", "fine")] == list(BAD)
+    # A second run does the same: the good ones are skipped, the bad ones still bad.
+    before = shards(mixed)
+    assert prepare(mixed) == 1
+    assert shards(mixed) == before
+    assert "(2 were already)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_case_says_what_is_wrong_with_it(name, mixed):
+    case = next(case for case in find_study(mixed / "study") if case.name == name)
+    with pytest.raises(InputError, match=BAD[name][1]) as caught:
+        read_case(case, CONFIG.spacing_mm)
+    assert name in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_case_that_turns_bad_loses_its_shards_and_one_mended_gets_them_back(folder):
+    before = shards(folder)
+    path = folder / "study" / "case_00001" / "segmentation.nii.gz"
+    whole = path.read_bytes()
+    _cut(path)
+    assert prepare(folder) == 1
+    assert list(shards(folder)) == ["coarse/case_00000.tfrecord", "fine/case_00000.tfrecord"]
+    path.write_bytes(whole)
+    assert prepare(folder) == 0
+    assert {name: content for name, (_, content) in shards(folder).items()} == {
+        name: content for name, (_, content) in before.items()}
+
+
+def test_a_scan_of_fractions_is_rounded_and_clipped_to_int16(tmp_path):
+    write_case(tmp_path, "case_00000", two_kidneys())
+    voxels = noisy_scan().astype(np.float32) + 0.4
+    voxels[0, 0, :2] = 1e6, -1e6
+    write_volume(tmp_path / "case_00000" / "imaging.nii.gz", Volume.from_spacing(voxels, SPACING_MM))
+    case = read_case(find_study(tmp_path)[0], CONFIG.spacing_mm)
+    assert isinstance(case, NormalizedCase)
+    expected = noisy_scan()
+    expected[0, 0, :2] = 32767, -32768
+    assert np.array_equal(case.ct, expected)
+
+
+def test_labels_a_rounding_error_away_from_the_scan_are_accepted(tmp_path):
+    write_case(tmp_path, "case_00000", two_kidneys())
+    affine = nib.load(tmp_path / "case_00000" / "segmentation.nii.gz").affine + 1e-3 * np.eye(4, k=3)
+    _rewrite(tmp_path / "case_00000", "segmentation", affine=affine)
+    assert read_case(find_study(tmp_path)[0], CONFIG.spacing_mm).name == "case_00000"
+
+
+def test_nothing_starts_without_a_study_or_a_place_to_write(tmp_path):
+    with pytest.raises(InputError, match="nowhere"):
+        prepare_study(tmp_path / "nowhere", tmp_path / "data", TWO, CONFIG, 0)
+    with pytest.raises(InputError, match="holds no case"):
+        prepare_study(tmp_path, tmp_path / "data", TWO, CONFIG, 0)
+    assert list(tmp_path.iterdir()) == []
+    write_case(tmp_path / "study", "case_00000", two_kidneys())
+    (tmp_path / "data").write_text("")
+    with pytest.raises(InputError, match=r"data: cannot be made .*--output"):
+        prepare(tmp_path)
+
+
+def command(*flags):
+    return subprocess.run([sys.executable, "-m", "data_prep", *flags], cwd=ROOT, capture_output=True, text=True,
+                          check=False)
+
+
+def test_the_command_prepares_a_study_and_checks_it(tmp_path):
+    write_case(tmp_path / "study", "case_00000", two_kidneys())
+    flags = [f"--output={tmp_path / 'data'}", "--stage=coarse", "--preset=demo"]
+    done = command(f"--input={tmp_path / 'study'}", *flags)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "1 of 1 cases prepared" in done.stderr.splitlines()[-1]
+    done = command("--check", *flags)
+    assert (done.returncode, done.stderr.strip()) == (0, f"{tmp_path / 'data'}: all records are whole")
+    path = dataset.shard_path(tmp_path / "data", "coarse", "case_00000")
+    damage(path, "cut")
+    done = command("--check", *flags)
+    assert done.returncode == 1
+    assert [str(path) in line for line in done.stderr.splitlines()] == [True, False]
+
+
+@pytest.mark.parametrize(("flags", "said"), [
+    (["--check", "--output=nowhere"], "nowhere"), ([], "--input is missing"), (["--stage=finest"], "finest"),
+    (["more"], "more")])
+def test_a_users_mistake_ends_with_status_1_and_names_itself(flags, said):
+    done = command(*flags)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
