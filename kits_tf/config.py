@@ -75,6 +75,7 @@ class TrainingConfig:
     batch_size: int = 16
     learning_rate: float = 1e-3  # at the start; falls to zero over the run (polynomial, power 0.9, as nnU-Net's)
     dice_weight: float = 1.0  # share of soft Dice over the batch in the loss
+    example_dice_weight: float = 0.0  # share of soft Dice per example, over the examples that have foreground
     cross_entropy_weight: float = 0.0  # share of voxelwise cross-entropy in the loss
     augment: AugmentConfig = AugmentConfig()
 
@@ -82,9 +83,9 @@ class TrainingConfig:
         _check_types(self)
         for name in ("epochs", "steps_per_epoch", "batch_size", "learning_rate"):
             _check(getattr(self, name) > 0, name, getattr(self, name), "above zero")
-        weights = (self.dice_weight, self.cross_entropy_weight)
-        _check(min(weights) >= 0 and sum(weights) > 0, "dice_weight and cross_entropy_weight", weights,
-               "zero or more, and not both zero")
+        weights = (self.dice_weight, self.example_dice_weight, self.cross_entropy_weight)
+        _check(min(weights) >= 0 and sum(weights) > 0, "dice_weight, example_dice_weight and cross_entropy_weight",
+               weights, "zero or more, and not all zero")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,8 +205,8 @@ class Tumor2dConfig:
 
     predict_batch: int = 16
     net: UNetConfig = UNetConfig()
-    # Dice per slice does not train this net: slices without tumor dominate. Over the batch, with cross-entropy, does.
-    training: TrainingConfig = TrainingConfig(dice_weight=0.5, cross_entropy_weight=0.5)
+    # Dice over the batch leaves small tumors out, Dice over all slices is drowned by those without tumor (losses.py).
+    training: TrainingConfig = TrainingConfig(dice_weight=0.0, example_dice_weight=0.5, cross_entropy_weight=0.5)
 
     def __post_init__(self):
         _check_types(self)
@@ -320,6 +321,8 @@ def _paper():
                           gamma=0.3, noise=0.05)
     mirrored = dataclasses.replace(shape, flip_x=True)  # left and right kidneys are one population
 
+    lesions = {"dice_weight": 0.0, "example_dice_weight": 0.5, "cross_entropy_weight": 0.5}
+
     def training(augment, **changes):
         return TrainingConfig(augment=augment, **changes)
 
@@ -328,7 +331,7 @@ def _paper():
         correction=CorrectionConfig(training=training(shape)),
         fine=FineConfig(training=training(mirrored)),
         tumor3d=Tumor3dConfig(training=training(mirrored, batch_size=4, dice_weight=0.0, cross_entropy_weight=1.0)),
-        tumor2d=Tumor2dConfig(training=training(mirrored, dice_weight=0.5, cross_entropy_weight=0.5)),
+        tumor2d=Tumor2dConfig(training=training(mirrored, **lesions)),
     )
 
 
@@ -337,6 +340,8 @@ def _demo():
     unet = UNetConfig(base_filters=8, levels=4)  # multiples of 8: a CPU takes 12 filters half as fast again as 16
     gentle = AugmentConfig(rotate_degrees=10.0, scale=0.1, brightness=0.05, contrast=0.1, noise=0.03)
     mirrored = dataclasses.replace(gentle, flip_x=True)
+    # tumor3d too: on cross-entropy alone it needs more steps than a demo has before it finds a single tumor.
+    lesions = {"dice_weight": 0.0, "example_dice_weight": 0.5, "cross_entropy_weight": 0.5}
 
     def training(augment, epochs, **changes):
         return TrainingConfig(epochs=epochs, steps_per_epoch=50, learning_rate=3e-3, augment=augment, **changes)
@@ -354,9 +359,9 @@ def _demo():
                         training=training(mirrored, 16)),
         tumor3d=Tumor3dConfig(patch_voxels=(24, 48, 48), jitter_voxels=(3, 8, 8), roi_pad_voxels=15,
                               tile_voxels=(24, 64, 64), net=FCN3DConfig(filters=(8, 16, 32)),
-                              training=training(mirrored, 16, batch_size=6, dice_weight=0.0, cross_entropy_weight=1.0)),
+                              training=training(mirrored, 16, batch_size=6, **lesions)),
         tumor2d=Tumor2dConfig(net=UNetConfig(base_filters=16, levels=4),
-                              training=training(mirrored, 14, dice_weight=0.5, cross_entropy_weight=0.5)),
+                              training=training(mirrored, 14, **lesions)),
     )
 
 

@@ -1,10 +1,13 @@
-"""What the nets are trained to make small: soft Dice over the batch, voxelwise cross-entropy, and a mix of both.
+"""What the nets are trained to make small: soft Dice over the batch or per example, voxelwise cross-entropy, and mixes.
 
 Logits and labels are float32 of one shape, (batch, ..., 1); a label is 0 or 1. Each function returns one number.
 
 Zhang et al. train their 2D nets on Dice and their 3D net on cross-entropy. Their Dice is a mean over examples; ours is
 taken over the whole batch, as if it were one image. Per example, a slice without foreground has Dice near 0 for a
-single false voxel and near 1 for none, so the many tumor-free slices of tumor2d drown what the others teach.
+single false voxel and near 1 for none, so the many tumor-free slices of tumor2d drown what the others teach. But over
+the batch a tumor of fifty voxels counts for nothing beside one of five thousand, and small tumors are never learned
+(measured on drawn patients: batch Dice 0.95 on training cases, small tumors among them at 0.0). So there is a third
+term: Dice per example, over the examples that have foreground alone; what is false elsewhere is cross-entropy's.
 """
 
 import tensorflow as tf
@@ -46,27 +49,53 @@ def soft_dice_loss(labels, logits, smooth=1.0, total=tf.identity):
     return soft_dice_loss_of(total(soft_dice_sums(labels, logits)), smooth)
 
 
+def example_dice_sums(labels, logits, smooth=1.0):
+    """Soft Dice losses of the examples that have foreground, added up, and how many they are: float32 (2,)."""
+    within = list(range(1, len(labels.shape)))
+    probabilities = tf.sigmoid(logits)
+    overlap = tf.reduce_sum(labels * probabilities, axis=within)
+    foreground = tf.reduce_sum(labels, axis=within)
+    size = foreground + tf.reduce_sum(probabilities, axis=within)
+    shown = tf.cast(foreground > 0, tf.float32)
+    return tf.stack([tf.reduce_sum(shown * (1.0 - (2.0 * overlap + smooth) / (size + smooth))), tf.reduce_sum(shown)])
+
+
+def example_dice_loss_of(sums):
+    """The mean, from `example_dice_sums`; 0 where no example has foreground."""
+    return tf.math.divide_no_nan(sums[0], sums[1])
+
+
+def example_dice_loss(labels, logits, smooth=1.0, total=tf.identity):
+    """One minus the mean soft Dice of the examples that have foreground: a small lesion counts as much as a large one.
+
+    Args and source as soft_dice_loss; a batch without foreground has loss 0 and teaches nothing.
+    """
+    return example_dice_loss_of(total(example_dice_sums(labels, logits, smooth)))
+
+
 def cross_entropy_loss(labels, logits):
     """Mean binary cross-entropy of all voxels, in nats: log 2 for a net that knows nothing."""
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits))
 
 
-def segmentation_loss(labels, logits, dice_weight, cross_entropy_weight, total=tf.identity):
-    """The two losses weighted and added; one whose weight is zero is not computed.
+def segmentation_loss(labels, logits, dice_weight, example_dice_weight, cross_entropy_weight, total=tf.identity):
+    """The three losses weighted and added; one whose weight is zero is not computed.
 
     Args:
         labels, logits: as above.
-        dice_weight, cross_entropy_weight: as in config.TrainingConfig, zero or more and not both zero.
+        dice_weight, example_dice_weight, cross_entropy_weight: as in config.TrainingConfig, zero or more, not all zero.
         total: as in soft_dice_loss.
 
     Raises:
-        ValueError: if both weights are zero.
+        ValueError: if all weights are zero.
     """
     terms = []
     if dice_weight:
         terms.append(dice_weight * soft_dice_loss(labels, logits, total=total))
+    if example_dice_weight:
+        terms.append(example_dice_weight * example_dice_loss(labels, logits, total=total))
     if cross_entropy_weight:
         terms.append(cross_entropy_weight * cross_entropy_loss(labels, logits))
     if not terms:
-        raise ValueError("dice_weight and cross_entropy_weight must not both be zero")
+        raise ValueError("dice_weight, example_dice_weight and cross_entropy_weight must not all be zero")
     return tf.add_n(terms)

@@ -26,7 +26,8 @@ def tiny_config(**changes):
         tumor3d=configs.Tumor3dConfig(patch_voxels=(4, 16, 20), jitter_voxels=(1, 2, 3), tile_voxels=(4, 16, 20),
                                       net=configs.FCN3DConfig(filters=(3, 4, 5)),
                                       training=training(dice_weight=0.0, cross_entropy_weight=1.0)),
-        tumor2d=configs.Tumor2dConfig(net=net, training=training(dice_weight=0.5, cross_entropy_weight=0.5)),
+        tumor2d=configs.Tumor2dConfig(net=net, training=training(dice_weight=0.0, example_dice_weight=0.5,
+                                                                       cross_entropy_weight=0.5)),
     )
     return dataclasses.replace(config, **changes)
 

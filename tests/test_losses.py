@@ -36,6 +36,30 @@ def test_sums_of_two_halves_make_the_dice_of_the_whole():
     assert float(losses.soft_dice_loss_of(sums)) == pytest.approx(float(losses.soft_dice_loss(labels, logits)))
 
 
+def test_dice_per_example_weighs_a_small_lesion_like_a_large_one():
+    labels = tf.constant([[1.0] * 100, [1.0] + [0.0] * 99])[..., None]
+    large_only = tf.constant([[30.0] * 100, [-30.0] * 100])[..., None]
+    # The large one is perfect, the small one missed: 1 - 1 / (1 + 1); over the batch it is 1 voxel in 201.
+    assert float(losses.example_dice_loss(labels, large_only)) == pytest.approx((0 + 0.5) / 2)
+    assert float(losses.soft_dice_loss(labels, large_only)) == pytest.approx(1 - 201 / 202, abs=1e-6)
+
+
+def test_dice_per_example_leaves_examples_without_foreground_out():
+    labels = tf.constant([[1.0, 0.0], [0.0, 0.0]])[..., None]
+    false = tf.constant([[30.0, -30.0], [30.0, 30.0]])[..., None]
+    assert float(losses.example_dice_loss(labels, false)) == pytest.approx(0, abs=1e-6)
+    assert float(losses.example_dice_loss(labels[1:], false[1:])) == 0
+
+
+def test_example_sums_of_two_halves_make_the_mean_of_the_whole():
+    rng = np.random.default_rng(2)
+    labels = (rng.random((5, 3, 4, 1)) > 0.7).astype(np.float32)
+    labels[2] = 0
+    logits = rng.normal(size=labels.shape).astype(np.float32)
+    sums = losses.example_dice_sums(labels[:2], logits[:2]) + losses.example_dice_sums(labels[2:], logits[2:])
+    assert float(losses.example_dice_loss_of(sums)) == pytest.approx(float(losses.example_dice_loss(labels, logits)))
+
+
 def test_perfect_prediction_costs_nothing():
     labels = tf.constant(np.random.default_rng(0).integers(0, 2, (2, 4, 6, 1)), tf.float32)
     logits = (labels * 2 - 1) * 50
@@ -65,13 +89,14 @@ def test_losses_are_finite_where_the_sigmoid_is_flat():
 def test_mixed_loss_is_the_weighted_sum():
     labels = tf.constant([[1.0, 0.0, 1.0]])[..., None]
     logits = tf.constant([[0.3, -1.0, 2.0]])[..., None]
-    expected = 0.5 * losses.soft_dice_loss(labels, logits) + 0.25 * losses.cross_entropy_loss(labels, logits)
-    assert float(losses.segmentation_loss(labels, logits, 0.5, 0.25)) == pytest.approx(float(expected))
+    expected = (0.5 * losses.soft_dice_loss(labels, logits) + 0.125 * losses.example_dice_loss(labels, logits)
+                + 0.25 * losses.cross_entropy_loss(labels, logits))
+    assert float(losses.segmentation_loss(labels, logits, 0.5, 0.125, 0.25)) == pytest.approx(float(expected))
 
 
 def test_no_weight_at_all_is_refused():
-    with pytest.raises(ValueError, match="not both be zero"):
-        losses.segmentation_loss(tf.zeros((1, 2, 1)), tf.zeros((1, 2, 1)), 0.0, 0.0)
+    with pytest.raises(ValueError, match="not all be zero"):
+        losses.segmentation_loss(tf.zeros((1, 2, 1)), tf.zeros((1, 2, 1)), 0.0, 0.0, 0.0)
 
 
 def test_case_dice_adds_voxels_before_dividing():

@@ -64,7 +64,8 @@ def table(config):
             kind = "2D U-Net"
             filters = [min(settings.net.base_filters * 2**level, settings.net.max_filters)
                        for level in range(settings.net.levels)]
-        weights = {"Dice": settings.training.dice_weight, "cross-entropy": settings.training.cross_entropy_weight}
+        weights = {"Dice": settings.training.dice_weight, "Dice per example": settings.training.example_dice_weight,
+                   "cross-entropy": settings.training.cross_entropy_weight}
         rows.append((
             stage, kind, " x ".join(map(str, (*config.input_shape(stage), models.channels(stage)))),
             "-".join(map(str, filters)), settings.net.normalization, f"{model.count_params():,}",

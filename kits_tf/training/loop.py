@@ -148,10 +148,11 @@ def _score(strategy, net, task):
         entropy = tf.cast(losses.cross_entropy_loss(target, logits), tf.float64)
         # A replica that is left without an example has no mean; nought times that is nought here.
         return (counts, tf.cast(losses.soft_dice_sums(target, logits), tf.float64),
+                tf.cast(losses.example_dice_sums(target, logits), tf.float64),
                 tf.math.multiply_no_nan(entropy, examples), examples)
 
     def run():
-        sums = tuple(tf.zeros(shape, tf.float64) for shape in ((cases, 3), (2,), (), ()))
+        sums = tuple(tf.zeros(shape, tf.float64) for shape in ((cases, 3), (2,), (2,), (), ()))
         for batch in iter(dataset):  # over the dataset itself, TensorFlow would run the net inside tf.data
             parts = strategy.run(on_replica, args=batch)
             sums = tuple(total + strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None)
@@ -161,8 +162,9 @@ def _score(strategy, net, task):
     run = tf.function(run).get_concrete_function()  # traced once; it has no arguments
 
     def score():
-        counts, dice_sums, entropy, examples = run()
+        counts, dice_sums, example_sums, entropy, examples = run()
         loss = (training.dice_weight * losses.soft_dice_loss_of(dice_sums)
+                + training.example_dice_weight * losses.example_dice_loss_of(example_sums)
                 + training.cross_entropy_weight * entropy / examples)
         return float(loss), float(metrics.dice_of_counts(counts.numpy()).mean())
 

@@ -53,6 +53,7 @@ class Task:
     def loss(self):
         """A function of (labels, logits, total=...), as losses.segmentation_loss."""
         return functools.partial(losses.segmentation_loss, dice_weight=self.training.dice_weight,
+                                 example_dice_weight=self.training.example_dice_weight,
                                  cross_entropy_weight=self.training.cross_entropy_weight)
 
     def training_batches(self, first_epoch):

@@ -20,7 +20,7 @@ folder = pathlib.Path({folder!r})
 config = ellipses.tiny_config()
 plain = dataclasses.replace(config.fine.net, normalization="none")
 config = dataclasses.replace(config, fine=dataclasses.replace(config.fine, net=plain))
-config = ellipses.with_training(config, "fine", dice_weight=0.5, cross_entropy_weight=0.5)
+config = ellipses.with_training(config, "fine", dice_weight=0.5, example_dice_weight=0.25, cross_entropy_weight=0.5)
 data_dir = ellipses.write(folder / "data", config, stages=["fine"])
 histories = []
 for name, strategy in (("one", tf.distribute.get_strategy()),
