@@ -17,7 +17,7 @@ from scipy import ndimage
 from skimage.measure import find_contours
 
 from kits_tf.evaluation.box import common_box
-from kits_tf.evaluation.files import write_whole
+from kits_tf.io.files import write_bytes
 from kits_tf.labels import CLASS_NAMES, KIDNEY, TUMOR, foreground, tumor
 
 WINDOW_HU = (-160.0, 240.0)  # the usual soft tissue window: level 40, width 400
@@ -84,7 +84,7 @@ def draw_overlay(path, ct, labels, case_id, truth=None):
                   ncols=len(masks), frameon=False, labelcolor=INK, fontsize=11, borderaxespad=0.4)
     png = io.BytesIO()
     canvas.print_png(png)
-    write_whole(path, png.getvalue())
+    write_bytes(path, png.getvalue())
 
 
 def cut_through(regions):

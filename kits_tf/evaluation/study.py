@@ -5,16 +5,16 @@ A folder of predictions and a folder of ground truth go in; scores.csv, summary.
 
 import dataclasses
 import pathlib
-import re
 import sys
 
 import numpy as np
 import tqdm
 
 from kits_tf.evaluation import report, scores, surface
-from kits_tf.evaluation.files import write_whole
 from kits_tf.evaluation.report import MISSING, SCORES, VOLUMES, CaseScores
+from kits_tf.io.files import write_text
 from kits_tf.io.nifti import ENDINGS, read_labels, stem
+from kits_tf.io.study import short_name
 from kits_tf.labels import KIDNEY, TUMOR
 from kits_tf.volume import InputError
 
@@ -33,9 +33,7 @@ class CaseFiles:
 
 def case_id(name):
     """The part of a name that predictions and labels share: 00210 for prediction_00210, case_00210 and 00210."""
-    name = name.removeprefix(PREFIX)
-    numbered = re.fullmatch(r"case_(\d+)", name)
-    return numbered[1] if numbered else name
+    return short_name(name.removeprefix(PREFIX))
 
 
 def find_cases(predictions, labels, only=None):
@@ -182,8 +180,8 @@ def evaluate_study(predictions, labels, output, only=None):
     summary = report.summarize(rows)
     print(report.to_table(rows, summary))
     try:
-        write_whole(output / "scores.csv", report.to_csv(rows).encode())
-        write_whole(output / "summary.json", report.to_json(summary).encode())
+        write_text(output / "scores.csv", report.to_csv(rows))
+        write_text(output / "summary.json", report.to_json(summary))
     except OSError as error:
         raise InputError(f"{output}: cannot be written to ({error.strerror})") from error
     return 1 if summary["failed"] else 0

@@ -33,6 +33,12 @@ def write_text(path, text):
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path, data):
+    """Writes bytes, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
 def _umask():
     mask = os.umask(0)
     os.umask(mask)

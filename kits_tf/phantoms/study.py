@@ -5,12 +5,12 @@
 """
 
 import json
-import os
 import pathlib
 
 import tqdm
 
 from kits_tf import labels
+from kits_tf.io.files import write_text
 from kits_tf.io.nifti import read_labels, write_volume
 from kits_tf.phantoms.abdomen import draw_abdomen, kind_of
 from kits_tf.phantoms.anatomy import draw_around, find_anatomy
@@ -83,6 +83,4 @@ def _write_summary(path, written):
         known = dict(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         known = {}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(dict(sorted((known | written).items())), indent=2) + "\n")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(dict(sorted((known | written).items())), indent=2) + "\n")
