@@ -120,6 +120,15 @@ def test_grid_size_is_one_whether_spacing_comes_as_float32_tensor_or_float(voxel
     assert as_floats.tolist() == as_tensor.tolist()
 
 
+@pytest.mark.parametrize("mm", [0.3908, 1.1724, 1.954])  # half the target, one and a half, two and a half
+def test_grid_size_of_an_extent_that_ends_in_half_a_voxel_does_not_hang_on_float32_noise(mm):
+    for voxels in range(1, 600, 6):
+        shape = [voxels, voxels + 2, voxels + 4]
+        found = resample.grid_size(shape, tf.constant([mm] * 3, tf.float32), (0.7816,) * 3).numpy()
+        assert found.tolist() == resample.grid_size(shape, np.full(3, mm), np.full(3, 0.7816)).numpy().tolist()
+        assert found.tolist() == [max(1, round(length * mm / 0.7816)) for length in shape]
+
+
 @pytest.mark.parametrize("grid", GRIDS[:-1])
 @pytest.mark.parametrize(("start", "size"), [
     ((1, 2, 3), (2, 2, 3)), ((0, 0, 0), (1, 1, 1)), ((-2, -3, -1), (6, 7, 5)), ((2, 3, 4), (9, 9, 20)),
