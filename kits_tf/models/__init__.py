@@ -36,4 +36,4 @@ def build(config, stage):
 
 def logits_model(model):
     """The same layers and weights, ending before the sigmoid: what the losses need."""
-    return tf.keras.Model(model.inputs, model.get_layer("logits").output, name=f"{model.name}_logits")
+    return tf.keras.Model(model.input, model.get_layer("logits").output, name=f"{model.name}_logits")
