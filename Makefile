@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= runs/demo
 # The demo's size: cases to train on, cases held out, pixels a side, more flags for train.py.
-CASES ?= 24
+CASES ?= 40
 HELD_OUT ?= 12
 SIZE ?= 256
 TRAIN_FLAGS ?=

@@ -123,7 +123,7 @@ def plan_case(rng, patient, kind):
     tumors = []
     first = kidneys[rng.integers(len(kidneys))]
     if kind == TINY:
-        tumors.append(_tumor(rng, patient, first, rng.uniform(4.0, 7.0)))
+        tumors.append(_tumor(rng, patient, first, rng.uniform(5.5, 7.5)))  # 1 to 2 ml; KiTS19's smallest have 1.7
     elif kind == GIANT:
         tumors.append(_giant(rng, patient, first))
     elif kind == TWO_TUMORS:
