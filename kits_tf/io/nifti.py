@@ -10,10 +10,9 @@ import zlib
 
 import nibabel as nib
 import numpy as np
-from nibabel import orientations
 
 from kits_tf.io.files import whole_file
-from kits_tf.ops.orientation import invert, reorient, to_canonical_transform
+from kits_tf.ops.orientation import invert, reorient, reorient_affine, to_canonical_transform
 from kits_tf.volume import InputError, Volume, is_singular, spacing_of
 
 # What nibabel finds wrong in a header it also logs; an InputError says it once, in one line.
@@ -73,7 +72,7 @@ def _geometry(path, image):
         if not all(np.isfinite(mm) and mm > 0 for mm in spacing_mm):
             raise InputError(f"{path}: its voxel spacing is {list(spacing_mm)} mm, expected three positive numbers")
     transform = to_canonical_transform(affine)
-    return shape, affine @ orientations.inv_ornt_aff(transform, shape), transform
+    return shape, reorient_affine(affine, transform, shape), transform
 
 
 def _stored_spacing(image):

@@ -6,7 +6,7 @@ NumPy, not TensorFlow: it happens once, on the host, where the header is.
 import numpy as np
 from nibabel import orientations
 
-from kits_tf.volume import CANONICAL_CODES, Volume
+from kits_tf.volume import CANONICAL_CODES
 
 
 def to_canonical_transform(affine):
@@ -28,8 +28,6 @@ def reorient(array, transform):
     return orientations.apply_orientation(array, transform)
 
 
-def canonical(volume):
-    """The volume in canonical orientation, and the transform that undoes it (with `invert` and `reorient`)."""
-    transform = to_canonical_transform(volume.affine)
-    affine = volume.affine @ orientations.inv_ornt_aff(transform, volume.voxels.shape)
-    return Volume.from_affine(np.ascontiguousarray(reorient(volume.voxels, transform)), affine), transform
+def reorient_affine(affine, transform, shape):
+    """The affine of an array of that shape after `reorient`: every voxel stays where it was in the patient."""
+    return affine @ orientations.inv_ornt_aff(transform, shape)

@@ -6,7 +6,6 @@ import numpy as np
 import tensorflow as tf
 
 from kits_tf import config as configs
-from kits_tf.ops.orientation import canonical, invert, reorient
 from kits_tf.serving import explain
 from kits_tf.volume import InputError
 
@@ -52,28 +51,27 @@ class Predictor:
         self._run = self._model.signatures["xla" if compiled else "serving_default"]
 
     def predict(self, volume):
-        """Labels of a scan: a Volume of uint8 class ids in the scan's own axis order and place."""
+        """Labels of a scan: a Volume of uint8 class ids in the scan's place."""
         return self.explain(volume)[0]
 
     def explain(self, volume):
         """Labels of a scan, and why.
 
         Args:
-            volume: Volume in Hounsfield units, any orientation; what is not int16 is rounded and clipped to it.
+            volume: Volume in Hounsfield units, in canonical orientation as io.nifti.read_volume returns any file; what
+                is not int16 is rounded and clipped to it. Its spacing_mm counts, not its affine.
 
         Returns:
-            (labels, report): a Volume of uint8 class ids in the scan's own axis order and place, and the report that
-            serving/explain.py describes.
+            (labels, report): a Volume of uint8 class ids in the scan's place, and the report that serving/explain.py
+            describes.
 
         Raises:
             InputError: if a voxel is NaN or infinite.
         """
-        scan, transform = canonical(volume)
-        outputs = self._run(volume=tf.constant(_to_int16(scan.voxels)),
-                            spacing_mm=tf.constant(scan.spacing_mm, tf.float32))
+        outputs = self._run(volume=tf.constant(_to_int16(volume.voxels)),
+                            spacing_mm=tf.constant(volume.spacing_mm, tf.float32))
         outputs = {name: value.numpy() for name, value in outputs.items()}
-        labels = np.ascontiguousarray(reorient(outputs["labels"], invert(transform)))
-        return volume.with_voxels(labels), explain.report(outputs, self.config)
+        return volume.with_voxels(outputs["labels"]), explain.report(outputs, self.config)
 
 
 def _to_int16(voxels):

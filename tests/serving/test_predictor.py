@@ -9,7 +9,7 @@ from nibabel import orientations
 from oracles import HU
 from threshold_nets import ball
 
-from kits_tf.io.nifti import read_volume
+from kits_tf.io.nifti import read_volume, write_labels
 from kits_tf.serving import Predictor, predictor
 from kits_tf.volume import InputError, Volume
 
@@ -41,21 +41,21 @@ def test_there_are_48_axis_codes():
 
 
 @pytest.mark.parametrize("turned", [False, True], ids=["straight", "oblique"])
-def test_all_48_axis_codes_give_the_same_labels_bit_for_bit(oracle_predictor, small_patient, turned):
-    scan = small_patient.with_voxels(HU[small_patient.voxels])
-    if turned:
-        scan = Volume.from_affine(scan.voxels, oblique(scan.affine))
-    image = nib.Nifti1Image(scan.voxels, scan.affine)
-    expected = oracle_predictor.predict(scan).voxels
+def test_all_48_axis_codes_give_the_same_labels_bit_for_bit(oracle_predictor, small_patient, tmp_path, turned):
+    affine = oblique(small_patient.affine) if turned else small_patient.affine
+    image = nib.Nifti1Image(HU[small_patient.voxels], affine)
+    path, answer = tmp_path / "scan.nii", tmp_path / "labels.nii"
+    expected = oracle_predictor.predict(Volume.from_affine(HU[small_patient.voxels], affine)).voxels
     assert (expected == 2).any()
     start = orientations.io_orientation(image.affine)
     for code in CODES:
-        there = orientations.ornt_transform(start, orientations.axcodes2ornt(code))
-        stored = image.as_reoriented(there)
-        found = oracle_predictor.predict(Volume.from_affine(np.asarray(stored.dataobj), stored.affine))
-        np.testing.assert_array_equal(found.affine, stored.affine)
-        back = nib.Nifti1Image(found.voxels, stored.affine).as_reoriented(
-            orientations.ornt_transform(orientations.axcodes2ornt(code), start))
+        stored = image.as_reoriented(orientations.ornt_transform(start, orientations.axcodes2ornt(code)))
+        nib.save(stored, path)
+        write_labels(answer, oracle_predictor.predict(read_volume(path)).voxels, like=path)
+        found = nib.load(answer)
+        np.testing.assert_array_equal(found.affine, nib.load(path).affine)
+        assert nib.aff2axcodes(found.affine) == tuple(code)
+        back = found.as_reoriented(orientations.ornt_transform(orientations.axcodes2ornt(code), start))
         assert np.array_equal(np.asarray(back.dataobj), expected), code
 
 
