@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import itertools
 
 import numpy as np
 import tensorflow as tf
@@ -12,9 +11,7 @@ from kits_tf.io.dataset import FOLDS
 from kits_tf.io.nifti import read_labels, read_volume
 from kits_tf.io.study import IMAGING, SEGMENTATION, find_study
 from kits_tf.ops import resample
-from kits_tf.volume import AIR_HU, InputError
-
-SAME_PLACE_MM = 0.01  # how far the rounding of headers may move a scan against its labels
+from kits_tf.volume import AIR_HU, SAME_PLACE_MM, InputError, apart_mm, to_int16
 
 
 def find_cases(study):
@@ -127,13 +124,12 @@ def read_case(case, spacing_mm):
     if ct.voxels.shape != labels.voxels.shape:
         raise InputError(f"{case.segmentation}: has shape {labels.voxels.shape} (z, y, x), expected that of its scan, "
                          f"{ct.voxels.shape}")
-    corners = np.array([[*corner, 1] for corner in itertools.product(*((0, length - 1) for length in ct.voxels.shape))])
-    apart_mm = abs((ct.affine - labels.affine) @ corners.T).max()
-    if apart_mm > SAME_PLACE_MM:
-        raise InputError(f"{case.segmentation}: lies up to {apart_mm:.2f} mm away from its scan, expected the same "
+    shift_mm = apart_mm(ct, labels)
+    if shift_mm > SAME_PLACE_MM:
+        raise InputError(f"{case.segmentation}: lies up to {shift_mm:.2f} mm away from its scan, expected the same "
                          f"affine")
     if not classes.foreground(labels.voxels).any():
         raise InputError(f"{case.segmentation}: labels no kidney, expected at least one")
-    voxels = ct.voxels if ct.voxels.dtype == np.int16 else np.clip(np.rint(ct.voxels), -32768, 32767).astype(np.int16)
+    voxels = to_int16(ct.voxels)
     grid = resample.grid_size(voxels.shape, ct.spacing_mm, spacing_mm).numpy()
     return NormalizedCase(case.name, tf.constant(voxels), tf.constant(labels.voxels), grid)

@@ -1,6 +1,7 @@
-"""A run folder: what training leaves behind and the cascade picks up.
+"""A run folder: what training leaves behind and the cascade picks up, and the exports made of it.
 
     runs/<name>/<stage>/fold<k>/config.json  history.csv  best.weights.h5  last.weights.h5  checkpoints/  events/
+    runs/<name>/export/<version>/saved_model.pb
 """
 
 import pathlib
@@ -18,6 +19,13 @@ LAST = "last.weights.h5"
 def stage_folder(run_dir, stage, fold):
     """Where one stage's training on one fold lives."""
     return pathlib.Path(run_dir) / stage / f"fold{fold}"
+
+
+def versions(directory):
+    """The complete version folders of an export folder, rising; none if there is no such folder."""
+    found = [path for path in pathlib.Path(directory).glob("*")
+             if path.name.isdigit() and (path / "saved_model.pb").exists()]
+    return sorted(found, key=lambda path: int(path.name))
 
 
 def save_config(folder, config):

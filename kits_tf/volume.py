@@ -10,6 +10,7 @@ import numpy as np
 
 AIR_HU = -1024  # what lies outside a scan
 CANONICAL_CODES = ("I", "P", "L")
+SAME_PLACE_MM = 0.01  # how far a corner may move by the rounding of headers; a shift that matters is 50 times that
 
 
 class InputError(ValueError):
@@ -83,3 +84,18 @@ class Volume:
     def voxel_ml(self):
         """Volume of one voxel, in millilitres."""
         return float(np.prod(self.spacing_mm)) / 1000.0
+
+
+def apart_mm(one, other):
+    """How far the outer corners of two volumes of one shape lie from each other, at most, in mm."""
+    corners = np.array([(z, y, x, 1) for z in (0, 1) for y in (0, 1) for x in (0, 1)], float)
+    corners[:, :3] = corners[:, :3] * one.voxels.shape - 0.5
+    return float(np.linalg.norm(corners @ (one.affine - other.affine).T, axis=1).max())
+
+
+def to_int16(voxels):
+    """Voxels as int16: as they are if they are that already, else rounded and clipped to what it holds."""
+    if voxels.dtype == np.int16:
+        return voxels
+    limits = np.iinfo(np.int16)
+    return np.clip(np.rint(voxels), limits.min, limits.max).astype(np.int16)

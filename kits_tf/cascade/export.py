@@ -11,16 +11,8 @@ import tempfile
 import tensorflow as tf
 
 from kits_tf import config as configs
+from kits_tf import runs
 from kits_tf.cascade.module import Cascade
-
-
-def versions(directory):
-    """The complete version folders of an export folder, rising."""
-    directory = pathlib.Path(directory)
-    if not directory.is_dir():
-        return []
-    found = [path for path in directory.iterdir() if path.name.isdigit() and (path / "saved_model.pb").exists()]
-    return sorted(found, key=lambda path: int(path.name))
 
 
 def export_cascade(nets, directory, config=None):
@@ -43,7 +35,7 @@ def export_cascade(nets, directory, config=None):
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     module = Cascade(nets, config)
-    done = versions(directory)
+    done = runs.versions(directory)
     target = directory / str(int(done[-1].name) + 1 if done else 1)
     # The temporary name is not a number, so that no server takes it for a version.
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=directory))

@@ -16,10 +16,9 @@ from kits_tf.io.files import write_text
 from kits_tf.io.nifti import ENDINGS, read_labels, stem
 from kits_tf.io.study import short_name
 from kits_tf.labels import KIDNEY, TUMOR
-from kits_tf.volume import InputError
+from kits_tf.volume import SAME_PLACE_MM, InputError, apart_mm
 
 PREFIX = "prediction_"
-SAME_PLACE_MM = 0.01  # how far a corner may move by the rounding of headers; a shift that matters is 50 times that
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,9 +139,7 @@ def _check_same_place(path, predicted, truth):
     """Raises InputError unless both volumes have one shape and their corners lie on each other."""
     if predicted.voxels.shape != truth.voxels.shape:
         raise InputError(f"{path}: has shape {predicted.voxels.shape}, its labels have {truth.voxels.shape}")
-    corners = np.array([(z, y, x, 1) for z in (0, 1) for y in (0, 1) for x in (0, 1)], float)
-    corners[:, :3] = corners[:, :3] * truth.voxels.shape - 0.5
-    shift_mm = np.linalg.norm(corners @ (predicted.affine - truth.affine).T, axis=1).max()
+    shift_mm = apart_mm(predicted, truth)
     if shift_mm > SAME_PLACE_MM:
         raise InputError(f"{path}: lies up to {shift_mm:.3g} mm from its labels (their affines differ)")
 

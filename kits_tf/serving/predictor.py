@@ -6,8 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from kits_tf import config as configs
+from kits_tf import runs
 from kits_tf.serving import explain
-from kits_tf.volume import InputError
+from kits_tf.volume import InputError, to_int16
 
 
 def resolve(directory):
@@ -19,11 +20,11 @@ def resolve(directory):
     directory = pathlib.Path(directory)
     if (directory / "saved_model.pb").exists():
         return directory
-    versions = [path for path in directory.glob("*") if path.name.isdigit() and (path / "saved_model.pb").exists()]
+    versions = runs.versions(directory)
     if not versions:
         raise InputError(f"{directory}: no exported cascade here (saved_model.pb, or <version>/saved_model.pb); "
                          f"make one with: python -m kits_tf.cascade --run_dir=runs/NAME --output={directory}")
-    return max(versions, key=lambda path: int(path.name))
+    return versions[-1]
 
 
 class Predictor:
@@ -68,16 +69,9 @@ class Predictor:
         Raises:
             InputError: if a voxel is NaN or infinite.
         """
-        outputs = self._run(volume=tf.constant(_to_int16(volume.voxels)),
+        if volume.voxels.dtype.kind == "f" and not np.isfinite(volume.voxels).all():
+            raise InputError("the scan has voxels that are NaN or infinite, expected finite Hounsfield units")
+        outputs = self._run(volume=tf.constant(to_int16(volume.voxels)),
                             spacing_mm=tf.constant(volume.spacing_mm, tf.float32))
         outputs = {name: value.numpy() for name, value in outputs.items()}
         return volume.with_voxels(outputs["labels"]), explain.report(outputs, self.config)
-
-
-def _to_int16(voxels):
-    if voxels.dtype == np.int16:
-        return voxels
-    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
-        raise InputError("the scan has voxels that are NaN or infinite, expected finite Hounsfield units")
-    limits = np.iinfo(np.int16)
-    return np.clip(np.rint(voxels), limits.min, limits.max).astype(np.int16)

@@ -11,7 +11,7 @@ from threshold_nets import HU, KIDNEY_ABOVE, SPACING_MM, TUMOR_ABOVE
 
 from kits_tf import config as configs
 from kits_tf import models, runs
-from kits_tf.cascade import collect, export, export_cascade
+from kits_tf.cascade import collect, export_cascade
 from kits_tf.cascade.module import segment
 from kits_tf.io.files import write_text
 from kits_tf.serving import Predictor
@@ -99,7 +99,7 @@ def test_a_second_export_is_the_next_version(exported):
         export_cascade({stage: nets[stage] for stage in configs.STAGES[:-1]}, first.parent, config)
     assert [path.name for path in first.parent.iterdir()] == ["1"]
     second = export_cascade(nets, first.parent, config)
-    assert [path.name for path in export.versions(first.parent)] == ["1", "2"]
+    assert [path.name for path in runs.versions(first.parent)] == ["1", "2"]
     assert second.name == "2"
 
 

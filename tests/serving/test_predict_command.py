@@ -11,7 +11,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 from oracles import HU
-from threshold_nets import ball
 
 import predict
 from kits_tf.io.nifti import write_volume
@@ -26,16 +25,13 @@ REPORT = {"kidneys_coarse", "correction_used", "kidneys", "tumor_fallback_used",
 def loaded_once(monkeypatch, request):
     """predict.py loads its model anew at each call; here all calls but the marked one share one."""
     if "reload" not in request.node.name:
-        monkeypatch.setattr("kits_tf.serving.Predictor", lambda *_: request.getfixturevalue("oracle_predictor"))
+        predictor = request.getfixturevalue("oracle_predictor")  # before it is replaced: it loads by the same name
+        monkeypatch.setattr("kits_tf.serving.Predictor", lambda *_: predictor)
 
 
 @pytest.fixture(scope="module")
-def scan():
-    labels = np.zeros((24, 50, 70), np.uint8)
-    labels[ball(labels.shape, (11, 24, 17), (6, 10, 8))] = 1
-    labels[ball(labels.shape, (13, 28, 52), (7, 9, 10))] = 1
-    labels[ball(labels.shape, (15, 34, 55), (3, 6, 5))] = 2
-    return Volume.from_spacing(HU[labels], (5.0, 2.1, 2.3))
+def scan(small_patient):
+    return small_patient.with_voxels(HU[small_patient.voxels])
 
 
 @pytest.fixture(scope="module")

@@ -7,23 +7,12 @@ import numpy as np
 import pytest
 from nibabel import orientations
 from oracles import HU
-from threshold_nets import ball
 
 from kits_tf.io.nifti import read_volume, write_labels
 from kits_tf.serving import Predictor, predictor
 from kits_tf.volume import InputError, Volume
 
 CODES = ["".join(code) for axes in itertools.permutations(("RL", "AP", "IS")) for code in itertools.product(*axes)]
-
-
-@pytest.fixture(scope="module")
-def small_patient():
-    """Labels (24, 50, 70) at 5 x 2.1 x 2.3 mm: two kidneys, a tumor on one of them, nothing symmetric."""
-    labels = np.zeros((24, 50, 70), np.uint8)
-    labels[ball(labels.shape, (11, 24, 17), (6, 10, 8))] = 1
-    labels[ball(labels.shape, (13, 28, 52), (7, 9, 10))] = 1
-    labels[ball(labels.shape, (15, 34, 55), (3, 6, 5))] = 2
-    return Volume.from_spacing(labels, (5.0, 2.1, 2.3))
 
 
 def oblique(affine):
