@@ -123,7 +123,7 @@ def plan_case(rng, patient, kind):
     tumors = []
     first = kidneys[rng.integers(len(kidneys))]
     if kind == TINY:
-        tumors.append(_tumor(rng, patient, first, rng.uniform(5.5, 7.5)))  # 1 to 2 ml; KiTS19's smallest have 1.7
+        tumors.append(_tumor(rng, patient, first, rng.uniform(7.5, 8.8)))  # 1.7 to 3 ml, as KiTS19's smallest tenth
     elif kind == GIANT:
         tumors.append(_giant(rng, patient, first))
     elif kind == TWO_TUMORS:
@@ -221,12 +221,13 @@ def _spot(rng, kidney, pole=0):
 
 def _tumor(rng, patient, kidney, radius, pole=0):
     limit = room(patient, kidney.side)
-    for _ in range(50):  # until most of it has room
+    room_wanted = 1.0 if radius < 9 else 0.6  # of its radius: what is cut off a small one would leave nothing
+    for _ in range(50):
         position, outward = _spot(rng, kidney, pole)
         # From wholly within (only small ones fit) to two thirds outside.
         deepest = -1.1 if radius < 15 else -0.5
         centre = position + outward * radius * rng.uniform(deepest, 0.35)
-        if limit(*centre) < -0.6 * radius:
+        if limit(*centre) < -room_wanted * radius:
             break
     radii = radius * rng.uniform(0.9, 1.12, 3)
     shape = _blob(rng, centre, radii, 0.10 if radius > 9 else 0.06, limit)
