@@ -2,17 +2,17 @@
 
 python -m data_prep --input=kits19/data --output=data
 python -m data_prep --input=runs/demo/study --output=runs/demo/data --preset=demo
-python -m data_prep --output=data --check
+python -m data_prep --output=data --check                      # reads only; --input=STUDY and --preset= check more
 
 What is done already, from the same files under the same settings, is skipped. A case that cannot be used does not stop
-the others. Exit status: 0 if all cases are prepared, 1 if one is not or nothing could start.
+the others. Exit status: 0 if all cases are prepared, 1 if one is not or nothing could start. That of --check: 0 if all
+is whole, 2 if a shard is damaged, missing, stale or an orphan, 1 if nothing could be checked.
 """
 
 import sys
 
 from absl import app, flags
 
-from data_prep import manifest
 from kits_tf.config import PRESETS, STAGES
 from kits_tf.quiet import quiet_tensorflow
 from kits_tf.volume import InputError
@@ -23,16 +23,8 @@ flags.DEFINE_string("output", "data", "folder to write records to")
 flags.DEFINE_enum("stage", "all", ["all", *STAGES], "which stage to prepare")
 flags.DEFINE_enum("preset", "paper", sorted(PRESETS), "settings; train.py must be given the same")
 flags.DEFINE_integer("seed", 0, "deals the cases into five folds")
-flags.DEFINE_boolean("check", False, "only hold the records in --output against their manifest; writes nothing")
-
-
-def check(data_dir, stages):
-    """Prints a line for each shard that is missing or damaged; returns the exit status."""
-    wrong = [line for stage in stages for line in manifest.check(data_dir, stage)]
-    for line in wrong:
-        print(line, file=sys.stderr)
-    print(f"{data_dir}: {len(wrong)} problems" if wrong else f"{data_dir}: all records are whole", file=sys.stderr)
-    return 1 if wrong else 0
+flags.DEFINE_boolean("check", False, "only hold the records in --output against their manifests, against the files of "
+                     "--input and the settings of --preset where these are given; writes nothing")
 
 
 def main(arguments):
@@ -42,11 +34,14 @@ def main(arguments):
     stages = STAGES if FLAGS.stage == "all" else (FLAGS.stage,)
     try:
         if FLAGS.check:
-            return check(FLAGS.output, stages)
+            from data_prep.check import check_data  # TensorFlow takes seconds to import: not for --help
+
+            return check_data(FLAGS.output, FLAGS.stage, PRESETS[FLAGS.preset] if FLAGS["preset"].present else None,
+                              FLAGS.input)
         if not FLAGS.input:
             raise InputError("--input is missing: give a study, --input=DIR with case_xxxxx/imaging.nii.gz and "
                              "segmentation.nii.gz")
-        from data_prep.study import prepare_study  # TensorFlow takes seconds to import: not for --help
+        from data_prep.study import prepare_study
 
         return prepare_study(FLAGS.input, FLAGS.output, stages, PRESETS[FLAGS.preset], FLAGS.seed)
     except (InputError, OSError) as error:

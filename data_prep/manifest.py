@@ -3,26 +3,17 @@
 A shard is fresh if its sources, its settings and its own bytes are those the manifest names.
 """
 
-import hashlib
 import json
 
 from kits_tf.io import dataset
-from kits_tf.io.files import write_text
+from kits_tf.io.files import file_facts, write_text
 from kits_tf.volume import InputError
-
-
-def file_facts(path):
-    """Size and SHA-256 of a file, or None if it is not there."""
-    if path is None or not path.is_file():
-        return None
-    with open(path, "rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": digest}
 
 
 def sources(case):
     """The facts of the files a case is read from."""
-    return {"imaging": file_facts(case.imaging), "segmentation": file_facts(case.segmentation)}
+    return {"imaging": file_facts(case.imaging),
+            "segmentation": case.segmentation and file_facts(case.segmentation)}
 
 
 class Manifest:
@@ -74,28 +65,3 @@ class Manifest:
         """Writes the file, whole or not at all."""
         text = json.dumps({"settings": self.settings, "cases": dict(sorted(self.cases.items()))}, indent=1)
         write_text(dataset.manifest_path(self.data_dir, self.stage), text + "\n")
-
-
-def check(data_dir, stage):
-    """Holds a stage's shards against its manifest; reads only.
-
-    Returns:
-        A line for each shard that is missing, damaged, or was never written; none if all is well.
-
-    Raises:
-        InputError: if there is no manifest.
-    """
-    known = dataset.read_manifest(data_dir, stage)
-    if known is None:
-        raise InputError(f"{dataset.manifest_path(data_dir, stage)}: no such file, expected prepared {stage} records")
-    wrong = []
-    for name, entry in sorted(known["cases"].items()):
-        path = dataset.shard_path(data_dir, stage, name)
-        if "failure" in entry:
-            wrong.append(f"{name}: was not prepared: {entry['failure']}")
-        elif (facts := file_facts(path)) is None:
-            wrong.append(f"{path}: is missing")
-        elif facts != entry["shard"]:
-            wrong.append(f"{path}: is damaged, {facts['bytes']} bytes with another checksum than when it was written "
-                         f"({entry['shard']['bytes']} bytes)")
-    return wrong

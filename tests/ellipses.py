@@ -7,6 +7,7 @@ import numpy as np
 
 from kits_tf import config as configs
 from kits_tf.io import dataset, records
+from kits_tf.io.files import file_facts
 
 
 def tiny_config(**changes):
@@ -65,7 +66,8 @@ def write(data_dir, config, stages=configs.STAGES, cases=5, per_case=6, kinds=(0
                 kind = kinds[index % len(kinds)]
                 image, labels = draw_ellipse(config.record_shape(stage), rng, kind)
                 examples.append(records.Example(image, labels, case, (index, 0, 0), -1, kind))
-            entries[case] = {"records": records.write(dataset.shard_path(data_dir, stage, case), examples)}
+            path = dataset.shard_path(data_dir, stage, case)
+            entries[case] = {"records": records.write(path, examples), "shard": file_facts(path)}
         manifest = {"settings": config.record_settings(stage), "cases": entries}
         dataset.manifest_path(data_dir, stage).write_text(json.dumps(manifest))
     folds = [names[fold::dataset.FOLDS] for fold in range(dataset.FOLDS)]

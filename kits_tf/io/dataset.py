@@ -10,13 +10,15 @@ Written by data_prep, read by training.
 import json
 import pathlib
 
+from kits_tf.io.study import check_name
 from kits_tf.volume import InputError
 
 FOLDS = 5
 
 
 def shard_path(data_dir, stage, case):
-    """The file with one case's examples for one stage."""
+    """The file with one case's examples for one stage. Raises InputError for a name that would lead elsewhere."""
+    check_name(case, manifest_path(data_dir, stage))
     return pathlib.Path(data_dir) / "records" / stage / f"{case}.tfrecord"
 
 
@@ -34,16 +36,37 @@ def read_manifest(data_dir, stage):
     """A stage's manifest as a dict with `settings` and `cases`, or None if there is none.
 
     Raises:
-        InputError: if it is there but cannot be read.
+        InputError: if it is there but cannot be read, or names a case that would lead out of the folder.
     """
     path = manifest_path(data_dir, stage)
     if not path.exists():
         return None
     try:
-        manifest = json.loads(path.read_text())
-        return {"settings": manifest["settings"], "cases": dict(manifest["cases"])}
-    except (ValueError, KeyError, TypeError) as error:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        known = {"settings": manifest["settings"], "cases": {
+            name: dict(entry) for name, entry in dict(manifest["cases"]).items()}}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}); write it anew with python -m data_prep") from error
+    for name in known["cases"]:
+        check_name(name, path)
+    return known
+
+
+def read_folds(data_dir):
+    """The five lists of case ids.
+
+    Raises:
+        InputError: if they are missing, cannot be read, or a case is in two of them.
+    """
+    path = folds_path(data_dir)
+    try:
+        folds = [set(names) for names in json.loads(path.read_text(encoding="utf-8"))["folds"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); make it anew with python -m data_prep") from error
+    for case in set().union(*folds):
+        if sum(case in fold for fold in folds) > 1:
+            raise InputError(f"{path}: has {case} in two folds; make it anew with python -m data_prep")
+    return folds
 
 
 def split(data_dir, stage, fold, config):
@@ -68,13 +91,13 @@ def split(data_dir, stage, fold, config):
     if manifest["settings"] != config.record_settings(stage):
         raise InputError(f"{manifest_path(data_dir, stage)}: the {stage} records were made with other settings than "
                          f"preset {config.preset}'s; make them anew with: {command}")
-    try:
-        folds = [set(names) for names in json.loads(folds_path(data_dir).read_text())["folds"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folds_path(data_dir)}: cannot be read ({error}); make it anew with: {command}") from error
+    folds = read_folds(data_dir)
     if fold not in range(len(folds)):
         raise InputError(f"{data_dir}: has folds 0 to {len(folds) - 1}, no fold {fold}")
     written = {case for case, entry in manifest["cases"].items() if entry.get("records")}
+    astray = sorted(written.difference(*folds))
+    if astray:
+        raise InputError(f"{folds_path(data_dir)}: {astray[0]} is in no fold; make it anew with: {command}")
     held_out = sorted(written & folds[fold])
     train = sorted(written - folds[fold])
     if not train or not held_out:

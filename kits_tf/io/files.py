@@ -1,6 +1,8 @@
-"""Files that are whole or absent: written under a temporary name beside the target, then renamed."""
+"""Files that are whole or absent: written under a temporary name beside the target, then renamed. And what they are
+known by: size and checksum."""
 
 import contextlib
+import hashlib
 import os
 import pathlib
 import tempfile
@@ -37,6 +39,16 @@ def write_bytes(path, data):
     """Writes bytes, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_bytes(data)
+
+
+def file_facts(path):
+    """Size and SHA-256 of a file, or None if it is not there."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        return None
+    with open(path, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return {"bytes": stream.tell(), "sha256": digest}
 
 
 def _umask():

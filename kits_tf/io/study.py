@@ -4,14 +4,17 @@ A study is KiTS-shaped: <case>/imaging.nii.gz, with <case>/segmentation.nii.gz w
 """
 
 import dataclasses
+import os
 import pathlib
 import re
+import unicodedata
 
 from kits_tf.io.nifti import ENDINGS, stem
 from kits_tf.volume import InputError
 
 IMAGING = "imaging"
 SEGMENTATION = "segmentation"
+LONGEST_NAME = 200  # bytes; a file system takes 255, and prefix and ending come on top
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +35,23 @@ def short_name(name):
     """00210 for case_00210; other names stay."""
     numbered = re.fullmatch(r"case_(\d+)", name)
     return numbered[1] if numbered else name
+
+
+def check_name(name, where):
+    """Refuses a case name that is no plain file name: one that would lead out of its folder, or break a line.
+
+    Args:
+        name: the case's name; spaces and any script are welcome.
+        where: the file or folder that has it, for the message.
+
+    Raises:
+        InputError: if it is empty, too long, "." or "..", or holds a separator, a control character or broken Unicode.
+    """
+    strange = any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name)
+    if strange or name in ("", ".", "..") or "/" in name or "\\" in name or len(os.fsencode(name)) > LONGEST_NAME:
+        shown = ascii(name) if len(name) <= 60 else ascii(name[:60]) + "..."
+        raise InputError(f"{where}: has a case named {shown}, expected a plain file name of at most {LONGEST_NAME} "
+                         f"bytes without /, \\ or control characters; rename it")
 
 
 def _either(folder, name):

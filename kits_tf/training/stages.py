@@ -9,7 +9,7 @@ import tensorflow as tf
 from kits_tf import config as configs
 from kits_tf import losses, models
 from kits_tf.inputs import pipeline
-from kits_tf.io import dataset
+from kits_tf.io import dataset, integrity
 from kits_tf.training import schedule
 
 
@@ -64,10 +64,11 @@ class Task:
 
 
 def task(config, stage, data_dir, fold, seed):
-    """Finds the records of a stage.
+    """Finds the records of a stage and makes sure that they are whole.
 
     Raises:
-        InputError: as io.dataset.split.
+        InputError: as io.dataset.split and io.integrity.verify.
     """
     train, held_out = dataset.split(data_dir, stage, fold, config)
+    integrity.verify(data_dir, stage, [path.stem for path in (*train, *held_out)])
     return Task(config, stage, fold, seed, tuple(train), tuple(held_out))

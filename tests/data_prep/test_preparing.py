@@ -13,8 +13,9 @@ import pytest
 from prepared import CONFIG, SPACING_MM, noisy_scan, read_records, two_kidneys, write_case
 
 import data_prep
-from data_prep import manifest, study
+from data_prep import study
 from data_prep.cases import NormalizedCase, read_case
+from data_prep.check import problems
 from data_prep.study import prepare_study
 from kits_tf.config import STAGES
 from kits_tf.io import dataset
@@ -125,6 +126,11 @@ def test_a_case_that_left_the_study_leaves_the_records(folder):
     assert list(dataset.read_manifest(folder / "data", "fine")["cases"]) == ["case_00000"]
 
 
+def check(data_dir, stage):
+    """The problems of one stage."""
+    return problems(data_dir, stage)[0]
+
+
 def damage(path, how):
     raw = bytearray(path.read_bytes())
     if how == "missing":
@@ -139,25 +145,25 @@ def damage(path, how):
 @pytest.mark.parametrize("how", ["missing", "cut", "one bit"])
 def test_a_damaged_shard_is_named_and_rebuilt_byte_for_byte(how, folder):
     before = shards(folder)
-    assert manifest.check(folder / "data", "fine") == []
+    assert check(folder / "data", "fine") == []
     path = dataset.shard_path(folder / "data", "fine", "case_00001")
     damage(path, how)
-    line, = manifest.check(folder / "data", "fine")
+    line, = check(folder / "data", "fine")
     assert line.startswith(str(path))
     assert len(line.splitlines()) == 1
-    assert manifest.check(folder / "data", "coarse") == []
+    assert check(folder / "data", "coarse") == []
     assert prepare(folder) == 0
     after = shards(folder)
     assert {name: content for name, (_, content) in after.items()} == {
         name: content for name, (_, content) in before.items()}
     assert {name for name in before if after[name] != before[name]} == {"fine/case_00001.tfrecord"}
-    assert manifest.check(folder / "data", "fine") == []
+    assert check(folder / "data", "fine") == []
 
 
 def test_checking_writes_nothing(folder):
     damage(dataset.shard_path(folder / "data", "fine", "case_00001"), "cut")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    manifest.check(folder / "data", "fine")
+    check(folder / "data", "fine")
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
@@ -165,7 +171,7 @@ def test_checking_writes_nothing(folder):
 def test_a_manifest_that_cannot_be_read_is_written_anew(text, folder):
     dataset.manifest_path(folder / "data", "fine").write_text(text)
     assert prepare(folder) == 0
-    assert manifest.check(folder / "data", "fine") == []
+    assert check(folder / "data", "fine") == []
     assert set(dataset.read_manifest(folder / "data", "fine")["cases"]) == {"case_00000", "case_00001"}
 
 
@@ -188,7 +194,7 @@ def test_an_interruption_leaves_whole_shards_and_the_next_run_goes_on(template, 
     assert list(shards(tmp_path)) == ["coarse/case_00000.tfrecord", "coarse/case_00001.tfrecord",
                                       "fine/case_00000.tfrecord"]
     assert [path.name for path in (tmp_path / "data").rglob(".*")] == []
-    assert manifest.check(tmp_path / "data", "fine") == []
+    assert check(tmp_path / "data", "fine") == ["case_00001: was never prepared for fine"]
     before = shards(tmp_path)
     assert prepare(tmp_path) == 0
     after = shards(tmp_path)
@@ -262,7 +268,7 @@ def test_bad_cases_are_a_line_each_and_the_others_are_prepared(mixed, capsys):
     assert list(shards(mixed)) == [f"{stage}/{name}.tfrecord" for stage in TWO for name in ("case_00000", "case_99999")]
     known = dataset.read_manifest(mixed / "data", "fine")["cases"]
     assert [name for name, entry in known.items() if "failure" in entry] == list(BAD)
-    assert [line.split(":")[0] for line in manifest.check(mixed / "data", "fine")] == list(BAD)
+    assert [line.split(":")[0] for line in check(mixed / "data", "fine")] == list(BAD)
     # A second run does the same: the good ones are skipped, the bad ones still bad.
     before = shards(mixed)
     assert prepare(mixed) == 1
@@ -336,11 +342,12 @@ def test_the_command_prepares_a_study_and_checks_it(tmp_path):
     assert done.stdout == ""
     assert "1 of 1 cases prepared" in done.stderr.splitlines()[-1]
     done = command("--check", *flags)
-    assert (done.returncode, done.stderr.strip()) == (0, f"{tmp_path / 'data'}: all records are whole")
+    assert (done.returncode, done.stderr.strip()) == (
+        0, f"{tmp_path / 'data'}: all 1 shards are whole (coarse)")
     path = dataset.shard_path(tmp_path / "data", "coarse", "case_00000")
     damage(path, "cut")
     done = command("--check", *flags)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert [str(path) in line for line in done.stderr.splitlines()] == [True, False]
 
 

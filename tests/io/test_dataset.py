@@ -67,7 +67,7 @@ def test_a_fold_that_is_not_there_is_named(fold, data):
 
 
 def test_a_fold_with_nothing_held_out_is_refused(data):
-    dataset.folds_path(data).write_text(json.dumps({"folds": [NAMES, ["case_00007"], [], [], []]}))
+    dataset.folds_path(data).write_text(json.dumps({"folds": [[*NAMES[:7], *NAMES[8:]], ["case_00007"], [], [], []]}))
     for fold, counts in ((0, "0 cases to train on and 8 held out"), (1, "8 cases to train on and 0 held out")):
         with pytest.raises(InputError, match=counts):
             dataset.split(data, "fine", fold, CONFIG)

@@ -1,0 +1,107 @@
+"""Holds a whole data folder against its manifests, and against the study if it is at hand. Reads only."""
+
+import pathlib
+import sys
+
+from data_prep.cases import find_cases
+from data_prep.manifest import sources
+from kits_tf.config import STAGES
+from kits_tf.io import dataset, integrity
+from kits_tf.volume import InputError
+
+WHOLE, DAMAGED = 0, 2  # the exit status; 1, as everywhere, is for what could not be checked at all
+
+
+def check_data(data_dir, stage="all", config=None, study=None):
+    """Prints what `problems` finds and a verdict; returns the exit status, WHOLE or DAMAGED.
+
+    Raises:
+        InputError: as `problems`.
+    """
+    lines, checked = problems(data_dir, stage, config, study)
+    for line in lines:
+        print(line, file=sys.stderr)
+    verdict = f"{len(lines)} problems" if lines else f"all {sum(checked.values())} shards are whole"
+    print(f"{data_dir}: {verdict} ({', '.join(checked)})", file=sys.stderr)
+    return DAMAGED if lines else WHOLE
+
+
+def problems(data_dir, stage="all", config=None, study=None):
+    """Looks for shards that are damaged, missing, stale or orphans.
+
+    Args:
+        data_dir: the prepared folder.
+        stage: one of config.STAGES, or "all": each that was prepared.
+        config: CascadeConfig whose record settings the shards must have, or None for any.
+        study: folder whose files the shards must have been written from, or None for any.
+
+    Returns:
+        (lines, checked): a line for each problem, and the number of shards of each stage that was looked at.
+
+    Raises:
+        InputError: if there is nothing to check, or no such study.
+    """
+    there = [name for name in STAGES if dataset.manifest_path(data_dir, name).parent.is_dir()]
+    wanted = [name for name in there if stage in (name, "all")]
+    if not wanted:
+        raise InputError(f"{data_dir}: holds no {'' if stage == 'all' else stage + ' '}records to check; make them "
+                         f"with: python -m data_prep --input=STUDY --output={data_dir}")
+    found = study and {case.name: sources(case) for case in find_cases(study)}
+    lines, checked = [], {}
+    for name in wanted:
+        wrong, checked[name] = _check_stage(data_dir, name, config, found)
+        lines += wrong
+    if stage == "all":
+        lines += _strange_folders(data_dir)
+    return lines, checked
+
+
+def _check_stage(data_dir, stage, config, study):
+    """(lines, number of shards) of one stage."""
+    path = dataset.manifest_path(data_dir, stage)
+    try:
+        known = dataset.read_manifest(data_dir, stage)
+        if known is None:
+            raise InputError(f"{path}: is missing")
+    except InputError as error:
+        return [str(error), *integrity.strays(data_dir, stage, {})], 0
+    entries = known["cases"]
+    lines = [f"{name}: was not prepared for {stage}: {entry['failure']}"
+             for name, entry in sorted(entries.items()) if "failure" in entry]
+    if config is not None and known["settings"] != config.record_settings(stage):
+        lines.append(f"{path}: is stale, made with other settings than preset {config.preset}'s")
+    lines += _folds_lines(data_dir, stage, entries)
+    lines += integrity.damages(data_dir, stage, entries)
+    lines += integrity.strays(data_dir, stage, entries)
+    if study is not None:
+        lines += _stale(data_dir, stage, entries, study)
+    return lines, sum("failure" not in entry for entry in entries.values())
+
+
+def _folds_lines(data_dir, stage, entries):
+    """What does not fit between the folds and a stage's cases."""
+    try:
+        dealt = {case for fold in dataset.read_folds(data_dir) for case in fold}
+    except InputError as error:
+        return [str(error)]
+    return [f"{case}: {'is in no fold' if case in entries else f'was never prepared for {stage}'}"
+            for case in sorted(dealt ^ set(entries))]
+
+
+def _stale(data_dir, stage, entries, study):
+    """What was written from other files than those of the study."""
+    lines = []
+    for case, found in study.items():
+        entry = entries.get(case)
+        if entry is None:
+            lines.append(f"{case}: was never prepared for {stage}")
+        elif changed := [source for source, facts in found.items() if entry.get("sources", {}).get(source) != facts]:
+            lines.append(f"{dataset.shard_path(data_dir, stage, case)}: is stale, {' and '.join(changed)} changed")
+    return lines + [f"{dataset.shard_path(data_dir, stage, case)}: is an orphan, the study has no such case"
+                    for case in sorted(set(entries) - set(study))]
+
+
+def _strange_folders(data_dir):
+    """Folders of shards that belong to no stage."""
+    return [f"{path}: is no stage (an orphan)" for path in sorted((pathlib.Path(data_dir) / "records").iterdir())
+            if path.name not in STAGES]
