@@ -13,6 +13,7 @@ import sys
 
 from absl import app, flags
 
+from data_prep.check import check_data
 from kits_tf.config import PRESETS, STAGES
 from kits_tf.quiet import quiet_tensorflow
 from kits_tf.volume import InputError
@@ -34,14 +35,12 @@ def main(arguments):
     stages = STAGES if FLAGS.stage == "all" else (FLAGS.stage,)
     try:
         if FLAGS.check:
-            from data_prep.check import check_data  # TensorFlow takes seconds to import: not for --help
-
             return check_data(FLAGS.output, FLAGS.stage, PRESETS[FLAGS.preset] if FLAGS["preset"].present else None,
                               FLAGS.input)
         if not FLAGS.input:
             raise InputError("--input is missing: give a study, --input=DIR with case_xxxxx/imaging.nii.gz and "
                              "segmentation.nii.gz")
-        from data_prep.study import prepare_study
+        from data_prep.study import prepare_study  # TensorFlow takes seconds to import: not for --help or --check
 
         return prepare_study(FLAGS.input, FLAGS.output, stages, PRESETS[FLAGS.preset], FLAGS.seed)
     except (InputError, OSError) as error:

@@ -3,10 +3,10 @@
 import pathlib
 import sys
 
-from data_prep.cases import find_cases
 from data_prep.manifest import sources
 from kits_tf.config import STAGES
 from kits_tf.io import dataset, integrity
+from kits_tf.io.study import find_study
 from kits_tf.volume import InputError
 
 WHOLE, DAMAGED = 0, 2  # the exit status; 1, as everywhere, is for what could not be checked at all
@@ -46,7 +46,7 @@ def problems(data_dir, stage="all", config=None, study=None):
     if not wanted:
         raise InputError(f"{data_dir}: holds no {'' if stage == 'all' else stage + ' '}records to check; make them "
                          f"with: python -m data_prep --input=STUDY --output={data_dir}")
-    found = study and {case.name: sources(case) for case in find_cases(study)}
+    found = study and {case.name: sources(case) for case in find_study(study)}
     lines, checked = [], {}
     for name in wanted:
         wrong, checked[name] = _check_stage(data_dir, name, config, found)
