@@ -15,7 +15,9 @@ from kits_tf.ops import components, crop, resample
 from kits_tf.ops.window import scale_window
 from kits_tf.volume import AIR_HU
 
-THRESHOLD = 0.5  # on probabilities
+# On probabilities, a hair below one half: a voxel exactly between a slice with and one without the mask belongs to the
+# mask, however sums of floats are rounded.
+THRESHOLD = 0.5 - 1e-5
 
 
 class Kidneys(typing.NamedTuple):
