@@ -5,8 +5,8 @@ Floors (a file imports from its own floor or below; tests/test_floors.py reads t
 0 labels, config, volume, quiet  what things are called, measured and set to
 1 ops                          geometry as TensorFlow functions
 2 io, models, losses, metrics, addons
-3 phantoms, inputs, runs
+3 phantoms, inputs, runs, cluster
 4 training, cascade            cascade never imports training
-5 serving, evaluation
+5 serving, evaluation, predictions
 7 train.py, predict.py, data_prep
 """

@@ -7,7 +7,7 @@
 import pathlib
 
 from kits_tf import config as configs
-from kits_tf.io.files import write_text
+from kits_tf.io.files import folder_digest, write_text
 from kits_tf.volume import InputError
 
 CONFIG = "config.json"
@@ -26,6 +26,27 @@ def versions(directory):
     found = [path for path in pathlib.Path(directory).glob("*")
              if path.name.isdigit() and (path / "saved_model.pb").exists()]
     return sorted(found, key=lambda path: int(path.name))
+
+
+def find_export(directory):
+    """The version to load: the folder itself, or the newest version in an export folder.
+
+    Raises:
+        InputError: if there is neither.
+    """
+    directory = pathlib.Path(directory)
+    if (directory / "saved_model.pb").exists():
+        return directory
+    found = versions(directory)
+    if not found:
+        raise InputError(f"{directory}: no exported cascade here (saved_model.pb, or <version>/saved_model.pb); "
+                         f"make one with: python -m kits_tf.cascade --run_dir=runs/NAME --output={directory}")
+    return found[-1]
+
+
+def export_digest(version):
+    """SHA-256 of what an exported version answers by: its graph, weights and settings."""
+    return folder_digest(version, ("saved_model.pb", "variables", "assets"))
 
 
 def save_config(folder, config):

@@ -17,6 +17,10 @@ class InputError(ValueError):
     """A mistake in what the user gave. Its message is one line, meant to be shown as it is, without a stack trace."""
 
 
+class RunError(InputError):
+    """What the next case would not escape either: a full disk, a model that cannot be loaded. The run ends with it."""
+
+
 def spacing_of(affine):
     """Voxel size along each array axis, in mm: the norms of the affine's columns, so oblique scans are right too.
 

@@ -1,1 +1,1 @@
-"""Files in and out: nifti.py for volumes, records.py for training examples."""
+"""Files in and out: nifti.py for volumes, records.py for training examples, files.py and lock.py for all of them."""

@@ -1,11 +1,23 @@
 """Files that are whole or absent: written under a temporary name beside the target, then renamed. And what they are
-known by: size and checksum."""
+known by: size and checksum.
+
+A process that is killed while it writes leaves its temporary file behind; the next run into that folder sweeps it.
+"""
 
 import contextlib
+import csv
+import errno
 import hashlib
+import io
 import os
 import pathlib
 import tempfile
+
+from kits_tf.volume import InputError, RunError
+
+TEMPORARY = ".writing-"  # how a file's name begins until the file is whole
+# What stops the next file too: no room, a used up quota, a limit on sizes, a folder that may not be written to.
+NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextlib.contextmanager
@@ -13,20 +25,43 @@ def whole_file(path):
     """Gives a temporary path to write to; on leaving, it becomes `path`, or goes if an exception was raised.
 
     The temporary name starts with a dot and keeps the ending, which some writers read the format from. Folders above
-    are made.
+    are made. What was written is on the disk before it gets its name, so that a machine that dies leaves no empty file.
+
+    Raises:
+        RunError: if the disk is full, a quota is used up, or nothing may be written there.
     """
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".", suffix="".join(path.suffixes[-2:]), dir=path.parent)
-    os.close(handle)
-    temporary = pathlib.Path(name)
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY, suffix="".join(path.suffixes[-2:]), dir=path.parent)
+        os.close(handle)
+        temporary = pathlib.Path(name)
         yield temporary
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp's own is for its owner alone
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in NO_PLACE:
+            raise cannot_write(path, error.strerror) from error
         raise
+
+
+def cannot_write(path, reason):
+    """The error that ends a run: neither this file nor the next can be written."""
+    return RunError(f"{path}: cannot be written ({reason}); see to it and give the same command again")
+
+
+def sweep(folder):
+    """Removes the temporary files that killed runs left in a folder (not in those below it).
+
+    Only for the one that holds the folder (lock.py): a file that is being written goes too.
+    """
+    for path in pathlib.Path(folder).glob(f"{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
 
 
 def write_text(path, text):
@@ -41,14 +76,41 @@ def write_bytes(path, data):
         temporary.write_bytes(data)
 
 
+def write_table(path, columns, rows):
+    """Writes dicts as CSV, whole or not at all; what a row lacks stays empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
 def file_facts(path):
-    """Size and SHA-256 of a file, or None if it is not there."""
+    """Size and SHA-256 of a file, or None if it is not there: what tells a changed file from the same one.
+
+    Raises:
+        InputError: if it is there but cannot be read.
+    """
     path = pathlib.Path(path)
-    if not path.is_file():
-        return None
-    with open(path, "rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return {"bytes": stream.tell(), "sha256": digest}
+    try:
+        if not path.is_file():
+            return None
+        with open(path, "rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            return {"bytes": stream.tell(), "sha256": digest}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def folder_digest(folder, names):
+    """One SHA-256 over the files and folders of these names in a folder, their paths and what is in them."""
+    folder = pathlib.Path(folder)
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        found = [folder / name, *sorted((folder / name).rglob("*"))]
+        for path in (path for path in found if path.is_file()):
+            digest.update(f"{path.relative_to(folder).as_posix()} {file_facts(path)['sha256']}\n".encode())
+    return digest.hexdigest()
 
 
 def _umask():

@@ -23,8 +23,8 @@ def _damage(path, written):
     """What is wrong with a shard, as a line that names it, or None."""
     try:
         found = file_facts(path)
-    except OSError as error:
-        return f"{path}: cannot be read ({error.strerror})"
+    except InputError as error:
+        return str(error)
     if found is None:
         return f"{path}: is missing"
     if not written:

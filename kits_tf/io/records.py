@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from kits_tf.io.files import whole_file
+from kits_tf.io.files import cannot_write, whole_file
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,12 +107,19 @@ def write(path, examples):
 
     Returns:
         How many there were.
+
+    Raises:
+        RunError: if the disk is full.
     """
     count = 0
-    with whole_file(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
-        for example in examples:
-            writer.write(serialize(example))
-            count += 1
+    with whole_file(path) as temporary:
+        try:
+            with tf.io.TFRecordWriter(str(temporary)) as writer:
+                for example in examples:
+                    writer.write(serialize(example))
+                    count += 1
+        except tf.errors.ResourceExhaustedError as error:  # TensorFlow's word for a full disk, and for no memory
+            raise cannot_write(path, error.message) from error
     return count
 
 

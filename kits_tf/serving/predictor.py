@@ -1,7 +1,5 @@
 """Runs an exported cascade on Volumes. Needs the SavedModel alone: no net is built here."""
 
-import pathlib
-
 import numpy as np
 import tensorflow as tf
 
@@ -9,22 +7,6 @@ from kits_tf import config as configs
 from kits_tf import runs
 from kits_tf.serving import explain
 from kits_tf.volume import InputError, to_int16
-
-
-def resolve(directory):
-    """The version to load: the folder itself, or the newest version in an export folder.
-
-    Raises:
-        InputError: if there is neither.
-    """
-    directory = pathlib.Path(directory)
-    if (directory / "saved_model.pb").exists():
-        return directory
-    versions = runs.versions(directory)
-    if not versions:
-        raise InputError(f"{directory}: no exported cascade here (saved_model.pb, or <version>/saved_model.pb); "
-                         f"make one with: python -m kits_tf.cascade --run_dir=runs/NAME --output={directory}")
-    return versions[-1]
 
 
 class Predictor:
@@ -41,7 +23,7 @@ class Predictor:
     def __init__(self, directory, xla="auto"):
         if xla not in ("auto", "on", "off"):
             raise ValueError(f'xla must be "auto", "on" or "off", got {xla}')
-        self.path = resolve(directory)
+        self.path = runs.find_export(directory)
         try:
             self.config = configs.from_json((self.path / "assets" / "config.json").read_text())
             self._model = tf.saved_model.load(str(self.path))

@@ -8,8 +8,9 @@ import pytest
 from nibabel import orientations
 from oracles import HU
 
+from kits_tf import runs
 from kits_tf.io.nifti import read_volume, write_labels
-from kits_tf.serving import Predictor, predictor
+from kits_tf.serving import Predictor
 from kits_tf.volume import InputError, Volume
 
 CODES = ["".join(code) for axes in itertools.permutations(("RL", "AP", "IS")) for code in itertools.product(*axes)]
@@ -89,8 +90,8 @@ def test_an_export_folder_stands_for_its_newest_version(tmp_path):
         (tmp_path / version).mkdir()
         (tmp_path / version / "saved_model.pb").touch()
     (tmp_path / "11").mkdir()  # no model in it yet
-    assert predictor.resolve(tmp_path).name == "10"
-    assert predictor.resolve(tmp_path / "2").name == "2"
+    assert runs.find_export(tmp_path).name == "10"
+    assert runs.find_export(tmp_path / "2").name == "2"
 
 
 def test_a_folder_without_a_model_says_how_to_make_one(tmp_path):

@@ -1,0 +1,49 @@
+"""Maps a function over cases: in this process, in local processes, or on a cluster that is there already.
+
+    --workers=N                 N processes on this machine; a GPU each where there are GPUs
+    --scheduler=tcp://HOST:PORT a running dask.distributed cluster (BUILD.md: SLURM, Kubernetes)
+    neither                     this process, one case after the other, without dask
+
+Work travels as the name of a function, paths and settings; results are small dicts. No volume is ever sent. A case that
+fails, or whose workers keep dying, is one line, and the others go on; a worker that dies is replaced and its case given
+to another. A lost scheduler, a full disk, or a model that cannot be loaded ends the run.
+"""
+
+import contextlib
+import pkgutil
+import sys
+
+import tqdm
+
+from kits_tf.cluster.jobs import Done, Job, attempt, once
+from kits_tf.cluster.places import HERE, Place, define_flags, place_from_flags
+
+__all__ = ["HERE", "Done", "Job", "Place", "define_flags", "once", "place_from_flags", "run"]
+
+
+def run(function, jobs, doing, place=HERE, gpu=False):
+    """Calls a function for every case, with a progress bar, and prints a line for each case that failed.
+
+    Args:
+        function: "module:function" (pkgutil.resolve_name), imported where the work is done and nowhere else, called
+            with a job's arguments. It returns a small dict, and raises InputError for what the user can mend.
+        jobs: list of Job, each of another name.
+        doing: what the progress bar says, as "predicting".
+        place: Place.
+        gpu: whether the work wants a GPU: then it goes to workers that have one, if the cluster has any such.
+
+    Yields:
+        Done, in the order in which cases are finished.
+
+    Raises:
+        RunError: what ends the whole run: an absent or lost scheduler, and what the function raised as such.
+    """
+    if place == HERE:
+        found = (attempt(function, job) for job in jobs)
+    else:  # by name: dask is imported by those who use it
+        found = pkgutil.resolve_name("kits_tf.cluster.on_dask:attempt_all")(function, jobs, place, gpu)
+    with contextlib.closing(found):
+        for done in tqdm.tqdm(found, doing, len(jobs), unit="case", file=sys.stderr, disable=None):
+            if done.failure is not None:
+                tqdm.tqdm.write(f"failed: {done.failure}", file=sys.stderr)
+            yield done

@@ -1,0 +1,89 @@
+"""One case's work, as it is done wherever that may be."""
+
+import dataclasses
+import os
+import pkgutil
+import threading
+import time
+import traceback
+
+from kits_tf.quiet import hushed, quiet_tensorflow
+from kits_tf.volume import InputError, RunError
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One case: its name, and the keyword arguments of the function, all of them small."""
+
+    name: str
+    arguments: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """What became of a case: what the function returned, or one line that says why it failed; the other is None."""
+
+    name: str
+    result: dict | None
+    failure: str | None
+    seconds: float
+
+
+def attempt(function, job, sharers=1):
+    """Does one job.
+
+    Args:
+        function: "module:function".
+        job: Job.
+        sharers: how many workers share this machine: each one's TensorFlow takes as large a part of the cores, unless
+            the environment says otherwise or TensorFlow has begun.
+
+    Returns:
+        Done. An exception that is no InputError is a fault of the program: its line names the place.
+
+    Raises:
+        RunError: what no other case would escape.
+    """
+    quiet_tensorflow()
+    if sharers > 1:
+        for kind in ("INTRAOP", "INTEROP"):
+            os.environ.setdefault(f"TF_NUM_{kind}_THREADS", str(max(1, len(os.sched_getaffinity(0)) // sharers)))
+    work = _named(function)
+    result = failure = None
+    began = time.monotonic()
+    try:
+        result = work(**job.arguments)
+    except RunError:
+        raise
+    except InputError as error:
+        failure = str(error)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        failure = f"{job.name}: {one_line(error)} (in {where.filename}, line {where.lineno})"
+    return Done(job.name, result, failure, round(time.monotonic() - began, 2))
+
+
+def one_line(error):
+    """An exception's kind and message, short and without line breaks."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+
+
+_made = {}
+_making = threading.Lock()
+
+
+def once(function, *arguments):
+    """What "module:function" returns for these arguments: called at the first need, then kept while the process lives.
+
+    So a worker loads a model once, and only if there is a case to use it on.
+    """
+    with _making:
+        key = (function, *arguments)
+        if key not in _made:
+            _made[key] = _named(function)(*arguments)
+        return _made[key]
+
+
+def _named(function):
+    with hushed():  # it may bring TensorFlow
+        return pkgutil.resolve_name(function)

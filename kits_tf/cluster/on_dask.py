@@ -1,0 +1,116 @@
+"""Cases spread over the workers of a dask.distributed cluster, one that is started here or one that is joined."""
+
+import collections
+import contextlib
+import logging
+import os
+import pathlib
+import sys
+import uuid
+
+import dask
+import distributed
+from distributed.system import MEMORY_LIMIT
+
+from kits_tf.cluster.jobs import Done, attempt, one_line
+from kits_tf.volume import RunError
+
+LOOPBACK = "127.0.0.1"  # where the scheduler, workers and dashboard that are started here listen
+PATIENCE = "15s"  # for a scheduler to answer
+
+
+def attempt_all(function, jobs, place, gpu):
+    """As kits_tf.cluster.run, without the words for the user."""
+    jobs = list(jobs)
+    with contextlib.ExitStack() as stack:
+        try:
+            if place.workers:
+                cluster = stack.enter_context(local_cluster(max(1, min(place.workers, len(jobs)))))
+            client = stack.enter_context(distributed.Client(cluster if place.workers else place.scheduler,
+                                                            timeout=PATIENCE, set_as_default=False))
+        except (OSError, ValueError) as error:
+            flag = f"--workers={place.workers}" if place.workers else f"--scheduler={place.scheduler}"
+            expected = "local processes cannot be started" if place.workers else "no dask scheduler answers"
+            raise RunError(f"{flag}: {expected} ({one_line(error)})") from error
+        print(f"dashboard: {client.dashboard_link}", file=sys.stderr)
+        yield from _submit_all(client, function, jobs, gpu)
+
+
+@contextlib.contextmanager
+def local_cluster(workers):
+    """A cluster of processes on this machine, each on a GPU of its own as far as there are GPUs. Ends with the block.
+
+    A process that dies, or outgrows its share of the memory, is replaced.
+    """
+    gpus = visible_gpus()
+    options = {"host": LOOPBACK, "nthreads": 1, "dashboard": False, "silence_logs": logging.CRITICAL,
+               "memory_limit": MEMORY_LIMIT // workers}
+    specs = {}
+    for number in range(workers):
+        own = {}
+        if gpus:
+            own = {"env": {"CUDA_VISIBLE_DEVICES": gpus[number] if number < len(gpus) else ""},
+                   "resources": {"GPU": 1} if number < len(gpus) else {}}
+        specs[number] = {"cls": distributed.Nanny, "options": {**options, **own}}
+    scheduler = {"cls": distributed.Scheduler, "options": {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"}}
+    # TensorFlow keeps what it once had, so a worker that waits for its memory to shrink would wait for ever.
+    patient = {"distributed.worker.memory.target": False, "distributed.worker.memory.spill": False,
+               "distributed.worker.memory.pause": False}
+    with dask.config.set(patient), distributed.SpecCluster(specs, scheduler, silence_logs=logging.CRITICAL) as cluster:
+        yield cluster
+
+
+def visible_gpus():
+    """The GPUs that CUDA_VISIBLE_DEVICES names, or all that NVIDIA's driver shows; without asking TensorFlow."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name.strip() not in ("", "-1")]
+    return [str(number) for number in range(len(list(pathlib.Path("/dev").glob("nvidia[0-9]*"))))]
+
+
+def _submit_all(client, function, jobs, gpu):
+    """Keeps as many cases under way as there are workers: one that dies is blamed on what it worked on alone."""
+    waiting, under_way, done = collections.deque(jobs), {}, 0
+    completed = distributed.as_completed(loop=client.loop)
+    name, run = function.split(":")[1], uuid.uuid4().hex[:8]
+    try:
+        _wait_for_a_worker(client)
+        while waiting or under_way:
+            room, resources, sharers = _room(client, gpu)
+            while waiting and len(under_way) < max(1, room):
+                job = waiting.popleft()
+                future = client.submit(attempt, function, job, sharers, key=f"{name}-{job.name}-{run}", pure=False,
+                                       resources=resources)
+                under_way[future] = job
+                completed.add(future)
+            future = next(completed)
+            job = under_way.pop(future)
+            try:
+                result = future.result()
+            except distributed.KilledWorker as error:
+                result = Done(job.name, None, f"{job.name}: {error.allowed_failures + 1} workers died at it, one after "
+                              f"the other (out of memory?); it is left alone", 0.0)
+            done += 1
+            yield result
+    except (distributed.CancelledError, OSError) as error:
+        raise RunError(f"the dask scheduler was lost after {done} of {len(jobs)} cases ({one_line(error)}); give the "
+                       f"same command again once it runs") from error
+    except ModuleNotFoundError as error:
+        raise RunError(f"a worker cannot import {error.name}: install this project and its requirements there"
+                       ) from error
+
+
+def _wait_for_a_worker(client):
+    if not client.scheduler_info(n_workers=-1)["workers"]:
+        print("no worker has joined the cluster yet; waiting for one", file=sys.stderr)
+        client.wait_for_workers(1)
+
+
+def _room(client, gpu):
+    """(how many cases fit at a time, the resources that each takes, how many workers share a machine at most)."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    gpus = sum(int(worker["resources"].get("GPU", 0)) for worker in workers)
+    sharers = max(collections.Counter(worker["host"] for worker in workers).values(), default=1)
+    if gpu and gpus:
+        return gpus, {"GPU": 1}, sharers
+    return sum(worker["nthreads"] for worker in workers), None, sharers

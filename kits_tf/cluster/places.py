@@ -1,0 +1,42 @@
+"""Where cases are worked on, as the flags of every command that maps over cases say it."""
+
+import dataclasses
+import pathlib
+
+from absl import flags
+
+from kits_tf.volume import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where the work is done: in `workers` local processes, or by those of the cluster at the address `scheduler`;
+    neither: in this process."""
+
+    workers: int = 0
+    scheduler: str = ""
+
+    def __post_init__(self):
+        if self.workers < 0:
+            raise InputError(f"--workers={self.workers}: must be 1 or more, or 0 to work in this process")
+        if self.workers and self.scheduler:
+            raise InputError(f"--workers={self.workers} starts processes here, --scheduler={self.scheduler} joins "
+                             f"a cluster; give one of the two")
+
+    def path(self, path):
+        """A path as the workers must be given it: absolute where they may have been started in another folder."""
+        return pathlib.Path(path).absolute() if self.scheduler else pathlib.Path(path)
+
+
+HERE = Place()
+
+
+def define_flags():
+    """--workers and --scheduler, the same for every command."""
+    flags.DEFINE_integer("workers", 0, "processes on this machine to spread the cases over; 0: this process alone")
+    flags.DEFINE_string("scheduler", "", "address of a running dask scheduler to spread the cases by, tcp://HOST:PORT")
+
+
+def place_from_flags():
+    """The Place that the flags name. Raises InputError if they contradict each other."""
+    return Place(flags.FLAGS.workers, flags.FLAGS.scheduler)

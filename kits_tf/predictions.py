@@ -1,0 +1,109 @@
+"""A folder of predictions: how one case gets there, and whether what is there still stands for its scan.
+
+    prediction_<id>.nii.gz    labels in the scan's own geometry
+    prediction_<id>.png       overlay, if wanted
+    prediction_<id>.json      what the cascade decided, and what all this was made from; written last
+
+A report stands for the files beside it: made from the same scan, model and settings, and unchanged since, they are not
+made again. It holds no date and no duration, so that a case gives the same bytes wherever and whenever it is run.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+from kits_tf import cluster
+from kits_tf.evaluation.overlay import draw_overlay
+from kits_tf.io.files import file_facts, write_text
+from kits_tf.io.nifti import read_volume, write_labels
+from kits_tf.io.study import Case
+from kits_tf.volume import InputError, RunError
+
+VERSION = 1  # of what is written: to be raised when the same scan and model would get other labels, report or overlay
+FOUND = ("kidneys", "kidney_ml", "tumor_ml", "correction_used", "tumor_fallback_used", "lesions_kept",
+         "lesions_dropped")  # of the report, in the summary
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How cases are predicted.
+
+    Attributes:
+        predictor: "module:class" of what has `explain(volume)`, `path` and `config`, and its arguments.
+        model: fingerprint of the model behind it.
+        xla: as Predictor's.
+        overlay: whether a picture is wanted.
+        output: folder to write to.
+    """
+
+    predictor: tuple[str, ...]
+    model: str
+    xla: str
+    overlay: bool
+    output: pathlib.Path
+
+    def target(self, case, ending):
+        """The file of a case with an ending, as ".nii.gz"."""
+        return self.output / f"prediction_{case.short_name}{ending}"
+
+    def endings(self):
+        """Of the files that a case gets beside its report."""
+        return (".nii.gz", ".png") if self.overlay else (".nii.gz",)
+
+
+def predict_case(case: Case, settings: Settings):
+    """One case from NIfTI to NIfTI, unless it is done already.
+
+    Returns:
+        dict: its row of the summary; `status` is "done" or "unchanged".
+
+    Raises:
+        InputError: for a scan that cannot be used; no file of the case is there then.
+        RunError: if the model cannot be loaded or nothing can be written.
+    """
+    made_from = {"scan": file_facts(case.imaging), "model": settings.model, "xla": settings.xla, "version": VERSION}
+    report = _standing(case, settings, made_from)
+    status = "unchanged" if report else "done"
+    if report is None:
+        for ending in (".json", ".nii.gz", ".png"):  # they stand for another scan, or were made otherwise
+            settings.target(case, ending).unlink(missing_ok=True)
+        report = _make(case, settings, made_from)
+    return {"case": case.name, "status": status, **{name: report[name] for name in FOUND},
+            "message": " ".join(report["warnings"])}
+
+
+def _standing(case, settings, made_from):
+    """The report of a case that was made from the same and whose files are as they were written, or None."""
+    try:
+        report = json.loads(settings.target(case, ".json").read_text(encoding="utf-8"))
+        if report["made_from"] != made_from or not {*FOUND, "warnings"} <= report.keys():
+            return None
+        files = report["files"]
+        paths = [settings.target(case, ending) for ending in settings.endings()]
+        return report if all(files[path.name] == file_facts(path) for path in paths) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _make(case, settings, made_from):
+    scan = read_volume(case.imaging)
+    predictor = load(settings.predictor)
+    labels, found = predictor.explain(scan)
+    write_labels(settings.target(case, ".nii.gz"), labels.voxels, like=case.imaging)
+    if settings.overlay:
+        draw_overlay(settings.target(case, ".png"), scan, labels, case.name)
+    paths = [settings.target(case, ending) for ending in settings.endings()]
+    report = {"case": case.name, "input": str(case.imaging), "model": str(predictor.path),
+              "preset": predictor.config.preset, "shape_zyx": list(scan.voxels.shape),
+              "spacing_mm_zyx": list(scan.spacing_mm), **found, "made_from": made_from,
+              "files": {path.name: file_facts(path) for path in paths}}
+    write_text(settings.target(case, ".json"), json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def load(predictor):
+    """The predictor of some Settings, loaded once per process. Raises RunError: no other case could be predicted."""
+    try:
+        return cluster.once(*predictor)
+    except InputError as error:
+        raise RunError(str(error)) from error
