@@ -2,6 +2,7 @@
 
     python train.py --stage=fine                                  the paper's settings, records in data/
     python train.py --stage=all --preset=demo --run_dir=runs/demo
+    python train.py --stage=coarse --fold=all --optimizer=sgd --warm_up_steps=500
 
 The same command again goes on where the last one stopped. A run leaves runs/<name>/<stage>/fold<k>/ behind.
 """
@@ -12,6 +13,7 @@ import sys
 from absl import app, flags
 
 from kits_tf import config as configs
+from kits_tf.io.dataset import FOLDS
 from kits_tf.quiet import quiet_tensorflow
 from kits_tf.volume import InputError
 
@@ -20,22 +22,33 @@ flags.DEFINE_enum("stage", None, [*configs.STAGES, "all"], "What to train.")
 flags.DEFINE_string("data_dir", "data", "Folder that python -m data_prep wrote.")
 flags.DEFINE_string("run_dir", None, "Folder to train in; runs/<preset> unless given.")
 flags.DEFINE_enum("preset", "paper", list(configs.PRESETS), "Settings of the whole cascade.")
-flags.DEFINE_integer("fold", 0, "Which fifth of the cases is held out.", lower_bound=0)
+flags.DEFINE_enum("fold", "0", [*map(str, range(FOLDS)), "all"], "Which fifth of the cases is held out.")
 flags.DEFINE_integer("seed", 0, "Of fresh weights, of the examples drawn and of how they are varied.", lower_bound=0,
                      upper_bound=2**31 - 2)
 flags.DEFINE_bool("deterministic", False, "Same seed, same weights, bit for bit; slower on a GPU.")
-flags.DEFINE_integer("epochs", None, "In place of the preset's.", lower_bound=1)
-flags.DEFINE_integer("steps_per_epoch", None, "In place of the preset's.", lower_bound=1)
-flags.DEFINE_integer("batch_size", None, "In place of the preset's.", lower_bound=1)
+flags.DEFINE_enum("strategy", "auto", ["auto", "one", "mirrored", "multiworker"],
+                  "One device, all GPUs here, or the machines in TF_CONFIG; auto: as many as there are.")
+flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16", "mixed_float16"],
+                  "What the nets compute in; weights, logits and losses stay float32.")
+flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "Compile the training step; auto: on a single GPU.")
 flags.DEFINE_integer("base_filters", None, "Width of the nets in place of the preset's (tumor3d: 1, 2 and 3 times it).",
                      lower_bound=1)
 flags.DEFINE_bool("describe", False, "Print the five nets of the preset and stop.")
+# Every number and word of TrainingConfig, which says what they are, is a flag too.
+TRAINING = {field.name: field.type for field in dataclasses.fields(configs.TrainingConfig)
+            if field.type in (int, float, str)}
+DEFINE = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+for field, kind in TRAINING.items():
+    DEFINE[kind](field, None, "In place of the preset's, in every stage alike.")
 
 
 def overridden(config):
-    """The preset with the flags that were given in place of its fields, in every stage alike."""
-    changes = {name: FLAGS[name].value for name in ("epochs", "steps_per_epoch", "batch_size")
-               if FLAGS[name].value is not None}
+    """The preset with the flags that were given in place of its fields, in every stage alike.
+
+    Raises:
+        ValueError: if a value breaks a rule of the config; it names both.
+    """
+    changes = {name: FLAGS[name].value for name in TRAINING if FLAGS[name].value is not None}
     for stage in configs.STAGES:
         settings = config.stage(stage)
         settings = dataclasses.replace(settings, training=dataclasses.replace(settings.training, **changes))
@@ -50,13 +63,16 @@ def overridden(config):
 
 
 def main(_):
-    config = overridden(configs.PRESETS[FLAGS.preset])
+    try:
+        config = overridden(configs.PRESETS[FLAGS.preset])
+    except ValueError as error:
+        sys.exit(f"train.py: {error}")
     # TensorFlow is imported only now, so that --help answers at once.
     quiet_tensorflow()
     import tensorflow as tf
 
     from kits_tf.models import describe
-    from kits_tf.training import loop, stages
+    from kits_tf.training import loop, stages, workers
 
     if FLAGS.describe:
         print(describe.table(config))
@@ -66,14 +82,20 @@ def main(_):
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
     try:
-        wanted = configs.STAGES if FLAGS.stage == "all" else [FLAGS.stage]
-        tasks = [stages.task(config, stage, FLAGS.data_dir, FLAGS.fold, FLAGS.seed) for stage in wanted]
+        strategy = workers.strategy(FLAGS.strategy)
+        compiled = workers.compiles(FLAGS.xla, strategy)
+        folds = range(FOLDS) if FLAGS.fold == "all" else [int(FLAGS.fold)]
+        tasks = [stages.task(config, stage, FLAGS.data_dir, fold, FLAGS.seed, FLAGS.precision)
+                 for stage in (configs.STAGES if FLAGS.stage == "all" else [FLAGS.stage]) for fold in folds]
         for task in tasks:
-            loop.train(task, FLAGS.run_dir or f"runs/{FLAGS.preset}", report=lambda line: print(line, flush=True))
+            loop.train(task, FLAGS.run_dir or f"runs/{FLAGS.preset}", strategy, compiled,
+                       report=lambda line: print(line, flush=True))
             tf.keras.backend.clear_session()
     except (InputError, OSError) as error:
+        sys.exit(str(error))
+    except loop.StoppedError as error:
         print(error, file=sys.stderr)
-        sys.exit(1)
+        sys.exit(143)  # 128 + SIGTERM: not done, and no failure
     except KeyboardInterrupt:
         print("stopped; the same command goes on after the last whole epoch", file=sys.stderr)
         sys.exit(130)

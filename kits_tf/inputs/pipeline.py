@@ -1,11 +1,14 @@
 """Records of a stage -> batches for its net.
 
     record   int16 image and uint8 labels, the input's size with room to jitter on every side
-    batch    image float32 (batch, [z,] y, x, channels) from 0 to 1, target float32 (batch, [z,] y, x, 1), 0 or 1
+    batch    image float32 (batch, [z,] y, x, channels) from 0 to 1, target float32 (batch, [z,] y, x, 1), 0 or 1,
+             record int32 (batch, 5): index of the case, position (z, y, x) of the record, kidney
 
 Whole batches are augmented at once. A block (z, y, x) moves as a stack of planes, all alike: z goes to the channels,
 and is only shifted by whole slices.
 """
+
+import math
 
 import tensorflow as tf
 
@@ -58,68 +61,107 @@ def _centre(tensor, jitter, first_axis=1):
     return tensor[tuple(cut)]
 
 
-def _augmented(image, labels, seed, config, stage):
-    """A batch of raw records -> (image, target), at random."""
+def augmented(image, labels, seed, config, stage, rows=None):
+    """A batch of raw records -> (image, target), at random.
+
+    Args:
+        image: int16 (batch, [z,] y, x), of the record's static shape.
+        labels: uint8, the same shape.
+        seed: int32 (2,).
+        config, stage: as in training_batches.
+        rows: augment.Rows that these are of a larger batch; None for a whole one.
+    """
     settings, seeds = config.stage(stage).training.augment, augment.split(seed, 4)
+    rows = rows or augment.Rows(image.shape[0])
     *depth_jitter, first, second = config.jitter(stage)
     if depth_jitter:
         room = depth_jitter[0]
-        start = tf.random.stateless_uniform([image.shape[0], 1], seeds[0], 0, 2 * room + 1, tf.int32)
+        start = rows[tf.random.stateless_uniform([rows.batch, 1], seeds[0], 0, 2 * room + 1, tf.int32)]
         slices = start + tf.range(image.shape[1] - 2 * room)
         image, labels = (tf.gather(block, slices, axis=1, batch_dims=1) for block in (image, labels))
     parts = [_to_planes(scale_window(image, config.window_hu))]
     parts += [_to_planes(mask) for mask in _masks(labels, stage)]
-    axes = plane_axes(stage)
-    spacing_mm = [config.spacing_mm["zyx".index(axis)] for axis in axes]
-    moved = augment.warp(tf.concat(parts, axis=-1), settings, seeds[1], (first, second), axes, spacing_mm)
+    axes, spacing_mm = plane_axes(stage), plane_spacing_mm(config, stage)
+    moved = augment.warp(tf.concat(parts, axis=-1), settings, seeds[1], (first, second), axes, spacing_mm, rows)
     image, *masks = tf.split(_centre(moved, (first, second)), len(parts), axis=-1)
     target, *kidney = (tf.cast(mask >= 0.5, tf.float32) for mask in masks)
-    image = augment.vary_intensity(image, settings, seeds[2])
+    image = augment.vary_intensity(image, settings, seeds[2], spacing_mm, rows)
     if kidney:
         reach = max(1, round(OUTLINE_ERROR_MM / config.spacing_mm[1]))
-        return tf.concat([image, augment.roughen(kidney[0], seeds[3], reach)], axis=-1), target
+        return tf.concat([image, augment.roughen(kidney[0], seeds[3], reach, rows=rows)], axis=-1), target
     return _from_planes(image, stage), _from_planes(target, stage)
 
 
-def _plain(image, labels, config, stage):
+def plain(image, labels, config, stage):
     """A batch of raw records -> (image, target): the centre crop, nothing varied."""
     image, labels = (_centre(block, config.jitter(stage)) for block in (image, labels))
     image, masks = scale_window(image, config.window_hu), _masks(labels, stage)
     return tf.stack([image, *masks[1:]], axis=-1), masks[0][..., None]
 
 
-def training_batches(config, stage, paths, seed, first_epoch=0):
+def decode(serialized, shape, cases):
+    """A serialized example -> (image, labels, record): as stored, and which one it is (see above).
+
+    Args:
+        serialized: scalar string tensor.
+        shape: of the record.
+        cases: ids of the cases, in the order of their indices.
+    """
+    example = records.parse(serialized, shape)
+    case = tf.argmax(tf.constant(cases) == example["case"], output_type=tf.int32)
+    return example["image"], example["labels"], tf.stack([case, *tf.unstack(example["start"]), example["kidney"]])
+
+
+def plane_spacing_mm(config, stage):
+    """Voxel size along `plane_axes`."""
+    return tuple(config.spacing_mm["zyx".index(axis)] for axis in plane_axes(stage))
+
+
+def drawn_examples(config, stage, paths, seed):
+    """A function of the epoch that gives its examples, serialized, without end, as sampling.draw."""
+    counts = sampling.count_kinds(paths)
+    record_bytes = 3 * math.prod(config.record_shape(stage))
+    return lambda epoch: sampling.draw(paths, counts, stage, record_bytes, tf.stack([seed, tf.cast(epoch, tf.int32)]))
+
+
+def training_batches(config, stage, paths, seed, first_step=0, part=(0, 1)):
     """Augmented batches for training, epoch after epoch; the same seed gives the same.
 
     Args:
         config: CascadeConfig.
         stage: one of config.STAGES.
-        paths: shards to draw from.
+        paths: shards to draw from, one per case and named after it.
         seed: int.
-        first_epoch: epochs that are skipped without being read, when training resumes.
+        first_step: of the run: batches before it are skipped, when training resumes; epochs without being read, what
+            is left without being varied.
+        part: (this worker, workers): it gives this worker's rows of every batch.
 
     Returns:
-        tf.data.Dataset of (image, target), `steps_per_epoch` batches per remaining epoch.
+        tf.data.Dataset of (image, target, record), a batch for each remaining step of the run.
     """
     training, shape = config.stage(stage).training, config.record_shape(stage)
-    counts = sampling.count_kinds(paths)
-    record_bytes = 3 * int(tf.reduce_prod(shape))
+    draw = drawn_examples(config, stage, paths, seed)
+    cases = [path.stem for path in paths]
+    worker, workers = part
+    own = training.batch_size // workers
+    rows = augment.Rows(own, worker * own, training.batch_size)
+    first_epoch, begun = divmod(first_step, training.steps_per_epoch)
 
     def epoch_of(epoch):
-        chosen = sampling.draw(paths, counts, stage, record_bytes, tf.stack([seed, tf.cast(epoch, tf.int32)]))
-        return chosen.take(training.steps_per_epoch * training.batch_size)
-
-    def decode(serialized):
-        example = records.parse(serialized, shape)
-        return example["image"], example["labels"]
+        chosen = draw(epoch).take(training.steps_per_epoch * training.batch_size)
+        return chosen.skip(tf.cast(epoch == first_epoch, tf.int64) * begun * training.batch_size)
 
     def vary(number, batch):
+        image, labels, record = batch
         # The sign keeps these seeds apart from those that draw examples.
-        return _augmented(*batch, tf.stack([-1 - seed, tf.cast(number, tf.int32)]), config, stage)
+        seeds = tf.stack([-1 - seed, tf.cast(number, tf.int32)])
+        return *augmented(image, labels, seeds, config, stage, rows), record
 
-    epochs = tf.data.Dataset.range(first_epoch, training.epochs).flat_map(epoch_of)
-    batches = epochs.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(training.batch_size, drop_remainder=True)
-    batches = batches.enumerate(start=first_epoch * training.steps_per_epoch)
+    examples = tf.data.Dataset.range(first_epoch, training.epochs).flat_map(epoch_of)
+    if workers > 1:
+        examples = examples.batch(training.batch_size, drop_remainder=True).map(lambda batch: rows[batch]).unbatch()
+    examples = examples.map(lambda one: decode(one, shape, cases), num_parallel_calls=tf.data.AUTOTUNE)
+    batches = examples.batch(own, drop_remainder=True).enumerate(start=first_step)
     return batches.map(vary, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4)
 
 
@@ -147,7 +189,7 @@ def held_out_batches(config, stage, paths, per_case=HELD_OUT_PER_CASE):
         return numbered.filter(lambda number, _: number % tf.gather(strides, index) == 0).map(decode)
 
     def finish(image, labels, index):
-        return *_plain(image, labels, config, stage), index
+        return *plain(image, labels, config, stage), index
 
     dataset = tf.data.Dataset.from_tensor_slices([str(path) for path in paths]).enumerate().flat_map(examples_of)
     return dataset.batch(config.stage(stage).training.batch_size).map(finish).prefetch(4)

@@ -18,20 +18,28 @@ def channels(stage):
     return 2 if stage == "tumor2d" else 1
 
 
-def build(config, stage):
+def build(config, stage, precision="float32", replicas=1):
     """A stage's net with fresh weights.
 
     Args:
         config: CascadeConfig.
         stage: one of config.STAGES.
+        precision: what its layers compute in, a Keras policy: "float32", "mixed_bfloat16" or "mixed_float16". Weights,
+            batch statistics, logits and probabilities are float32 in each.
+        replicas: how many copies train together; batch statistics are those of all.
 
     Returns:
         tf.keras.Model whose output is float32 probabilities, one channel; its layer "logits" comes just before.
     """
-    if stage == "tumor3d":
-        return fcn3d.build(config.tumor3d.net, name=stage)
-    net = config.stage(stage).net
-    return unet2d.build((*config.input_shape(stage), channels(stage)), net, name=stage)
+    net, usual = config.stage(stage).net, tf.keras.mixed_precision.global_policy()
+    normalization = "synchronized" if net.normalization == "batch" and replicas > 1 else None
+    tf.keras.mixed_precision.set_global_policy(precision)
+    try:
+        if stage == "tumor3d":
+            return fcn3d.build(net, stage, normalization)
+        return unet2d.build((*config.input_shape(stage), channels(stage)), net, stage, normalization)
+    finally:
+        tf.keras.mixed_precision.set_global_policy(usual)
 
 
 def logits_model(model):

@@ -36,14 +36,19 @@ class Repeat(layers.Layer):
 
 
 def convolution(inputs, filters, kernel, normalization, name):
-    """Convolution, batch norm unless `normalization` is "none", and ReLU; the size stays."""
+    """Convolution, normalization and ReLU; the size stays.
+
+    `normalization` is "batch", "synchronized" (batch norm over all replicas' examples; on one device as "batch", but
+    without the fused kernel) or "none".
+    """
     convolve = {2: layers.Conv2D, 3: layers.Conv3D}[len(kernel)]
-    normalized = normalization == "batch"
+    normalized = normalization != "none"
     # Batch norm subtracts any bias again.
     outputs = convolve(filters, kernel, padding="same", use_bias=not normalized, kernel_initializer="he_normal",
                        name=f"{name}_conv")(inputs)
     if normalized:
-        outputs = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"{name}_norm")(outputs)
+        outputs = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, synchronized=normalization == "synchronized",
+                                            name=f"{name}_norm")(outputs)
     return layers.ReLU(name=f"{name}_relu")(outputs)
 
 

@@ -13,20 +13,22 @@ from kits_tf.models import blocks
 DIVISOR = (2, 4, 4)  # sizes must be multiples of this, z, y, x
 
 
-def build(config, name="fcn3d"):
+def build(config, name="fcn3d", normalization=None):
     """An FCN with fresh weights, for blocks of any size that divides by DIVISOR.
 
     Args:
         config: FCN3DConfig.
         name: of the Keras model.
+        normalization: as in blocks.convolution; the config's unless given.
 
     Returns:
         tf.keras.Model from (n, z, y, x, 1) to probabilities of the same shape.
     """
     full, half, quarter = config.filters
+    normalization = normalization or config.normalization
 
     def convolve(tensor, filters, where, kernel=(3, 3, 3)):
-        return blocks.convolution(tensor, filters, kernel, config.normalization, where)
+        return blocks.convolution(tensor, filters, kernel, normalization, where)
 
     inputs = tf.keras.Input((None, None, None, 1), name="image")
     long_skip = convolve(inputs, full, "down0_1")
@@ -36,10 +38,10 @@ def build(config, name="fcn3d"):
     tensor = blocks.shrink(tensor, (2, 2, 2), "down2")
     for number in (1, 2, 3, 4):  # four, to see a kidney's width of tissue; this is the cheapest level
         tensor = convolve(tensor, quarter, f"down2_{number}")
-    tensor = blocks.grow(tensor, half, (2, 2, 2), config.normalization, "up1")
+    tensor = blocks.grow(tensor, half, (2, 2, 2), normalization, "up1")
     tensor = tf.keras.layers.Add(name="up1_skip")([short_skip, tensor])
     tensor = convolve(tensor, half, "up1_1")
-    tensor = blocks.grow(tensor, full, (1, 2, 2), config.normalization, "up0")
+    tensor = blocks.grow(tensor, full, (1, 2, 2), normalization, "up0")
     tensor = tf.keras.layers.Concatenate(name="up0_long_skip")([long_skip, tensor])
     # In-plane only: a third of the work of a cube, at the level where work is dearest.
     tensor = convolve(tensor, full, "up0_1", kernel=(1, 3, 3))

@@ -9,13 +9,14 @@ import tensorflow as tf
 from kits_tf.models import blocks
 
 
-def build(shape, config, name="unet2d"):
+def build(shape, config, name="unet2d", normalization=None):
     """A U-Net with fresh weights.
 
     Args:
         shape: (y, x, channels) of the input; for sagittal planes (z, y, channels).
         config: UNetConfig.
         name: of the Keras model.
+        normalization: as in blocks.convolution; the config's unless given.
 
     Returns:
         tf.keras.Model from (n, y, x, channels) to probabilities (n, y, x, 1).
@@ -26,11 +27,12 @@ def build(shape, config, name="unet2d"):
     steps = 2 ** (config.levels - 1)
     if any(size % steps for size in shape[:2]):
         raise ValueError(f"a U-Net of {config.levels} levels needs sizes that divide by {steps}, got {shape[:2]}")
+    normalization = normalization or config.normalization
     widths = [min(config.base_filters * 2**level, config.max_filters) for level in range(config.levels)]
 
     def pair(tensor, filters, where):
         for number in (1, 2):
-            tensor = blocks.convolution(tensor, filters, (3, 3), config.normalization, f"{where}_{number}")
+            tensor = blocks.convolution(tensor, filters, (3, 3), normalization, f"{where}_{number}")
         return tensor
 
     inputs = tf.keras.Input(shape, name="image")
@@ -41,7 +43,7 @@ def build(shape, config, name="unet2d"):
             tensor = blocks.shrink(tensor, (2, 2), f"down{level}")
         tensor = pair(tensor, filters, f"down{level}")
     for level in reversed(range(config.levels - 1)):
-        tensor = blocks.grow(tensor, widths[level], (2, 2), config.normalization, f"up{level}")
+        tensor = blocks.grow(tensor, widths[level], (2, 2), normalization, f"up{level}")
         tensor = tf.keras.layers.Concatenate(name=f"up{level}_skip")([skips[level], tensor])
         tensor = pair(tensor, widths[level], f"up{level}")
     return tf.keras.Model(inputs, blocks.head(tensor), name=name)

@@ -1,25 +1,49 @@
-"""A run that can be killed at any time and goes on from its last whole epoch.
+"""A run that can be killed at any time and goes on from where it was last saved.
 
-The checkpoint holds everything: weights, optimizer and history. It is the one truth; history.csv and the weight files
-are written from it after each epoch, and again when a run resumes, in case it was killed in between.
+The checkpoint holds everything: weights, optimizer, history, and how far an epoch had come. It is the one truth;
+history.csv, its plot and the weight files are written from it after each epoch, and again when a run resumes, in case
+it was killed in between.
+
+Of several workers the first alone writes. What the others hold is the same, but reading some of it (Keras 2's batch
+statistics) takes all of them, so every worker calls the same methods.
 """
 
-import csv
-import io
+import dataclasses
 import json
 import os
 import pathlib
 
 import tensorflow as tf
 
-from kits_tf import runs
+from kits_tf import models, runs
+from kits_tf.training import watching
+from kits_tf.training.step import tf_variables
 from kits_tf.volume import InputError
 
-COLUMNS = ("epoch", "loss", "val_loss", "val_dice", "samples_per_second", "seconds", "learning_rate")
 
+@dataclasses.dataclass
+class Progress:
+    """How far a run has come.
 
-def _tf_variable(variable):
-    return variable if isinstance(variable, tf.Variable) else variable.value  # Keras 3 wraps them
+    Attributes:
+        history: a list of dicts with watching.COLUMNS, one per finished epoch.
+        steps: steps of the epoch after those that are done.
+        sums: of these steps' losses, overlaps and sizes, as they were added up.
+    """
+
+    history: list = dataclasses.field(default_factory=list)
+    steps: int = 0
+    sums: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def to_json(self):
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text):
+        found = json.loads(text)
+        if isinstance(found, list):  # runs of old saved whole epochs and nothing else
+            found = {"history": found}
+        return cls(**found | {"sums": tuple(found.get("sums", cls.sums))})
 
 
 def save_weights(model, path):
@@ -40,51 +64,82 @@ def best_epoch(history):
 
 
 class Checkpoints:
-    """Saves and restores one training run in its folder."""
+    """Saves and restores one training run in its folder.
 
-    def __init__(self, folder, model, optimizer):
-        self._folder = pathlib.Path(folder)
-        self._model = model
-        self._history = tf.Variable("[]", dtype=tf.string, trainable=False)
+    Args:
+        folder: the stage's folder, as runs.stage_folder.
+        task: training.stages.Task.
+        step: training.step.TrainStep, whose variables are saved.
+        writes: whether this worker writes.
+
+    Attributes:
+        model: the net as it was scored last, on the host: files are written from it and it can be called without other
+            workers.
+    """
+
+    def __init__(self, folder, task, step, writes=True):
+        self._folder, self._task, self._step, self._writes = pathlib.Path(folder), task, step, writes
+        parts = {"weights": step.weights, "optimizer": tf_variables(step.optimizer.variables),
+                 "average": step.average, "scale": step.scale}
+        self._live = {name: variables for name, variables in parts.items() if variables}
+        with tf.device("CPU:0"):
+            self._copies = {name: [tf.Variable(variable.read_value(), trainable=False) for variable in variables]
+                            for name, variables in self._live.items()}
+            self._progress = tf.Variable("[]", dtype=tf.string, trainable=False)
+            self.model = models.build(task.config, task.stage)
         # The variables themselves: tracking Keras objects differs between Keras 2 and 3.
-        state = tf.train.Checkpoint(weights=[_tf_variable(weight) for weight in model.weights],
-                                    optimizer=[_tf_variable(variable) for variable in optimizer.variables],
-                                    history=self._history)
+        state = tf.train.Checkpoint(history=self._progress, **self._copies)
         self._manager = tf.train.CheckpointManager(state, str(self._folder / "checkpoints"), max_to_keep=2)
 
     def restore(self):
-        """Goes back to the last saved epoch, if there is one.
+        """Goes back to where the run was last saved, if it was, and writes its files anew.
 
         Returns:
-            The history: a list of dicts with COLUMNS, one per finished epoch.
+            Progress.
 
         Raises:
             InputError: if the checkpoint cannot be read, or is another net's.
         """
         latest = self._manager.latest_checkpoint
         if latest is None:
-            return []
+            return Progress()
         try:
             self._manager.checkpoint.restore(latest).assert_existing_objects_matched()
-            history = json.loads(self._history.numpy())
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
+            progress = Progress.from_json(self._progress.numpy())
+        except (tf.errors.OpError, AssertionError, ValueError, TypeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"{latest}: cannot be read ({reason}); delete {self._folder} to train anew") from error
-        self._publish(history)
-        return history
+        _copy(self._copies, self._live)
+        if progress.history and not progress.steps:
+            self._publish(progress.history)
+        return progress
 
-    def save(self, history):
-        """Saves an epoch that has just ended; `history` has its row."""
-        self._history.assign(json.dumps(history))
-        self._manager.save(checkpoint_number=len(history))
-        self._publish(history)
+    def save(self, progress):
+        """Saves the run; if an epoch has just ended, writes its files too."""
+        _copy(self._live, self._copies)
+        if not self._writes:
+            return
+        self._progress.assign(progress.to_json())
+        steps = len(progress.history) * self._task.training.steps_per_epoch + progress.steps
+        self._manager.save(checkpoint_number=steps)
+        if not progress.steps:
+            self._publish(progress.history)
 
     def _publish(self, history):
-        save_weights(self._model, self._folder / runs.LAST)
+        if not self._writes:
+            return
+        _assign(tf_variables(self.model.weights), self._copies.get("average", self._copies["weights"]))
+        save_weights(self.model, self._folder / runs.LAST)
         if best_epoch(history) is history[-1]:
-            save_weights(self._model, self._folder / runs.BEST)
-        table = io.StringIO()
-        writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in history)
-        runs.write_text(self._folder / runs.HISTORY, table.getvalue())
+            save_weights(self.model, self._folder / runs.BEST)
+        watching.write_history(self._folder, history)
+
+
+def _assign(variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _copy(sources, targets):
+    for name, variables in sources.items():
+        _assign(targets[name], [variable.read_value() for variable in variables])

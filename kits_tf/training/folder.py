@@ -8,6 +8,7 @@ from kits_tf import runs
 from kits_tf.volume import InputError
 
 IDENTITY = "training.json"  # seed and cases, beside config.json
+MOST_NAMED = 6  # differences in one message
 
 
 def claim(folder, task):
@@ -18,15 +19,11 @@ def claim(folder, task):
         task: training.stages.Task.
 
     Raises:
-        InputError: if the folder belongs to another run; its message names the first difference.
+        InputError: as check, or if the folder holds weights of no known origin.
     """
     folder = pathlib.Path(folder)
     if (folder / runs.CONFIG).exists() and (folder / IDENTITY).exists():
-        there = _read_identity(folder)
-        difference = _first_difference(dataclasses.asdict(runs.load_config(folder)), dataclasses.asdict(task.config))
-        difference = difference or _first_difference(there, task.identity())
-        if difference:
-            raise InputError(f"{folder}: was trained otherwise, {difference}; choose another --run_dir")
+        check(folder, task)
         return
     if any((folder / name).exists() for name in (runs.BEST, runs.LAST, "checkpoints")):
         raise InputError(f"{folder}: holds weights but not the settings of their training; choose another --run_dir")
@@ -34,21 +31,34 @@ def claim(folder, task):
     runs.write_text(folder / IDENTITY, json.dumps(task.identity(), indent=2) + "\n")
 
 
+def check(folder, task):
+    """Checks that a run folder is this task's.
+
+    Raises:
+        InputError: if it belongs to another run; its message names what differs.
+    """
+    folder = pathlib.Path(folder)
+    found = list(_differences(dataclasses.asdict(runs.load_config(folder)), dataclasses.asdict(task.config)))
+    found += _differences({"precision": "float32"} | _read_identity(folder), task.identity())
+    if found:
+        more = f"; and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+        raise InputError(f"{folder}: was trained otherwise, {'; '.join(found[:MOST_NAMED])}{more}; choose another "
+                         f"--run_dir")
+
+
 def _read_identity(folder):
+    path = folder / IDENTITY
     try:
-        return dict(json.loads((folder / IDENTITY).read_text()))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{folder / IDENTITY}: cannot be read ({error})") from error
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
 
 
-def _first_difference(there, here, path=""):
+def _differences(there, here, path=""):
     for name in here:
         then, now = there.get(name), here[name]
         if isinstance(now, dict) and isinstance(then, dict):
-            found = _first_difference(then, now, f"{path}{name}.")
-            if found:
-                return found
+            yield from _differences(then, now, f"{path}{name}.")
         elif then != now:
             short = [value if len(value) < 40 else value[:36] + "..." for value in (str(then), str(now))]
-            return f"{path}{name} is {short[0]} there and {short[1]} here"
-    return None
+            yield f"{path}{name} is {short[0]} there and {short[1]} here"

@@ -1,15 +1,58 @@
-"""The learning rate over a run."""
+"""The learning rate over a run, and the optimizer that follows it."""
+
+import math
 
 import tensorflow as tf
 
+POWER = 0.9  # of the polynomial; nnU-Net's (Isensee et al. 2021), which took it from DeepLab (Chen et al. 2017)
 
-def polynomial(training):
-    """Falls from `learning_rate` to zero at the run's last step, as (1 - step / steps) ** 0.9.
 
-    Source: nnU-Net (Isensee et al. 2021), which took it from DeepLab (Chen et al. 2017).
+class LearningRate(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """Rises from zero over the warm-up, then falls to zero at the run's last step.
+
+    Step s of the run (from 0) is scaled by (s + 1) / warm_up_steps while it warms up; then, with t the part of the
+    remaining steps that is done, by (1 - t) ** 0.9 ("polynomial") or (1 + cos(pi t)) / 2 ("cosine": Loshchilov and
+    Hutter 2017, without restarts).
 
     Args:
         training: config.TrainingConfig.
     """
-    return tf.keras.optimizers.schedules.PolynomialDecay(
-        training.learning_rate, training.epochs * training.steps_per_epoch, end_learning_rate=0.0, power=0.9)
+
+    def __init__(self, training):
+        super().__init__()
+        self.training = training
+
+    def __call__(self, step):
+        training, step = self.training, tf.cast(step, tf.float32)
+        warm = training.warm_up_steps
+        done = tf.clip_by_value((step - warm) / (training.epochs * training.steps_per_epoch - warm), 0.0, 1.0)
+        left = (1.0 - done) ** POWER if training.schedule == "polynomial" else (1.0 + tf.cos(math.pi * done)) / 2.0
+        return training.learning_rate * (tf.minimum((step + 1.0) / warm, left) if warm else left)
+
+    def get_config(self):
+        return {"training": self.training}
+
+
+def optimizer(training, weights):
+    """The optimizer of a run, with its own variables made.
+
+    Args:
+        training: config.TrainingConfig.
+        weights: a model's trainable weights.
+
+    Returns:
+        tf.keras.optimizers.Optimizer. Weight decay leaves biases and batch norm's factors alone (every weight with
+        fewer than two axes), as is usual.
+    """
+    rate = LearningRate(training)
+    if training.optimizer == "adam":
+        made = tf.keras.optimizers.Adam(rate)
+    elif training.optimizer == "adamw":
+        made = tf.keras.optimizers.AdamW(rate, weight_decay=training.weight_decay)
+    else:
+        made = tf.keras.optimizers.SGD(rate, momentum=training.momentum, nesterov=True,
+                                       weight_decay=training.weight_decay or None)
+    if training.weight_decay:
+        made.exclude_from_weight_decay(var_list=[weight for weight in weights if len(weight.shape) < 2])
+    made.build(weights)
+    return made

@@ -23,6 +23,7 @@ class Task:
         fold: which cases are held out.
         seed: of the fresh weights and of everything drawn.
         train, held_out: shards, one per case, sorted by case.
+        precision: what the net computes in, as models.build.
     """
 
     config: configs.CascadeConfig
@@ -31,6 +32,7 @@ class Task:
     seed: int
     train: tuple[pathlib.Path, ...]
     held_out: tuple[pathlib.Path, ...]
+    precision: str = "float32"
 
     @property
     def training(self):
@@ -39,16 +41,14 @@ class Task:
 
     def identity(self):
         """What, beside the config, decides the outcome; plain JSON values."""
-        return {"seed": self.seed, "train": [path.stem for path in self.train],
+        return {"seed": self.seed, "precision": self.precision, "train": [path.stem for path in self.train],
                 "held_out": [path.stem for path in self.held_out]}
 
-    def build(self):
+    def build(self, replicas=1):
         """The net with fresh weights, the same net ending in logits, and the optimizer, ready for it."""
         tf.keras.utils.set_random_seed(self.seed)
-        model = models.build(self.config, self.stage)
-        optimizer = tf.keras.optimizers.Adam(schedule.polynomial(self.training))
-        optimizer.build(model.trainable_variables)
-        return model, models.logits_model(model), optimizer
+        model = models.build(self.config, self.stage, self.precision, replicas)
+        return model, models.logits_model(model), schedule.optimizer(self.training, model.trainable_variables)
 
     def loss(self):
         """A function of (labels, logits, total=...), as losses.segmentation_loss."""
@@ -56,14 +56,14 @@ class Task:
                                  example_dice_weight=self.training.example_dice_weight,
                                  cross_entropy_weight=self.training.cross_entropy_weight)
 
-    def training_batches(self, first_epoch):
-        return pipeline.training_batches(self.config, self.stage, self.train, self.seed, first_epoch)
+    def training_batches(self, first_step=0, part=(0, 1)):
+        return pipeline.training_batches(self.config, self.stage, self.train, self.seed, first_step, part)
 
     def held_out_batches(self):
         return pipeline.held_out_batches(self.config, self.stage, self.held_out)
 
 
-def task(config, stage, data_dir, fold, seed):
+def task(config, stage, data_dir, fold, seed, precision="float32"):
     """Finds the records of a stage and makes sure that they are whole.
 
     Raises:
@@ -71,4 +71,4 @@ def task(config, stage, data_dir, fold, seed):
     """
     train, held_out = dataset.split(data_dir, stage, fold, config)
     integrity.verify(data_dir, stage, [path.stem for path in (*train, *held_out)])
-    return Task(config, stage, fold, seed, tuple(train), tuple(held_out))
+    return Task(config, stage, fold, seed, tuple(train), tuple(held_out), precision)

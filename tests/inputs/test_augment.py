@@ -42,7 +42,8 @@ def test_every_geometric_field_moves_image_and_mask_together(change):
     assert len({example.tobytes() for example in moved}) > 1  # each example its own way
 
 
-@pytest.mark.parametrize("change", [{"brightness": 0.2}, {"contrast": 0.5}, {"gamma": 0.5}, {"noise": 0.1}],
+@pytest.mark.parametrize("change", [{"brightness": 0.2}, {"contrast": 0.5}, {"gamma": 0.5}, {"noise": 0.1},
+                                    {"blur_voxels": 1.0}, {"low_resolution": 1.0}],
                          ids=lambda change: next(iter(change)))
 def test_every_intensity_field_changes_images_within_0_and_1(change):
     images = tf.random.stateless_uniform((4, 6, 7, 1), SEED)
@@ -82,7 +83,7 @@ def test_jitter_moves_by_whole_voxels_up_to_its_bound():
 
 def test_rotation_keeps_lengths_in_mm():
     config = AugmentConfig(rotate_degrees=40.0)
-    matrices = augment.random_matrices(config, SEED, 8, SHAPE, (0, 0), "zy", SPACING_MM).numpy()
+    matrices = augment.random_matrices(config, SEED, augment.Rows(8), SHAPE, (0, 0), "zy", SPACING_MM).numpy()
     for matrix in matrices[:, :, :2]:
         in_mm = np.diag(SPACING_MM) @ matrix @ np.diag(1 / np.array(SPACING_MM))
         np.testing.assert_allclose(in_mm @ in_mm.T, np.eye(2), atol=1e-5)
@@ -90,7 +91,7 @@ def test_rotation_keeps_lengths_in_mm():
 
 
 def test_zoom_magnifies_between_its_bounds():
-    matrices = augment.random_matrices(AugmentConfig(scale=0.25), SEED, 500, SHAPE, (0, 0), "yx", SPACING_MM).numpy()
+    matrices = augment.random_matrices(AugmentConfig(scale=0.25), SEED, augment.Rows(500), SHAPE, (0, 0), "yx", SPACING_MM).numpy()
     magnified = 1 / matrices[:, 0, 0]
     assert 0.75 <= magnified.min() < 0.78
     assert 1.22 < magnified.max() <= 1.25
@@ -98,13 +99,13 @@ def test_zoom_magnifies_between_its_bounds():
 
 def test_the_centre_stays_where_it_is():
     config = AugmentConfig(rotate_degrees=30.0, scale=0.2, shear=0.2, flip_x=True, flip_y=True)
-    matrices = augment.random_matrices(config, SEED, 20, SHAPE, (0, 0), "yx", SPACING_MM).numpy()
+    matrices = augment.random_matrices(config, SEED, augment.Rows(20), SHAPE, (0, 0), "yx", SPACING_MM).numpy()
     centre = (np.array(SHAPE) - 1) / 2
     np.testing.assert_allclose(matrices[:, :, :2] @ centre + matrices[:, :, 2], np.tile(centre, (20, 1)), atol=1e-4)
 
 
 def test_elastic_displacement_has_the_asked_deviation_in_mm():
-    field = augment._elastic(AugmentConfig(elastic_voxels=2.0), SEED, 300, (50, 50), (4.0, 1.0)).numpy()
+    field = augment._elastic(AugmentConfig(elastic_voxels=2.0), SEED, augment.Rows(300), (50, 50), (4.0, 1.0)).numpy()
     assert field[..., 1].std() == pytest.approx(2.0, rel=0.35)  # smoothing between control points takes some
     assert field[..., 0].std() * 4.0 == pytest.approx(field[..., 1].std(), rel=0.1)
 
@@ -133,5 +134,5 @@ def test_no_kidney_stays_no_kidney():
 
 def test_fields_are_all_implemented():
     tested = {"flip_x", "flip_y", "rotate_degrees", "scale", "shear", "elastic_voxels", "brightness", "contrast",
-              "gamma", "noise"}
+              "gamma", "noise", "blur_voxels", "low_resolution"}
     assert {field.name for field in dataclasses.fields(AugmentConfig)} == tested

@@ -33,7 +33,8 @@ def test_training_batches_are_scaled_images_and_binary_targets(prepared, stage):
     training = config.stage(stage).training
     assert len(batches) == training.epochs * training.steps_per_epoch
     target_sum = 0
-    for image, target in batches:
+    for image, target, record in batches:
+        assert record.shape == (training.batch_size, 5)
         assert image.shape == (training.batch_size, *config.input_shape(stage), models.channels(stage))
         assert target.shape == (training.batch_size, *config.input_shape(stage), 1)
         assert image.dtype == target.dtype == tf.float32
@@ -53,7 +54,7 @@ def test_image_and_target_move_together(prepared, stage):
     cut = 0.68 if stage.startswith("tumor") else 0.31
     plain = dataclasses.replace(ALL, brightness=0.0, contrast=0.0, gamma=0.0, noise=0.0)
     config = ellipses.with_training(config, stage, augment=plain)
-    image, target = next(iter(pipeline.training_batches(config, stage, train, seed=1)))
+    image, target, _ = next(iter(pipeline.training_batches(config, stage, train, seed=1)))
     found = image.numpy()[..., :1] > cut
     both = np.sum(found * target)
     assert 2 * both / (found.sum() + np.sum(target)) > 0.95
@@ -80,7 +81,7 @@ def test_an_epoch_is_the_same_whether_reached_or_resumed_at(prepared):
     train, _ = dataset.split(data_dir, "fine", 0, config)
     steps = config.fine.training.steps_per_epoch
     reached = list(pipeline.training_batches(config, "fine", train, 0))[steps:]
-    resumed = list(pipeline.training_batches(config, "fine", train, 0, first_epoch=1))
+    resumed = list(pipeline.training_batches(config, "fine", train, 0, first_step=steps))
     for one, other in zip(reached, resumed, strict=True):
         np.testing.assert_array_equal(one[0], other[0])
 
@@ -120,7 +121,7 @@ def test_a_block_moves_as_a_stack_of_planes_all_alike(prepared):
     labels = np.zeros((4, *config.record_shape("tumor3d")), np.uint8)
     labels[:, :, 6:12, 8:20] = 2  # the same in every plane
     image = (labels * 100).astype(np.int16)
-    _, target = pipeline._augmented(tf.constant(image), tf.constant(labels), tf.constant([1, 2]), config, "tumor3d")
+    _, target = pipeline.augmented(tf.constant(image), tf.constant(labels), tf.constant([1, 2]), config, "tumor3d")
     target = target.numpy()
     assert target.shape == (4, *config.input_shape("tumor3d"), 1)
     assert (target == target[:, :1]).all()
@@ -133,7 +134,7 @@ def test_depth_jitter_shifts_by_whole_slices(prepared):
     depth = config.record_shape("tumor3d")[0]
     image = np.zeros((60, *config.record_shape("tumor3d")), np.int16)
     image += np.arange(depth, dtype=np.int16)[:, None, None] * 10
-    found, _ = pipeline._augmented(tf.constant(image), tf.zeros(image.shape, tf.uint8), tf.constant([1, 2]), config,
+    found, _ = pipeline.augmented(tf.constant(image), tf.zeros(image.shape, tf.uint8), tf.constant([1, 2]), config,
                                    "tumor3d")
     low, high = config.window_hu
     middle = np.round((found.numpy()[:, :, 8, 10, 0] * (high - low) + low) / 10).astype(int)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf import models, runs
-from kits_tf.training import checkpoints, loop, stages
+from kits_tf.training import checkpoints, loop, scoring, stages, watching
 from kits_tf.volume import InputError
 
 
@@ -48,7 +48,7 @@ def test_a_few_dozen_steps_learn_to_find_ellipses(config, data_dir, tmp_path, st
     assert "held out" in lines[-2]
     assert "samples/s" in lines[-2]
     rows = read_history(tmp_path, stage)
-    assert list(rows[0]) == list(checkpoints.COLUMNS)
+    assert list(rows[0]) == list(watching.COLUMNS)
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     rates = [float(row["learning_rate"]) for row in rows]
     assert learning_rate > rates[0] > rates[1] > rates[2] > 0
@@ -62,7 +62,7 @@ def test_held_out_loss_is_that_of_all_examples_as_one_batch(config, data_dir, tm
     assert len(batches) > 1
     image, target = (tf.concat([batch[part] for batch in batches], axis=0) for part in (0, 1))
     expected = task.loss()(target, net(image, training=False))
-    loss, _ = loop._score(tf.distribute.get_strategy(), net, task)()
+    loss, _ = scoring.scorer(tf.distribute.get_strategy(), net, task)()
     assert loss == pytest.approx(float(expected), rel=1e-4)
 
 
@@ -103,7 +103,7 @@ def test_weights_load_into_a_net_built_from_the_saved_config(config, data_dir, f
     task = stages.task(runs.load_config(folder), "coarse", data_dir, 0, seed=1)
     model = models.build(task.config, "coarse")
     model.load_weights(str(folder / runs.BEST))
-    score = loop._score(tf.distribute.get_strategy(), models.logits_model(model), task)
+    score = scoring.scorer(tf.distribute.get_strategy(), models.logits_model(model), task)
     best = max(read_history(finished, "coarse"), key=lambda row: float(row["val_dice"]))
     np.testing.assert_allclose(score(), (float(best["val_loss"]), float(best["val_dice"])), rtol=1e-4)
 
@@ -142,9 +142,9 @@ def test_a_damaged_checkpoint_is_named(config, data_dir, finished, tmp_path):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     state = runs.stage_folder(tmp_path, "coarse", 0) / "checkpoints" / "checkpoint"
     state.write_text(state.read_text().replace(str(finished), str(tmp_path)))
-    for path in (runs.stage_folder(tmp_path, "coarse", 0) / "checkpoints").glob("ckpt-2*"):
+    for path in (runs.stage_folder(tmp_path, "coarse", 0) / "checkpoints").glob("ckpt-12*"):
         path.write_bytes(b"not a checkpoint")
-    with pytest.raises(InputError, match="ckpt-2: cannot be read"):
+    with pytest.raises(InputError, match="ckpt-12: cannot be read"):
         train(config, "coarse", data_dir, tmp_path)
 
 

@@ -1,0 +1,46 @@
+"""Shows what training sees: a contact sheet of augmented examples.
+
+    python -m kits_tf.inputs --show --stage=fine --data_dir=data --output=fine.png
+
+A row per record, drawn as in training; the first panel is the record as it was prepared, the others are varied. The
+target is outlined in orange, the kidney mask that tumor2d is given in blue.
+"""
+
+import sys
+
+from absl import app, flags
+
+from kits_tf import config as configs
+from kits_tf.io import dataset
+from kits_tf.io.files import write_bytes
+from kits_tf.quiet import quiet_tensorflow
+from kits_tf.volume import InputError
+
+FLAGS = flags.FLAGS
+flags.DEFINE_bool("show", False, "Draw the sheet; there is nothing else to do.")
+flags.DEFINE_string("data_dir", "data", "Folder that python -m data_prep wrote.")
+flags.DEFINE_enum("stage", "fine", configs.STAGES, "Whose examples.")
+flags.DEFINE_enum("preset", "paper", list(configs.PRESETS), "Settings of the whole cascade.")
+flags.DEFINE_integer("fold", 0, "Which fifth of the cases is left out.", lower_bound=0, upper_bound=dataset.FOLDS - 1)
+flags.DEFINE_integer("seed", 0, "Of what is drawn and how it is varied.", lower_bound=0, upper_bound=2**31 - 2)
+flags.DEFINE_string("output", None, "The .png file; augmented_<stage>.png unless given.")
+
+
+def main(_):
+    if not FLAGS.show:
+        raise app.UsageError("--show draws a contact sheet")
+    quiet_tensorflow()
+    from kits_tf.inputs import sheet
+
+    config, output = configs.PRESETS[FLAGS.preset], FLAGS.output or f"augmented_{FLAGS.stage}.png"
+    try:
+        train, _ = dataset.split(FLAGS.data_dir, FLAGS.stage, FLAGS.fold, config)
+        write_bytes(output, sheet.contact_sheet(config, FLAGS.stage, train, FLAGS.seed))
+    except (InputError, OSError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    print(output)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,95 @@
+"""Contact sheets: examples as the nets see them, side by side, with the outlines of their masks."""
+
+import io
+
+import numpy as np
+import tensorflow as tf
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from kits_tf.inputs import pipeline
+
+# Target, and what is drawn beside it: the net's answer, or the kidney mask that tumor2d is given. Told apart with any
+# colour vision.
+COLOURS = ("#ff8c1a", "#56b4e9")
+INCHES = 1.6  # a panel's longer side
+ROWS, VARIANTS = 6, 7  # of a contact sheet
+
+
+def contact_sheet(config, stage, paths, seed):
+    """Examples as training draws and varies them: PNG bytes.
+
+    A row per record, titled with its case and position (z, y, x); the first panel is its centre crop as it was
+    prepared, the others are varied.
+
+    Args:
+        config: CascadeConfig.
+        stage: one of config.STAGES.
+        paths: shards to draw from.
+        seed: int.
+
+    Raises:
+        InputError: if a shard is damaged.
+    """
+    shape, cases = config.record_shape(stage), [path.stem for path in paths]
+    drawn = pipeline.drawn_examples(config, stage, paths, seed)(0).take(ROWS)
+    image, labels, record = drawn.map(lambda one: pipeline.decode(one, shape, cases)).batch(ROWS).get_single_element()
+    columns = [pipeline.plain(image, labels, config, stage)]
+    vary = tf.function(lambda number: pipeline.augmented(image, labels, tf.stack([-1 - seed, number]), config, stage))
+    columns += [vary(tf.constant(number)) for number in range(VARIANTS)]
+    rows = [[panel(images[row].numpy(), targets[row].numpy()) for images, targets in columns]
+            for row in range(len(image))]
+    titles = [f"{cases[case]}, from ({z}, {y}, {x})" for case, z, y, x, _ in record.numpy()]
+    return draw(rows, pipeline.plane_spacing_mm(config, stage), titles)
+
+
+def panel(image, *masks):
+    """What a panel shows of one example.
+
+    Args:
+        image: float32 ([z,] y, x, channels), 0 to 1; the second channel, if any, is a mask.
+        masks: float32 ([z,] y, x, 1); the first is the target.
+
+    Returns:
+        (image, masks): 2D arrays. Of a block the slice with most of the target, or the middle one.
+    """
+    planes = [image[..., 0], *(mask[..., 0] for mask in masks), *(image[..., k] for k in range(1, image.shape[-1]))]
+    if planes[0].ndim == 3:
+        sizes = planes[1].sum(axis=(1, 2))
+        slice_ = int(sizes.argmax()) if sizes.max() else len(sizes) // 2
+        planes = [plane[slice_] for plane in planes]
+    return planes[0], planes[1:]
+
+
+def draw(rows, spacing_mm, titles=None):
+    """Draws panels in rows.
+
+    Args:
+        rows: lists of panels, all of one shape and as many in each row.
+        spacing_mm: height and width of a voxel.
+        titles: a line above each row's first panel; None for none.
+
+    Returns:
+        PNG bytes.
+    """
+    height, width = np.multiply(rows[0][0][0].shape, spacing_mm)
+    scale = INCHES / max(height, width)
+    head = 0.2 if titles else 0.0
+    size = (len(rows[0]) * scale * width, len(rows) * (scale * height + head))
+    figure = Figure(figsize=size, dpi=100, facecolor="black")
+    canvas = FigureCanvasAgg(figure)
+    for down, panels in enumerate(rows):
+        top = size[1] - down * (scale * height + head) - head
+        if titles:
+            figure.text(0.05 / size[0], (top + 0.05) / size[1], titles[down], color="white", fontsize=7)
+        for across, (image, masks) in enumerate(panels):
+            axes = figure.add_axes((across * scale * width / size[0], (top - scale * height) / size[1],
+                                    scale * width / size[0], scale * height / size[1]))
+            axes.imshow(image, cmap="gray", vmin=0, vmax=1, aspect="auto")
+            for mask, colour in zip(masks, COLOURS, strict=False):
+                if mask.max() >= 0.5 > mask.min():
+                    axes.contour(mask, levels=[0.5], colors=colour, linewidths=0.8)
+            axes.set_axis_off()
+    png = io.BytesIO()
+    canvas.print_png(png)
+    return png.getvalue()

@@ -1,0 +1,104 @@
+"""The steps of an epoch: batch after batch through the train step, measured, watched over, and stopped if asked."""
+
+import collections
+import math
+import time
+
+import numpy as np
+
+from kits_tf.training import watching
+from kits_tf.volume import InputError
+
+
+def distributed_batches(strategy, task, first_step):
+    """An iterator of a run's batches from a step on, each worker making its own part of them."""
+    def of_worker(context):
+        part = (context.input_pipeline_id, context.num_input_pipelines)
+        batches = task.training_batches(first_step, part)
+        size = context.get_per_replica_batch_size(task.training.batch_size)
+        return batches.rebatch(size, drop_remainder=True) if size * part[1] < task.training.batch_size else batches
+
+    return iter(strategy.distribute_datasets_from_function(of_worker))
+
+
+class Epochs:
+    """Runs epochs of a task.
+
+    What a step says of its loss is read after the next one has been handed to the device, so that a GPU never waits
+    for Python; on CPUs, where a step is done when it returns, that is no matter.
+
+    Args:
+        task: training.stages.Task.
+        strategy: tf.distribute.Strategy.
+        step: training.step.TrainStep.
+        first_step: of the run, to go on from.
+        asked: threading.Event, set when the run shall end.
+    """
+
+    def __init__(self, task, strategy, step, first_step, asked):
+        self._task, self._strategy, self._step, self._asked = task, strategy, step, asked
+        self._batches = distributed_batches(strategy, task, first_step)
+        self._warm = False
+
+    def run(self, progress, title):
+        """Runs the steps that an epoch has left, or those until a worker is asked to stop.
+
+        Args:
+            progress: checkpoints.Progress, brought up to date.
+            title: of the progress bar.
+
+        Returns:
+            A dict with some of watching.COLUMNS: `loss`, `dice`, `samples_per_second` and `input_wait`; the latter two
+            without the very first step of this process, which builds the graph. None if the run was asked to stop.
+
+        Raises:
+            InputError: if the loss is no longer a number; it names the records of the batch.
+        """
+        training = self._task.training
+        pending, stop, steps, waited, spent = collections.deque(), False, 0, 0.0, 0.0
+        with watching.progress_bar(title, progress.steps, training.steps_per_epoch) as bar:
+            while progress.steps + len(pending) < training.steps_per_epoch and not stop:
+                began = time.perf_counter()
+                image, target, record = next(self._batches)
+                got = time.perf_counter()
+                pending.append((self._step(image, target, self._asked.is_set()), record))
+                if len(pending) > 1:
+                    stop = self._settle(*pending.popleft(), progress)
+                if self._warm:
+                    steps, waited, spent = steps + 1, waited + got - began, spent + time.perf_counter() - began
+                self._warm = True
+                loss, dice = _means(progress)
+                rate = _rate(steps * training.batch_size, spent)
+                bar.set_postfix_str(f"loss {loss:.4f}, Dice {dice:.3f}, {rate:.0f} samples/s", refresh=False)
+                bar.update()
+            while pending:
+                stop |= self._settle(*pending.popleft(), progress)
+        if stop:
+            return None
+        loss, dice = _means(progress)
+        return {"loss": loss, "dice": dice, "samples_per_second": _rate(steps * training.batch_size, spent),
+                "input_wait": _rate(waited, spent)}
+
+    def _settle(self, told, record, progress):
+        """Adds up what a step said; returns whether a worker was asked to stop before it."""
+        loss, overlap, size, stop = (float(value) for value in told.numpy())
+        if not math.isfinite(loss):
+            task = self._task
+            records = np.concatenate(self._strategy.experimental_local_results(record))
+            names = ", ".join(f"{task.train[case].stem} from ({z}, {y}, {x})" for case, z, y, x, _ in records)
+            raise InputError(f"{task.stage} fold {task.fold}: the loss became {loss} in epoch "
+                             f"{len(progress.history) + 1}; train with a lower learning_rate, or look at the records "
+                             f"of step {progress.steps + 1}: {names}")
+        progress.steps += 1
+        progress.sums = tuple(np.add(progress.sums, (loss, overlap, size)).tolist())
+        return stop > 0
+
+
+def _rate(amount, seconds):
+    return amount / seconds if seconds else 0.0
+
+
+def _means(progress):
+    """Mean loss, and soft Dice of all voxels so far."""
+    loss, overlap, size = progress.sums
+    return loss / max(progress.steps, 1), (2.0 * overlap + 1.0) / (size + 1.0)

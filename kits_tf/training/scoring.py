@@ -1,0 +1,51 @@
+"""Loss and Dice on the held-out cases, over all replicas."""
+
+import tensorflow as tf
+
+from kits_tf import losses, metrics
+
+
+def scorer(strategy, net, task):
+    """A function that returns the loss of all held-out examples, as if they were one batch, and the mean case Dice.
+
+    Args:
+        strategy: tf.distribute.Strategy.
+        net: ends in logits; scored with the weights it has when the function is called.
+        task: training.stages.Task.
+
+    Raises:
+        InputError: if a shard is damaged.
+    """
+    options = tf.data.Options()  # workers share out examples, not files: there are few
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    dataset = strategy.experimental_distribute_dataset(task.held_out_batches().with_options(options))
+    cases, training = len(task.held_out), task.training
+
+    def on_replica(image, target, case):
+        logits = net(image, training=False)
+        counts = metrics.sum_per_case(case, metrics.overlap_counts(target, tf.sigmoid(logits)), cases)
+        examples = tf.cast(tf.shape(image)[0], tf.float64)
+        entropy = tf.cast(losses.cross_entropy_loss(target, logits), tf.float64)
+        # A replica that is left without an example has no mean; nought times that is nought here.
+        return (counts, tf.cast(losses.soft_dice_sums(target, logits), tf.float64),
+                tf.cast(losses.example_dice_sums(target, logits), tf.float64),
+                tf.math.multiply_no_nan(entropy, examples), examples)
+
+    def run():
+        sums = tuple(tf.zeros(shape, tf.float64) for shape in ((cases, 3), (2,), (2,), (), ()))
+        for batch in iter(dataset):  # over the dataset itself, TensorFlow would run the net inside tf.data
+            parts = strategy.run(on_replica, args=batch)
+            sums = tuple(total + strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None)
+                         for total, part in zip(sums, parts, strict=True))
+        return sums
+
+    run = tf.function(run).get_concrete_function()  # traced once; it has no arguments
+
+    def score():
+        counts, dice_sums, example_sums, entropy, examples = run()
+        loss = (training.dice_weight * losses.soft_dice_loss_of(dice_sums)
+                + training.example_dice_weight * losses.example_dice_loss_of(example_sums)
+                + training.cross_entropy_weight * entropy / examples)
+        return float(loss), float(metrics.dice_of_counts(counts.numpy()).mean())
+
+    return score

@@ -1,0 +1,128 @@
+"""What a run shows while it goes on and leaves behind: progress bar, history.csv, its plot, TensorBoard events."""
+
+import csv
+import io
+import math
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from kits_tf import runs
+from kits_tf.inputs import sheet
+from kits_tf.inputs.pipeline import plane_spacing_mm
+from kits_tf.io.files import write_bytes, write_text
+
+# `dice` is soft, of the training examples as they were when the net saw them; `val_dice` is the mean over held-out
+# cases. `input_wait` is the share of the epoch's steps that was spent waiting for the next batch.
+COLUMNS = ("epoch", "loss", "dice", "val_loss", "val_dice", "samples_per_second", "input_wait", "seconds",
+           "learning_rate")
+PLOT = "history.png"
+PICTURE_EXAMPLES = 6  # held-out examples that TensorBoard shows
+PICTURES_PER_RUN = 10
+
+
+def progress_bar(title, done, steps):
+    """A bar over an epoch's steps, with ETA; silent where no terminal watches."""
+    return tqdm.tqdm(total=steps, initial=done, desc=title, unit="step", leave=False, disable=None)
+
+
+def duration(seconds):
+    """As "3 h 05 min" or "4 min 20 s"."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+
+
+def write_history(folder, history):
+    """Writes history.csv; columns that a run of old did not have stay empty."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in history)
+    write_text(pathlib.Path(folder) / runs.HISTORY, table.getvalue())
+
+
+def draw_history(folder, history):
+    """Draws loss, Dice and learning rate over the epochs into history.png."""
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    epochs = [row["epoch"] for row in history]
+    panels = {"loss": {"loss": "training", "val_loss": "held out"},
+              "Dice": {"dice": "training (soft)", "val_dice": "held out, mean of cases"},
+              "learning rate": {"learning_rate": None}}
+    for place, (title, columns) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, 3, place, xlabel="epoch", title=title)
+        for column, label in columns.items():
+            axes.plot(epochs, [row.get(column, math.nan) for row in history], marker=".", label=label)
+        if title != "learning rate":
+            axes.legend(fontsize="small")
+        axes.set_ylim(bottom=0, top=1 if title == "Dice" else None)
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    png = io.BytesIO()
+    canvas.print_png(png)
+    write_bytes(pathlib.Path(folder) / PLOT, png.getvalue())
+
+
+class Events:
+    """TensorBoard events of a run; TensorBoard need not be installed: tf.summary's own functions would ask for it.
+
+    Args:
+        folder: as runs.stage_folder.
+        task: training.stages.Task.
+    """
+
+    def __init__(self, folder, task):
+        self._writer = tf.summary.create_file_writer(str(pathlib.Path(folder) / "events"))
+        self._examples = examples_to_show(task.held_out_batches())
+        self._spacing_mm = plane_spacing_mm(task.config, task.stage)
+        self._every = -(-task.training.epochs // PICTURES_PER_RUN)
+
+    def write(self, row, model):
+        """Writes a row of the history; every few epochs also what the net says of some held-out examples.
+
+        Args:
+            row: a dict with COLUMNS.
+            model: from images to probabilities.
+        """
+        with self._writer.as_default(step=row["epoch"]):
+            for column in COLUMNS[1:]:
+                tf.summary.write(column, tf.constant(row[column], tf.float32), metadata=_metadata("scalars", "SCALAR"))
+            if row["epoch"] % self._every == 0:
+                image, target = self._examples
+                probabilities = model(image, training=False).numpy()
+                panels = [sheet.panel(*example) for example in zip(image, target, probabilities, strict=True)]
+                png = sheet.draw([panels], self._spacing_mm)
+                size = [str(size) for size in reversed(tf.io.decode_png(png).shape[:2])]
+                tf.summary.write("held_out", tf.constant([*size, png]), metadata=_metadata("images", "BLOB_SEQUENCE"))
+        self._writer.flush()
+
+
+def _metadata(plugin, kind):
+    summary = tf.compat.v1.SummaryMetadata
+    return summary(plugin_data=summary.PluginData(plugin_name=plugin), data_class=f"DATA_CLASS_{kind}")
+
+
+def examples_to_show(batches):
+    """A few held-out examples to look at: of each of the first cases the one with most foreground.
+
+    Args:
+        batches: tf.data.Dataset of (image, target, index of the case), case after case.
+
+    Returns:
+        (images, targets): arrays of PICTURE_EXAMPLES examples, or fewer.
+    """
+    chosen = {}
+    for image, target, case in batches.as_numpy_iterator():
+        for index, number in enumerate(case):
+            size = target[index].sum()
+            if number not in chosen or size > chosen[number][0]:
+                chosen[number] = size, image[index], target[index]
+        if len(chosen) > PICTURE_EXAMPLES:
+            break
+    _, images, targets = zip(*list(chosen.values())[:PICTURE_EXAMPLES], strict=True)
+    return np.stack(images), np.stack(targets)
