@@ -20,13 +20,18 @@ def grid_size(shape, spacing_mm, target_mm):
         spacing_mm: float (3,), the volume's voxel size.
         target_mm: float (3,), the wanted voxel size.
     """
-    extent = tf.cast(shape, tf.float64) * _rounded(spacing_mm)
-    return tf.maximum(1, tf.cast(tf.round(extent / _rounded(target_mm)), tf.int32))
+    # In whole numbers: 241 slices of 1.5 mm are 120.5 of 3 mm, and a graph optimizer that turns the division into a
+    # product would round that another way than the same lines run eagerly.
+    extent = tf.cast(shape, tf.int64) * _tenths_of_micrometres(spacing_mm)
+    target = _tenths_of_micrometres(target_mm)
+    whole, rest = extent // target, extent % target
+    up = (2 * rest > target) | ((2 * rest == target) & (whole % 2 == 1))  # halves to even, as Python and NumPy round
+    return tf.maximum(1, tf.cast(whole + tf.cast(up, tf.int64), tf.int32))
 
 
-def _rounded(spacing_mm):
-    """Spacing as float64, free of float32 noise: the same number whether it came as a float32 tensor or a tuple."""
-    return tf.round(tf.cast(spacing_mm, tf.float64) * 1e4) / 1e4
+def _tenths_of_micrometres(spacing_mm):
+    """Spacing free of float32 noise: the same number whether it came as a float32 tensor or a tuple."""
+    return tf.cast(tf.round(tf.cast(spacing_mm, tf.float64) * 1e4), tf.int64)
 
 
 def axis_weights(size_in, size_out, rows=None, columns=None):

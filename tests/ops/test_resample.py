@@ -1,6 +1,7 @@
 """Resampling against scipy.ndimage where it enlarges, tf.image.resize where it shrinks, and arithmetic by hand."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -126,7 +127,18 @@ def test_grid_size_of_an_extent_that_ends_in_half_a_voxel_does_not_hang_on_float
         shape = [voxels, voxels + 2, voxels + 4]
         found = resample.grid_size(shape, tf.constant([mm] * 3, tf.float32), (0.7816,) * 3).numpy()
         assert found.tolist() == resample.grid_size(shape, np.full(3, mm), np.full(3, 0.7816)).numpy().tolist()
-        assert found.tolist() == [max(1, round(length * mm / 0.7816)) for length in shape]
+        assert found.tolist() == [max(1, round(length * Fraction(str(mm)) / Fraction("0.7816"))) for length in shape]
+
+
+@pytest.mark.parametrize(("slices", "slice_mm"), [(723, 0.5), (241, 1.5), (25, 1.5), (101, 4.5), (63, 4.5)])
+def test_half_a_slice_is_rounded_alike_in_a_graph_of_a_fixed_target(slices, slice_mm):
+    # Where a graph's optimizer turns division by a constant into a product, 120.5 became 121 slices.
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None)), tf.TensorSpec((3,))])
+    def grid_of(volume, spacing_mm):
+        return resample.grid_size(tf.shape(volume), spacing_mm, (3.0, 0.7816, 0.7816))
+
+    grid = grid_of(tf.zeros((slices, 4, 5)), tf.constant((slice_mm, 0.7816, 0.7816))).numpy()
+    assert grid.tolist() == [round(slices * slice_mm / 3.0), 4, 5]
 
 
 @pytest.mark.parametrize("grid", GRIDS[:-1])
