@@ -4,8 +4,9 @@ python predict.py --model=runs/demo/export --input=scan.nii.gz --output=out
 python predict.py --model=runs/demo/export --input=kits19/data --output=out --workers=4
 
 Writes prediction_<id>.nii.gz (0 background, 1 kidney, 2 tumor, in the scan's own geometry), a JSON report of what the
-cascade decided and a PNG overlay beside it, and summary.csv for the run. What is done already, from the same scan with
-the same model, is skipped. A case that fails does not stop the others.
+cascade decided and a PNG overlay beside it, and summary.csv for the run; with --report also report.html and a web page
+per case. What is done already, from the same scan with the same model, is skipped. A case that fails does not stop the
+others.
 Exit status: 0 if all cases were done, 1 if one failed or nothing could start.
 """
 
@@ -27,11 +28,12 @@ flags.DEFINE_string("input", None, "a NIfTI file, a folder of them, or a study o
 flags.DEFINE_string("output", None, "folder to write labels, reports and overlays to")
 flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "compile the nets with XLA; auto: on a GPU yes, on a CPU no")
 flags.DEFINE_boolean("overlay", True, "draw a PNG beside each prediction")
+flags.DEFINE_boolean("report", False, "write report.html and a web page per case, with Dice where there is ground truth")
 flags.mark_flags_as_required(["model", "input", "output"])
 cluster.define_flags()
 
 
-def predict(model, scans, output, xla="auto", overlay=True, place=cluster.HERE):
+def predict(model, scans, output, xla="auto", overlay=True, report=False, place=cluster.HERE):
     """Segments every scan that a path names; returns the exit status.
 
     Raises:
@@ -42,11 +44,12 @@ def predict(model, scans, output, xla="auto", overlay=True, place=cluster.HERE):
     version = runs.find_export(place.path(model))
     output = place.path(output)
     from kits_tf import predictions  # matplotlib takes a second to import: not for --help or a mistyped path
+    from kits_tf.evaluation import page
 
     with only_writer(output):
         (output / "summary.csv").unlink(missing_ok=True)  # that of an earlier run
         settings = predictions.Settings(("kits_tf.serving:Predictor", str(version), xla), runs.export_digest(version),
-                                        xla, overlay, output)
+                                        xla, overlay, report, output)
         jobs = [cluster.Job(case.name, {"case": case, "settings": settings}) for case in cases]
         rows = {}
         for done in cluster.run("kits_tf.predictions:predict_case", jobs, "predicting", place, gpu=True):
@@ -54,6 +57,10 @@ def predict(model, scans, output, xla="auto", overlay=True, place=cluster.HERE):
             rows[done.name] = {**row, "seconds": done.seconds}
         write_table(output / "summary.csv", ("case", "status", *predictions.FOUND, "seconds", "message"),
                     [rows[case.name] for case in cases])
+        if report:
+            shown = [{**rows[case.name], "picture": settings.target(case, ".png"),
+                      "page": settings.target(case, ".html").name} for case in cases]
+            page.write_run_page(output / "report.html", shown, f"Predictions of {version}")
     counts = collections.Counter(row["status"] for row in rows.values())
     print(f"{counts['done']} done, {counts['unchanged']} unchanged, {counts['failed']} failed; labels in {output}",
           file=sys.stderr)
@@ -65,7 +72,8 @@ def main(arguments):
         raise app.UsageError(f"unexpected argument {arguments[1]}")
     quiet_tensorflow()
     try:
-        return predict(FLAGS.model, FLAGS.input, FLAGS.output, FLAGS.xla, FLAGS.overlay, cluster.place_from_flags())
+        return predict(FLAGS.model, FLAGS.input, FLAGS.output, FLAGS.xla, FLAGS.overlay, FLAGS.report,
+                       cluster.place_from_flags())
     except InputError as error:
         print(error, file=sys.stderr)
         return 1

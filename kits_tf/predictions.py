@@ -2,7 +2,8 @@
 
     prediction_<id>.nii.gz    labels in the scan's own geometry
     prediction_<id>.png       overlay, if wanted
-    prediction_<id>.json      what the cascade decided, and what all this was made from; written last
+    prediction_<id>.html      page to slide through the slices, if wanted
+    prediction_<id>.json      what the cascade decided, measurements, and what all this was made from; written last
 
 A report stands for the files beside it: made from the same scan, model and settings, and unchanged since, they are not
 made again. It holds no date and no duration, so that a case gives the same bytes wherever and whenever it is run.
@@ -13,15 +14,18 @@ import json
 import pathlib
 
 from kits_tf import cluster
+from kits_tf.evaluation.measure import measure
 from kits_tf.evaluation.overlay import draw_overlay
+from kits_tf.evaluation.page import write_case_page
+from kits_tf.evaluation.scores import dice_scores
 from kits_tf.io.files import file_facts, write_text
-from kits_tf.io.nifti import read_volume, write_labels
+from kits_tf.io.nifti import read_labels, read_volume, write_labels
 from kits_tf.io.study import Case
 from kits_tf.volume import InputError, RunError
 
-VERSION = 1  # of what is written: to be raised when the same scan and model would get other labels, report or overlay
+VERSION = 2  # of what is written: to be raised when the same scan and model would get other labels, report or overlay
 FOUND = ("kidneys", "kidney_ml", "tumor_ml", "correction_used", "tumor_fallback_used", "lesions_kept",
-         "lesions_dropped")  # of the report, in the summary
+         "lesions_dropped", "tumors", "largest_tumor_mm", "tk_dice", "tu_dice")  # of the report, in the summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Settings:
         model: fingerprint of the model behind it.
         xla: as Predictor's.
         overlay: whether a picture is wanted.
+        page: whether a web page is wanted; it shows the case's ground truth too, and scores, where there is one.
         output: folder to write to.
     """
 
@@ -40,6 +45,7 @@ class Settings:
     model: str
     xla: str
     overlay: bool
+    page: bool
     output: pathlib.Path
 
     def target(self, case, ending):
@@ -48,7 +54,7 @@ class Settings:
 
     def endings(self):
         """Of the files that a case gets beside its report."""
-        return (".nii.gz", ".png") if self.overlay else (".nii.gz",)
+        return (".nii.gz", *[".png"] * self.overlay, *[".html"] * self.page)
 
 
 def predict_case(case: Case, settings: Settings):
@@ -62,13 +68,15 @@ def predict_case(case: Case, settings: Settings):
         RunError: if the model cannot be loaded or nothing can be written.
     """
     made_from = {"scan": file_facts(case.imaging), "model": settings.model, "xla": settings.xla, "version": VERSION}
+    if settings.page and case.segmentation:
+        made_from["truth"] = file_facts(case.segmentation)
     report = _standing(case, settings, made_from)
     status = "unchanged" if report else "done"
     if report is None:
-        for ending in (".json", ".nii.gz", ".png"):  # they stand for another scan, or were made otherwise
+        for ending in (".json", ".nii.gz", ".png", ".html"):  # they stand for another scan, or were made otherwise
             settings.target(case, ending).unlink(missing_ok=True)
         report = _make(case, settings, made_from)
-    return {"case": case.name, "status": status, **{name: report[name] for name in FOUND},
+    return {"case": case.name, "status": status, **{name: report.get(name) for name in FOUND},
             "message": " ".join(report["warnings"])}
 
 
@@ -76,7 +84,7 @@ def _standing(case, settings, made_from):
     """The report of a case that was made from the same and whose files are as they were written, or None."""
     try:
         report = json.loads(settings.target(case, ".json").read_text(encoding="utf-8"))
-        if report["made_from"] != made_from or not {*FOUND, "warnings"} <= report.keys():
+        if report["made_from"] != made_from or "warnings" not in report:
             return None
         files = report["files"]
         paths = [settings.target(case, ending) for ending in settings.endings()]
@@ -93,12 +101,35 @@ def _make(case, settings, made_from):
     if settings.overlay:
         draw_overlay(settings.target(case, ".png"), scan, labels, case.name)
     paths = [settings.target(case, ending) for ending in settings.endings()]
+    findings = measure(labels, scan)
     report = {"case": case.name, "input": str(case.imaging), "model": str(predictor.path),
               "preset": predictor.config.preset, "shape_zyx": list(scan.voxels.shape),
-              "spacing_mm_zyx": list(scan.spacing_mm), **found, "made_from": made_from,
-              "files": {path.name: file_facts(path) for path in paths}}
+              "spacing_mm_zyx": list(scan.spacing_mm), **found, "tumors": len(findings["tumors"]),
+              "largest_tumor_mm": max((tumor["diameter_axial_mm"] for tumor in findings["tumors"]), default=None),
+              "findings": findings}
+    if settings.page:
+        truth = _truth(case, scan, report["warnings"])
+        if truth:
+            report |= dice_scores(truth.voxels, labels.voxels)
+        write_case_page(settings.target(case, ".html"), scan, labels, report, truth)
+    paths = [settings.target(case, ending) for ending in settings.endings()]
+    report |= {"made_from": made_from, "files": {path.name: file_facts(path) for path in paths}}
     write_text(settings.target(case, ".json"), json.dumps(report, indent=2) + "\n")
     return report
+
+
+def _truth(case, scan, warnings):
+    """The case's ground truth, if there is one; one that does not fit is a warning, not a failure."""
+    if case.segmentation is None:
+        return None
+    try:
+        truth = read_labels(case.segmentation)
+        if truth.voxels.shape != scan.voxels.shape:
+            raise InputError(f"{case.segmentation}: has {truth.voxels.shape} voxels, the scan {scan.voxels.shape}")
+    except InputError as error:
+        warnings.append(f"The ground truth was left out: {error}.")
+        return None
+    return truth
 
 
 def load(predictor):

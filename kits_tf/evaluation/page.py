@@ -69,12 +69,13 @@ def write_run_page(path, rows, title):
 
     Args:
         path: the .html file.
-        rows: one dict per case: keys of COLUMNS as far as they are known, and `status` ("done" or "failed"),
-            and where there are such things `picture`, the path of its overlay PNG, and `page`, a link to its page.
+        rows: one dict per case: keys of COLUMNS as far as they are known, `status` ("failed" or another), and where
+            there are such things `picture`, the path of its overlay PNG, and `page`, a link to its page.
         title: shown above the table.
     """
     columns = {key: name for key, name in COLUMNS.items() if any(row.get(key) not in (None, "") for row in rows)}
-    cases = [{"page": None, **row, "thumbnail": _thumbnail(row.get("picture")),
+    cases = [{**row, "page": None if row["status"] == "failed" else row.get("page"),
+              "thumbnail": _thumbnail(row.get("picture")),
               "cells": [(_shown(row.get(key)), _sortable(row.get(key))) for key in columns]}
              for row in sorted(rows, key=worst_first)]
     failed = sum(row["status"] == "failed" for row in rows)

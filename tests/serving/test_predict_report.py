@@ -1,0 +1,89 @@
+"""predict.py --report: pages of a run and its cases, and the measurements in every report."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from oracles import HU
+
+import predict
+from kits_tf.io.nifti import write_volume
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch, oracle_predictor):
+    """All calls share one model."""
+    monkeypatch.setattr("kits_tf.serving.Predictor", lambda *_: oracle_predictor)
+
+
+@pytest.fixture(scope="module")
+def study(small_patient, tmp_path_factory):
+    """A case with its ground truth, one with that of another scan, one without, and one that is no scan."""
+    folder = tmp_path_factory.mktemp("study")
+    scan = small_patient.with_voxels(HU[small_patient.voxels])
+    for case in ("case_00001", "case_00002", "case_00003"):
+        write_volume(folder / case / "imaging.nii.gz", scan)
+    write_volume(folder / "case_00001" / "segmentation.nii.gz", small_patient)
+    cut = type(scan)(small_patient.voxels[1:], scan.spacing_mm, scan.affine)
+    write_volume(folder / "case_00002" / "segmentation.nii.gz", cut)
+    (folder / "case_00004").mkdir()
+    (folder / "case_00004" / "imaging.nii.gz").write_bytes(b"no scan")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(oracle_export, oracle_predictor, study, tmp_path_factory):
+    """The folder that predict.py --report wrote for the study."""
+    output = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kits_tf.serving.Predictor", lambda *_: oracle_predictor)
+        assert predict.predict(oracle_export, study, output, report=True) == 1
+    return output
+
+
+def report_of(run, case):
+    return json.loads((run / f"prediction_{case}.json").read_text())
+
+
+def test_each_case_that_was_done_has_a_page(run):
+    assert {path.name for path in run.glob("*.html")} == {
+        "report.html", "prediction_00001.html", "prediction_00002.html", "prediction_00003.html"}
+
+
+def test_the_run_page_links_its_cases_and_shows_why_one_failed(run):
+    page = (run / "report.html").read_text()
+    assert set(re.findall(r'href="(prediction_\d+\.html)"', page)) == {f"prediction_0000{n}.html" for n in (1, 2, 3)}
+    assert page.index("case_00004") < page.index("case_00001")
+    assert "case_00004/imaging.nii.gz" in page and page.count("data:image/jpeg") == 3
+
+
+def test_dice_is_shown_where_ground_truth_fits(run):
+    assert report_of(run, "00001")["tk_dice"] > 0.95
+    with open(run / "summary.csv") as stream:
+        dice = {row["case"]: row["tk_dice"] for row in csv.DictReader(stream)}
+    assert float(dice.pop("case_00001")) == report_of(run, "00001")["tk_dice"]
+    assert set(dice.values()) == {""}
+    assert any("case_00002" in warning and "left out" in warning for warning in report_of(run, "00002")["warnings"])
+
+
+def test_findings_agree_with_the_volumes_that_the_cascade_reports(run):
+    report = report_of(run, "00001")
+    kidneys, tumors = report["findings"]["kidneys"], report["findings"]["tumors"]
+    assert report["tumors"] == len(tumors) > 0
+    assert report["largest_tumor_mm"] == tumors[0]["diameter_axial_mm"]
+    assert sum(kidney["volume_ml"] for kidney in kidneys) == pytest.approx(report["kidney_ml"] + report["tumor_ml"],
+                                                                          rel=0.01)
+    assert sum(tumor["volume_ml"] for tumor in tumors) == pytest.approx(report["tumor_ml"], rel=0.01)
+    assert np.isclose(sum(kidney["tumor_ml"] for kidney in kidneys), report["tumor_ml"], rtol=0.01)
+
+
+def test_new_ground_truth_makes_a_new_page(oracle_export, study, small_patient, tmp_path):
+    folder = tmp_path / "study"
+    scan = small_patient.with_voxels(HU[small_patient.voxels])
+    write_volume(folder / "case_00001" / "imaging.nii.gz", scan)
+    for expected in (False, True):
+        predict.predict(oracle_export, folder, tmp_path / "out", report=True)
+        assert ("tk_dice" in report_of(tmp_path / "out", "00001")) == expected
+        write_volume(folder / "case_00001" / "segmentation.nii.gz", small_patient)
