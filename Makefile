@@ -14,7 +14,7 @@ STAMP = $(VENV)/.installed
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: venv test lint soak demo clean
+.PHONY: venv test lint soak demo docs clean
 
 venv: $(STAMP)
 
@@ -43,6 +43,12 @@ demo: venv
 	$(RUN) predict.py --model=$(DEMO)/export --input=$(DEMO)/held_out --output=$(DEMO)/predictions
 	$(RUN) -m kits_tf.evaluation --predictions=$(DEMO)/predictions --labels=$(DEMO)/held_out --output=$(DEMO)/scores
 	@echo "A picture to look at: $$(ls $(DEMO)/predictions/*.png | head -n 1)"
+
+# The API in HTML, from the docstrings; a module that cannot be imported or read stops it.
+docs: venv
+	PDOC_ALLOW_EXEC=1 $(RUN) -W error::UserWarning -m pdoc --docformat google --output-directory build/docs \
+	  kits_tf data_prep '!kits_tf.*.__main__' '!data_prep.__main__'
+	@echo "open build/docs/index.html"
 
 clean:
 	rm -rf $(VENV) $(DEMO)

@@ -28,7 +28,7 @@ flags.DEFINE_string("input", None, "a NIfTI file, a folder of them, or a study o
 flags.DEFINE_string("output", None, "folder to write labels, reports and overlays to")
 flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "compile the nets with XLA; auto: on a GPU yes, on a CPU no")
 flags.DEFINE_boolean("overlay", True, "draw a PNG beside each prediction")
-flags.DEFINE_boolean("report", False, "write report.html and a web page per case, with Dice where there is ground truth")
+flags.DEFINE_boolean("report", False, "write report.html and a web page per case, with Dice if there is ground truth")
 flags.mark_flags_as_required(["model", "input", "output"])
 cluster.define_flags()
 
@@ -82,5 +82,10 @@ def main(arguments):
         return 130
 
 
-if __name__ == "__main__":
+def run():
+    """Entry point of the installed command (pyproject.toml)."""
     app.run(main)
+
+
+if __name__ == "__main__":
+    run()

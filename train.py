@@ -101,5 +101,10 @@ def main(_):
         sys.exit(130)
 
 
-if __name__ == "__main__":
+def run():
+    """Entry point of the installed command (pyproject.toml)."""
     app.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -51,5 +51,10 @@ def main(arguments):
         return 130
 
 
-if __name__ == "__main__":
+def run():
+    """Entry point of the installed command (pyproject.toml)."""
     app.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -31,5 +31,10 @@ def main(arguments):
         return 1
 
 
-if __name__ == "__main__":
+def run():
+    """Entry point of the installed command (pyproject.toml)."""
     app.run(main)
+
+
+if __name__ == "__main__":
+    run()
