@@ -14,7 +14,7 @@ STAMP = $(VENV)/.installed
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: venv test lint soak demo docs clean
+.PHONY: venv test lint soak demo docs notebook clean
 
 venv: $(STAMP)
 
@@ -43,6 +43,11 @@ demo: venv
 	$(RUN) predict.py --model=$(DEMO)/export --input=$(DEMO)/held_out --output=$(DEMO)/predictions
 	$(RUN) -m kits_tf.evaluation --predictions=$(DEMO)/predictions --labels=$(DEMO)/held_out --output=$(DEMO)/scores
 	@echo "A picture to look at: $$(ls $(DEMO)/predictions/*.png | head -n 1)"
+
+# Runs the Colab notebook top to bottom in small form, and leaves the file as it is.
+notebook: venv
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r notebooks/requirements.txt
+	KITS_NOTEBOOK_SMALL=1 $(abspath $(RUN)) -m jupyter execute --timeout=1200 notebooks/colab.ipynb
 
 # The API in HTML, from the docstrings; a module that cannot be imported or read stops it.
 docs: venv
