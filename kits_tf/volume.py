@@ -45,6 +45,7 @@ class Volume:
         voxels: array (z, y, x); Hounsfield units for a scan (int16 or float32), class ids (uint8) for labels.
         spacing_mm: voxel size along (z, y, x), in mm.
         affine: 4x4, from voxel indices (z, y, x, 1) to world mm, RAS+ as in nibabel.
+        doubts: sentences about what is odd, yet usable, in the file it was read from.
 
     Raises:
         ValueError: if voxels are not 3D, a dimension is empty, the affine is singular or a spacing is not positive.
@@ -53,6 +54,7 @@ class Volume:
     voxels: np.ndarray
     spacing_mm: tuple[float, float, float]
     affine: np.ndarray
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.voxels.ndim != 3 or 0 in self.voxels.shape:

@@ -2,10 +2,18 @@
 
 A scan of any orientation and spacing becomes a Volume in the canonical orientation (volume.py); labels go back into
 the geometry of the file they were made from: same axis order, shape, affine, and qform and sform codes.
+
+Files may lie: nothing is believed that the file's size cannot hold, headers are parsed from a bounded piece of it, and
+voxels come a few slices at a time, straight into the array that is returned.
 """
 
+import dataclasses
+import gzip
+import io
 import logging
+import math
 import pathlib
+import warnings
 import zlib
 
 import nibabel as nib
@@ -15,10 +23,24 @@ from kits_tf.io.files import whole_file
 from kits_tf.ops.orientation import invert, reorient, reorient_affine, to_canonical_transform
 from kits_tf.volume import InputError, Volume, is_singular, spacing_of
 
-# What nibabel finds wrong in a header it also logs; an InputError says it once, in one line.
+# What nibabel finds wrong in a header it also logs or warns of; an InputError says it once, in one line.
 nib.imageglobals.logger.setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module=r"nibabel\.nifti1")
 
 ENDINGS = (".nii.gz", ".nii")
+PAIRS = (".hdr", ".img", ".hdr.gz", ".img.gz")  # a header and its voxels in two files
+EXPECTED = "expected NIfTI (.nii or .nii.gz)"
+
+MOST_VOXELS = 2**29  # 2048 slices of 512 x 512
+MOST_HEADER_BYTES = 2**24  # extensions included
+MOST_BYTES_AFTER = 2**20  # that may follow the voxels
+DEFLATE_RATIO = 1032  # bytes that gzip can make of one, at most
+LARGE_BYTES, LARGE_RATIO = 2**30, 100  # a scan beyond both is no scan: real ones compress 2 to 20 times
+SLAB_VOXELS = 2**22  # read at once
+SPACING_LIMITS_MM = (0.01, 100.0)
+LONGEST_MM = 3000.0  # along one axis
+SAME_FORMS_MM = 0.1  # how far qform and sform may lie apart: quaternions are rounded
+UNITS = {1: "metres", 3: "micrometres"}
 
 
 def stem(path):
@@ -30,57 +52,221 @@ def stem(path):
     return pathlib.Path(path).stem
 
 
-def _open(path):
-    path = pathlib.Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, expected a NIfTI file (.nii or .nii.gz)")
-    try:
-        image = nib.load(path)
-    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError,
-            OSError, EOFError, zlib.error, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as NIfTI ({_one_line(error)}); expected .nii or .nii.gz") from error
-    if not isinstance(image, nib.Nifti1Pair):
-        raise InputError(f"{path}: is {type(image).__name__}, expected NIfTI (.nii or .nii.gz)")
-    return image
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Source:
+    """A file whose header was read and makes sense.
+
+    Attributes:
+        path: as the user gave it.
+        image: nibabel's image, for its header and affine; its voxels are read by _slabs.
+        voxels: the file that holds the voxels; another one for a pair.
+        shape: the file's three dimensions.
+        affine: canonical.
+        transform: nibabel orientation, from the file's axes to the canonical ones.
+    """
+
+    path: pathlib.Path
+    image: nib.Nifti1Pair
+    voxels: pathlib.Path
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    transform: np.ndarray
 
 
 def _one_line(error):
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _spatial_shape(path, image):
-    """The file's three dimensions; a fourth of one frame is let go. Raises InputError for anything else."""
-    shape = image.shape
-    if len(shape) > 3 and set(shape[3:]) == {1}:
-        shape = shape[:3]
-    if len(shape) != 3 or 0 in shape:
-        raise InputError(f"{path}: has shape {image.shape}, expected one 3D volume")
-    return shape
+def _stream(path):
+    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb")
 
 
-def _geometry(path, image):
-    """(file shape, canonical affine, orientation transform), or InputError."""
+def _open(path):
+    """Reads a file's header: a _Source, or InputError."""
+    path = pathlib.Path(path)
+    try:
+        if path.is_symlink() and not path.exists():
+            raise InputError(f"{path}: is a symbolic link that leads nowhere, {EXPECTED}")
+        if not path.exists():
+            raise InputError(f"{path}: no such file")
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder, {EXPECTED}")
+        if not path.is_file():  # a pipe would be waited for
+            raise InputError(f"{path}: is no regular file, {EXPECTED}")
+        image, raw_header, voxels = _header(path)
+    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError,
+            OSError, EOFError, zlib.error, ValueError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: cannot be read as NIfTI ({_one_line(error)}), {EXPECTED}") from error
     shape = _spatial_shape(path, image)
+    _check_size(path, shape, image.get_data_dtype().itemsize, voxels)
+    return _Source(path, image, voxels, shape, *_geometry(path, image, raw_header, shape))
+
+
+def _header(path):
+    """(nibabel image, its header as stored, file with the voxels)."""
+    name = path.name.lower()
+    if name.endswith(ENDINGS):
+        kinds = (nib.Nifti1Image, nib.Nifti2Image)
+    elif name.endswith(PAIRS):
+        kinds = (nib.Nifti1Pair, nib.Nifti2Pair)
+    else:
+        raise InputError(f"{path}: cannot be read as NIfTI by its name, {EXPECTED}")
+    files = {role: pathlib.Path(file.filename) for role, file in kinds[0].filespec_to_file_map(str(path)).items()}
+    with _stream(files.get("header", files["image"])) as stream:
+        start = stream.read(1024)
+        kind = next((kind for kind in kinds if kind.header_class.may_contain_header(start)), None)
+        if kind is None:
+            raise InputError(f"{path}: cannot be read as NIfTI (it has no such header), {EXPECTED}")
+        size = kind.header_class.sizeof_hdr
+        raw_header = kind.header_class(start[:size], check=False)
+        # Only as much as the header may be long: an extension can claim any length, and gzip can deliver it.
+        end = float(raw_header["vox_offset"]) if len(files) == 1 else MOST_HEADER_BYTES
+        if not 0 <= end <= MOST_HEADER_BYTES:
+            raise InputError(f"{path}: its header claims that voxels begin at byte {end:g}; is it damaged?")
+        start += stream.read(max(0, int(end) - len(start)))
+    # nibabel is given the header's bytes alone: it reads voxels when they are asked for, and these never are.
+    holders = {role: nib.FileHolder(fileobj=io.BytesIO(start)) for role in files}
+    return kind.from_file_map(holders), raw_header, files["image"]
+
+
+def _geometry(path, image, raw_header, shape):
+    """(canonical affine, orientation transform), or InputError."""
     affine = image.affine
     if affine is None or not np.isfinite(affine).all():
         raise InputError(f"{path}: its affine is not finite, expected voxel positions in mm")
     if is_singular(affine):
         raise InputError(f"{path}: its affine is singular {affine[:3, :3].tolist()}, expected three separate axes")
-    for spacing_mm in (_stored_spacing(image), spacing_of(affine)):
-        if not all(np.isfinite(mm) and mm > 0 for mm in spacing_mm):
-            raise InputError(f"{path}: its voxel spacing is {list(spacing_mm)} mm, expected three positive numbers")
+    low, high = SPACING_LIMITS_MM
+    # The header's own spacing counts too; nibabel replaces a zero by 1 mm and a negative number by its size.
+    for spacing_mm in ([float(mm) for mm in raw_header["pixdim"][1:4]], spacing_of(affine)):
+        if not all(low <= mm <= high for mm in spacing_mm):
+            raise InputError(f"{path}: its voxel spacing is {list(spacing_mm)} mm, expected three positive numbers, "
+                             f"{low:g} to {high:g}")
+    length_mm = max(size * mm for size, mm in zip(shape, spacing_of(affine), strict=True))
+    if length_mm > LONGEST_MM:
+        raise InputError(f"{path}: is {length_mm:.0f} mm long with the voxel spacing in its header, expected at most "
+                         f"{LONGEST_MM:.0f}")
     transform = to_canonical_transform(affine)
-    return shape, reorient_affine(affine, transform, shape), transform
+    return reorient_affine(affine, transform, shape), transform
 
 
-def _stored_spacing(image):
-    """The header's own spacing; nibabel has replaced a zero by 1 mm and a negative number by its size."""
-    files = image.file_map
-    with files.get("header", files["image"]).get_prepare_fileobj("rb") as stream:
-        header = type(image.header).from_fileobj(stream, check=False)
-    return [float(mm) for mm in header["pixdim"][1:4]]
+def _spatial_shape(path, image):
+    """The file's three dimensions; a fourth of one frame is let go. Raises InputError for anything else."""
+    shape = tuple(int(size) for size in image.shape)
+    if len(shape) > 3 and set(shape[3:]) == {1}:
+        shape = shape[:3]
+    if len(shape) != 3 or min(shape) < 1:
+        raise InputError(f"{path}: has shape {image.shape}, expected one 3D volume")
+    return shape
+
+
+def _canonical_shape(source):
+    shape = np.empty(3, int)
+    shape[source.transform[:, 0].astype(int)] = source.shape
+    return tuple(int(size) for size in shape)
+
+
+def _check_size(path, shape, itemsize, file):
+    """Refuses voxels that no file of that size can hold, before memory is asked for."""
+    claimed, size = math.prod(shape) * itemsize, file.stat().st_size
+    if claimed > size * (DEFLATE_RATIO if file.name.lower().endswith(".gz") else 1):
+        raise InputError(f"{path}: its voxels cannot be read (its header claims {claimed} bytes of them, the file has "
+                         f"{size}); is the file whole?")
+    if math.prod(shape) > MOST_VOXELS:
+        raise InputError(f"{path}: its header claims {_times(shape)} voxels, expected at most {MOST_VOXELS} in all")
+
+
+def _times(shape):
+    return " x ".join(map(str, shape))
+
+
+def _slabs(source, stored, after):
+    """Reads the voxels, a few slices of the file's last axis at a time.
+
+    Args:
+        source: _Source.
+        stored: dtype of the voxels in the file.
+        after: list that gets the number of bytes that follow the voxels, at the end.
+
+    Yields:
+        (slice of the last axis, block): float64 with slope and intercept applied, or as stored where there are none.
+    """
+    plane, slices = math.prod(source.shape[:2]), source.shape[2]
+    slope, inter = source.image.dataobj.slope, source.image.dataobj.inter
+    step = max(1, SLAB_VOXELS // plane)
+    with _stream(source.voxels) as stream:
+        stream.seek(source.image.dataobj.offset)
+        for first in range(0, slices, step):
+            count = min(step, slices - first)
+            data = stream.read(count * plane * stored.itemsize)
+            if len(data) < count * plane * stored.itemsize:
+                raise EOFError(f"they end in slice {first + len(data) // (plane * stored.itemsize)} of {slices}")
+            block = np.frombuffer(data, stored).reshape((*source.shape[:2], count), order="F")
+            if (slope, inter) != (1, 0):
+                block = block.astype(np.float64) * slope + inter
+            yield np.s_[..., first:first + count], block
+        after.append(len(stream.read(MOST_BYTES_AFTER + 1)))  # to the end, where gzip has its checksum
+
+
+def _read(path, take, dtype):
+    """Reads a file's voxels.
+
+    Args:
+        path: the file.
+        take: function of (path, block) that returns what to keep of a block of voxels, or raises InputError.
+        dtype: of the array to begin with; it becomes float32 at the first block that does not fit it.
+
+    Returns:
+        (array in canonical axes, _Source, doubts).
+    """
+    source = _open(path)
+    stored = source.image.get_data_dtype()
+    if stored.kind not in "iuf":
+        raise InputError(f"{path}: holds {stored} voxels, expected real numbers (Hounsfield units)")
+    claimed, size, after = math.prod(source.shape) * stored.itemsize, source.voxels.stat().st_size, []
+    if dtype == np.int16 and claimed > max(LARGE_BYTES, LARGE_RATIO * size):
+        raise InputError(f"{path}: unpacks to {claimed / size:.0f} times its size, as no scan does; is it a gzip bomb?")
+    try:
+        back = invert(source.transform)
+        voxels = np.empty(_canonical_shape(source), dtype)
+        for place, block in _slabs(source, stored, after):
+            block = take(path, block)
+            if not np.can_cast(block.dtype, voxels.dtype):
+                voxels = voxels.astype(np.float32)
+            reorient(voxels, back)[place] = block
+    except (OSError, EOFError, zlib.error, ValueError, MemoryError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: its voxels cannot be read ({_one_line(error)}); is the file whole?") from error
+    if after[0] > MOST_BYTES_AFTER:
+        raise InputError(f"{path}: goes on after the {_times(source.shape)} voxels that its header claims; header and "
+                         f"voxels do not belong together")
+    doubts = [f"{after[0]} bytes follow the voxels and were ignored."] if after[0] else []
+    return voxels, source, [*_header_doubts(source), *doubts]
+
+
+def _header_doubts(source):
+    """What is odd about a header that can be used all the same: sentences."""
+    header, doubts = source.image.header, []
+    unit = int(header["xyzt_units"]) & 7
+    if unit in UNITS:
+        doubts.append(f"The header says that its spacing is in {UNITS[unit]}; it was taken as millimetres.")
+    qform, sform = int(header["qform_code"]), int(header["sform_code"])
+    if qform == sform == 0:
+        doubts.append("The header does not say how the scan lies in the patient (qform and sform codes are 0); an "
+                      "orientation was assumed.")
+    elif qform and sform:
+        try:
+            by_qform = header.get_qform()
+        except ValueError:
+            return [*doubts, "The header's qform makes no sense; its sform was used."]
+        corners = np.array(np.meshgrid(*((-0.5, size - 0.5) for size in source.shape), [1])).reshape(4, -1)
+        apart_mm = np.linalg.norm((by_qform - source.image.affine) @ corners, axis=0).max()
+        if not apart_mm <= SAME_FORMS_MM:
+            doubts.append(f"The header's qform and sform disagree by up to {apart_mm:.1f} mm; the sform was used.")
+    return doubts
 
 
 def read_geometry(path):
@@ -92,30 +278,27 @@ def read_geometry(path):
     Raises:
         InputError: as read_volume, for what a header can show.
     """
-    shape, affine, transform = _geometry(path, _open(path))
-    canonical_shape = np.empty(3, int)
-    canonical_shape[transform[:, 0].astype(int)] = shape
-    return tuple(int(size) for size in canonical_shape), affine
+    source = _open(path)
+    return _canonical_shape(source), source.affine
 
 
-def _read(path):
-    """(voxels as stored where integers are not scaled, else float32; canonical axes, affine)."""
-    image = _open(path)
-    shape, affine, transform = _geometry(path, image)
-    stored = image.get_data_dtype()
-    if stored.kind not in "iuf":
-        raise InputError(f"{path}: holds {stored} voxels, expected real numbers (Hounsfield units)")
-    try:
-        unscaled = stored.kind in "iu" and image.dataobj.slope == 1 and image.dataobj.inter == 0
-        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused below
-            voxels = np.asanyarray(image.dataobj) if unscaled else image.get_fdata("unchanged", np.float32)
-    except (OSError, EOFError, zlib.error, ValueError, MemoryError) as error:
-        raise InputError(f"{path}: its voxels cannot be read ({_one_line(error)}); is the file whole?") from error
-    if voxels.dtype.kind == "f":
-        bad = voxels.size - np.count_nonzero(np.isfinite(voxels))
-        if bad:
-            raise InputError(f"{path}: {bad} voxels are NaN or infinite, expected finite numbers")
-    return reorient(voxels.reshape(shape), transform), affine
+def _hounsfield(path, block):
+    """int16 where the block holds integers that fit it, else finite float32."""
+    if block.dtype.kind == "f":
+        return _finite(path, block)
+    limits = np.iinfo(np.int16)
+    fits = np.can_cast(block.dtype, np.int16) or (
+        limits.min <= int(block.min()) and int(block.max()) <= limits.max)
+    return block.astype(np.int16 if fits else np.float32, copy=False)
+
+
+def _finite(path, block):
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
+        block = block.astype(np.float32, copy=False)
+    bad = block.size - np.count_nonzero(np.isfinite(block))
+    if bad:
+        raise InputError(f"{path}: at least {bad} voxels are NaN or infinite, expected finite numbers")
+    return block
 
 
 def read_volume(path):
@@ -123,20 +306,14 @@ def read_volume(path):
 
     Returns:
         A Volume in the canonical orientation: int16 where the file holds integers that fit it without scaling, else
-        float32 with scl_slope and scl_inter applied.
+        float32 with scl_slope and scl_inter applied. Its `doubts` say what is odd about the header.
 
     Raises:
         InputError: if the file is missing, damaged, no NIfTI, not one 3D volume, not real numbers, holds NaN or Inf,
-            or its affine or spacing makes no sense.
+            claims more voxels than it can hold or than MOST_VOXELS, or its affine or spacing makes no sense.
     """
-    voxels, affine = _read(path)
-    if voxels.dtype.kind in "iu" and not np.can_cast(voxels.dtype, np.int16):
-        limits = np.iinfo(np.int16)
-        fits = limits.min <= int(voxels.min()) and int(voxels.max()) <= limits.max
-        voxels = voxels.astype(np.int16 if fits else np.float32)
-    elif voxels.dtype.kind in "iu":
-        voxels = voxels.astype(np.int16, copy=False)  # native byte order
-    return Volume.from_affine(np.ascontiguousarray(voxels), affine)
+    voxels, source, doubts = _read(path, _hounsfield, np.int16)
+    return Volume(voxels, spacing_of(source.affine), source.affine, tuple(doubts))
 
 
 def read_labels(path, classes=3):
@@ -145,12 +322,16 @@ def read_labels(path, classes=3):
     Raises:
         InputError: as read_volume, and if a voxel is not one of the class ids 0 to classes - 1.
     """
-    voxels, affine = _read(path)
-    labels = voxels.astype(np.uint8)
-    if not (np.array_equal(labels, voxels) and labels.max() < classes):
-        wrong = next(value for value in np.unique(voxels).tolist() if value not in range(classes))
-        raise InputError(f"{path}: holds label {wrong:g}, expected only {', '.join(map(str, range(classes)))}")
-    return Volume.from_affine(np.ascontiguousarray(labels), affine)
+    def ids(path, block):
+        block = _finite(path, block) if block.dtype.kind == "f" else block
+        known = np.isin(block, range(classes))
+        if not known.all():
+            raise InputError(f"{path}: holds label {block[~known].min():g}, expected only "
+                             f"{', '.join(map(str, range(classes)))}")
+        return block.astype(np.uint8)
+
+    voxels, source, doubts = _read(path, ids, np.uint8)
+    return Volume(voxels, spacing_of(source.affine), source.affine, tuple(doubts))
 
 
 def write_labels(path, labels, like):
@@ -162,16 +343,16 @@ def write_labels(path, labels, like):
         like: path of the scan; its axis order, affine, qform and sform codes are kept.
     """
     source = _open(like)
-    shape, _, transform = _geometry(like, source)
-    voxels = reorient(np.asarray(labels, np.uint8), invert(transform))
-    if voxels.shape != shape:
-        raise ValueError(f"labels must have the shape of {like}, {shape}, got {voxels.shape}")
-    header = source.header.copy()
+    voxels = reorient(np.asarray(labels, np.uint8), invert(source.transform))
+    if voxels.shape != source.shape:
+        raise ValueError(f"labels must have the shape of {like}, {source.shape}, got {voxels.shape}")
+    image = source.image
+    header = image.header.copy()
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)
     header["cal_min"], header["cal_max"] = 0, 0
-    image_class = type(source) if isinstance(source, nib.Nifti1Image) else nib.Nifti1Image  # a pair becomes one file
-    _save(image_class, voxels.reshape(source.shape), source.affine, header, path)
+    image_class = type(image) if isinstance(image, nib.Nifti1Image) else nib.Nifti1Image  # a pair becomes one file
+    _save(image_class, voxels.reshape(image.shape), image.affine, header, path)
 
 
 def write_volume(path, volume):
