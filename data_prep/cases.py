@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kits_tf import labels as classes
 from kits_tf.io.dataset import FOLDS
+from kits_tf.io.doubts import label_doubts, scan_doubts
 from kits_tf.io.nifti import read_labels, read_volume
 from kits_tf.io.study import IMAGING, SEGMENTATION, find_study
 from kits_tf.ops import resample
@@ -41,12 +42,14 @@ class NormalizedCase:
         ct: int16 (z, y, x), HU, as stored.
         labels: uint8 (z, y, x), class ids, as stored.
         grid: int32 (3,), voxels of the normalized volume.
+        doubts: sentences about what is odd, yet usable, each with the file it is about.
     """
 
     name: str
     ct: tf.Tensor
     labels: tf.Tensor
     grid: np.ndarray
+    doubts: tuple[str, ...] = ()
 
     def image(self, start, size):
         """A block of the normalized scan: int16 HU, air outside the volume."""
@@ -132,4 +135,6 @@ def read_case(case, spacing_mm):
         raise InputError(f"{case.segmentation}: labels no kidney, expected at least one")
     voxels = to_int16(ct.voxels)
     grid = resample.grid_size(voxels.shape, ct.spacing_mm, spacing_mm).numpy()
-    return NormalizedCase(case.name, tf.constant(voxels), tf.constant(labels.voxels), grid)
+    doubts = [f"{case.imaging}: {doubt}" for doubt in scan_doubts(ct, spacing_mm)]
+    doubts += [f"{case.segmentation}: {doubt}" for doubt in (*labels.doubts, *label_doubts(labels.voxels))]
+    return NormalizedCase(case.name, tf.constant(voxels), tf.constant(labels.voxels), grid, tuple(doubts))

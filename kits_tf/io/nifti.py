@@ -94,13 +94,13 @@ def _open(path):
         if not path.is_file():  # a pipe would be waited for
             raise InputError(f"{path}: is no regular file, {EXPECTED}")
         image, raw_header, voxels = _header(path)
+        shape = _spatial_shape(path, image)
+        _check_size(path, shape, image.get_data_dtype().itemsize, image.dataobj.offset, voxels)
     except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError,
             OSError, EOFError, zlib.error, ValueError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: cannot be read as NIfTI ({_one_line(error)}), {EXPECTED}") from error
-    shape = _spatial_shape(path, image)
-    _check_size(path, shape, image.get_data_dtype().itemsize, voxels)
     return _Source(path, image, voxels, shape, *_geometry(path, image, raw_header, shape))
 
 
@@ -168,10 +168,10 @@ def _canonical_shape(source):
     return tuple(int(size) for size in shape)
 
 
-def _check_size(path, shape, itemsize, file):
+def _check_size(path, shape, itemsize, offset, file):
     """Refuses voxels that no file of that size can hold, before memory is asked for."""
     claimed, size = math.prod(shape) * itemsize, file.stat().st_size
-    if claimed > size * (DEFLATE_RATIO if file.name.lower().endswith(".gz") else 1):
+    if offset + claimed > size * (DEFLATE_RATIO if file.name.lower().endswith(".gz") else 1):
         raise InputError(f"{path}: its voxels cannot be read (its header claims {claimed} bytes of them, the file has "
                          f"{size}); is the file whole?")
     if math.prod(shape) > MOST_VOXELS:

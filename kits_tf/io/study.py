@@ -55,34 +55,47 @@ def check_name(name, where):
 
 
 def _either(folder, name):
-    """The file of that name with either ending, or None."""
-    return next((folder / f"{name}{ending}" for ending in ENDINGS if (folder / f"{name}{ending}").is_file()), None)
+    """What has that name with either ending, or None. Be it a broken link: whoever reads it says so."""
+    return next((folder / f"{name}{ending}" for ending in ENDINGS if os.path.lexists(folder / f"{name}{ending}")), None)
 
 
 def find_study(folder):
     """The cases of a KiTS-shaped study, sorted by name: every subfolder that holds imaging or a segmentation.
 
-    A case without imaging is listed all the same, with the path where imaging was expected: whoever reads it says so.
+    A case without imaging, or whose folder is a broken link, is listed all the same, with the path where imaging was
+    expected: whoever reads it says so.
 
     Raises:
-        InputError: if the folder is missing.
+        InputError: if the folder is missing or cannot be read, or a case has a name as check_name refuses it.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, expected a study of case_xxxxx/{IMAGING}.nii.gz")
     cases = []
-    for child in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for child in _children(folder):
         imaging, segmentation = _either(child, IMAGING), _either(child, SEGMENTATION)
-        if imaging or segmentation:
+        if imaging or segmentation or not child.exists():
+            check_name(child.name, folder)
             cases.append(Case(child.name, imaging or child / f"{IMAGING}{ENDINGS[0]}", segmentation))
     return cases
+
+
+def _children(folder):
+    """The folders in a folder, and links that lead nowhere, sorted by name."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.is_dir() or (
+                entry.is_symlink() and not os.path.exists(entry.path) and not entry.name.lower().endswith(ENDINGS))]
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
+    return [folder / name for name in sorted(names)]
 
 
 def find_scans(path):
     """The scans that a file, a folder of files, a study or one of its cases names, sorted by name.
 
     Raises:
-        InputError: if there are none, or two would have one name.
+        InputError: if there are none, two would have one name, or one has a name as check_name refuses it.
     """
     path = pathlib.Path(path)
     if path.is_dir():
@@ -90,16 +103,17 @@ def find_scans(path):
         cases = [_from_file(own)] if own else find_study(path)
         if not cases:
             files = sorted(child for child in path.iterdir()
-                           if child.is_file() and child.name.lower().endswith(ENDINGS) and child.name[0] != ".")
+                           if child.name.lower().endswith(ENDINGS) and child.name[0] != ".")
             cases = [_from_file(child) for child in files]
         if not cases:
             raise InputError(f"{path}: holds no scan, expected .nii or .nii.gz files, or case_xxxxx/{IMAGING}.nii.gz")
-    elif path.exists():
+    elif os.path.lexists(path):
         cases = [_from_file(path)]
     else:
         raise InputError(f"{path}: no such file or folder")
     seen = {}
     for case in cases:
+        check_name(case.name, path)
         if case.short_name in seen:
             raise InputError(f"{path}: {seen[case.short_name].imaging} and {case.imaging} would both be written as "
                              f"prediction_{case.short_name}; rename one")
@@ -109,6 +123,6 @@ def find_scans(path):
 
 def _from_file(path):
     name = stem(path)
-    if name == IMAGING and path.resolve().parent.name:  # one case of a study, named by its folder
-        name = path.resolve().parent.name
+    if name == IMAGING:  # one case of a study, named by its folder
+        name = path.parent.resolve().name or name
     return Case(name, path)

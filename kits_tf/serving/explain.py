@@ -2,20 +2,25 @@
 
 import numpy as np
 
+from kits_tf.io.doubts import label_doubts, scan_doubts
 
-def report(outputs, config):
+
+def report(outputs, config, volume):
     """The decisions that a case took.
 
     Args:
         outputs: dict as kits_tf.cascade.module.segment returns it, of NumPy values.
         config: CascadeConfig of the export.
+        volume: the Volume that was labelled.
 
     Returns:
-        dict of JSON values: the outputs without the labels, and `warnings`, sentences for a human reader.
+        dict of JSON values: the outputs without the labels, and `warnings`, sentences for a human reader: what is odd
+        about the scan first, then what the cascade met, then what the scan cut off.
     """
     found = {name: _plain(value) for name, value in sorted(outputs.items()) if name != "labels"}
     found["coarse_components_ml"] = sorted(found["coarse_components_ml"], reverse=True)
-    return {**found, "warnings": _warnings(found, config)}
+    return {**found, "warnings": [*scan_doubts(volume, config.spacing_mm), *_warnings(found, config),
+                                  *label_doubts(np.asarray(outputs["labels"]))]}
 
 
 def _plain(value):

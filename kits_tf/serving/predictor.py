@@ -56,4 +56,4 @@ class Predictor:
         outputs = self._run(volume=tf.constant(to_int16(volume.voxels)),
                             spacing_mm=tf.constant(volume.spacing_mm, tf.float32))
         outputs = {name: value.numpy() for name, value in outputs.items()}
-        return volume.with_voxels(outputs["labels"]), explain.report(outputs, self.config)
+        return volume.with_voxels(outputs["labels"]), explain.report(outputs, self.config, volume)
