@@ -16,6 +16,10 @@ SCHEDULES = ("polynomial", "cosine")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 
 
+LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3e38  # what TensorFlow's int32 and float32 hold
+MOST_LEVELS = 12  # of a U-Net; inputs are multiples of 2 ** (levels - 1)
+
+
 def _check(condition, name, value, rule):
     if not condition:
         raise ValueError(f"{name} must be {rule}, got {value}")
@@ -34,7 +38,9 @@ def _is(value, kind):
         return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is, value, kinds))
     if isinstance(value, bool):
         return kind is bool
-    return isinstance(value, int | float if kind is float else kind)
+    if kind is float:
+        return isinstance(value, int | float) and -LARGEST_FLOAT < value < LARGEST_FLOAT  # and no NaN
+    return isinstance(value, kind) and not (kind is int and abs(value) > LARGEST_INT)
 
 
 def _check_least(config, least, *names):
@@ -121,6 +127,7 @@ class UNetConfig:
     def __post_init__(self):
         _check_types(self)
         _check_least(self, 1, "base_filters", "levels", "max_filters")
+        _check(self.levels <= MOST_LEVELS, "levels", self.levels, f"{MOST_LEVELS} or less")
         _check(self.normalization in ("batch", "none"), "normalization", self.normalization, '"batch" or "none"')
 
 
@@ -316,9 +323,20 @@ def from_json(text, cls=CascadeConfig):
     """The config that `to_json` wrote.
 
     Raises:
-        ValueError: if the text is no JSON, or names a field that the class lacks, or a value breaks a rule.
+        ValueError: if the text is no JSON, names a field that the class lacks or one twice, or a value breaks a rule.
     """
-    return _build(cls, json.loads(text), cls.__name__)
+    try:
+        fields = json.loads(text, object_pairs_hook=_each_once)
+    except RecursionError as error:
+        raise ValueError(f"{cls.__name__} must be a JSON object, got one nested too deeply") from error
+    return _build(cls, fields, cls.__name__)
+
+
+def _each_once(pairs):
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    _check(not twice, "a JSON object's fields", ", ".join(twice), "named once each")
+    return dict(pairs)
 
 
 def _build(cls, fields, path):

@@ -119,6 +119,15 @@ def _unreadable(path):
     path.chmod(0)
 
 
+def _renamed(ending):
+    """A whole file whose name says that it is packed otherwise."""
+    def make(path):
+        other = save(path.with_name(f"whole{ending}"), HU)
+        path.write_bytes(other.read_bytes())
+        other.unlink()
+    return make
+
+
 def _alone(path):
     """One half of a pair."""
     other = path.with_suffix(".img" if path.suffix == ".hdr" else ".hdr")
@@ -139,8 +148,8 @@ REFUSED = {
     "empty.nii.gz": (lambda path: path.write_bytes(b""), "cannot be read"),
     "empty.nii": (lambda path: path.write_bytes(b""), "cannot be read"),
     "gzip_of_nothing.nii.gz": (lambda path: path.write_bytes(gzip.compress(b"")), "cannot be read"),
-    "not_packed.nii.gz": (lambda path: path.write_bytes(save(path.with_suffix(""), HU).read_bytes()), "cannot be read"),
-    "packed.nii": (lambda path: path.write_bytes(save(path.with_suffix(".nii.gz"), HU).read_bytes()), "cannot be read"),
+    "not_packed.nii.gz": (_renamed(".nii"), "cannot be read"),
+    "packed.nii": (_renamed(".nii.gz"), "cannot be read"),
     "other_packing.nii.bz2": (lambda path: path.write_bytes(bz2.compress(bytes(9999))), "cannot be read .*by its name"),
     "cut.nii.gz": (_cut(4000), "is the file whole"),
     "cut_in_its_checksum.nii.gz": (_cut(-3), "is the file whole"),
