@@ -14,7 +14,7 @@ STAMP = $(VENV)/.installed
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: venv test lint soak demo docs notebook clean
+.PHONY: venv test lint soak audit demo docs notebook clean
 
 venv: $(STAMP)
 
@@ -31,6 +31,17 @@ test: lint
 
 soak: venv
 	$(RUN) -m pytest -m soak --timeout=0
+
+# Known vulnerabilities in what is installed, looked up by pip-audit from an environment of its own. Status 1: there are
+# some. Status 2: nothing was audited, since the advisory service knew nothing of what is installed or was out of reach.
+audit: venv
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check "pip-audit>=2.7,<3"
+	@found=$$($(VENV)-audit/bin/pip-audit --strict --progress-spinner=off \
+	  --path=$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))') 2> $(VENV)-audit/said.txt); \
+	status=$$?; tail -n 1 $(VENV)-audit/said.txt; \
+	if [ -n "$$found" ]; then echo "$$found"; exit 1; fi; \
+	if [ $$status -ne 0 ]; then echo "NOT AUDITED: the advisory service is out of reach from here"; exit 2; fi
 
 # Phantoms to train on and others held out (hard cases in both), five small nets, one SavedModel, labels, scores.
 demo: venv
@@ -56,4 +67,4 @@ docs: venv
 	@echo "open build/docs/index.html"
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(VENV)-audit $(DEMO)

@@ -49,7 +49,7 @@ def count_kinds(paths):
     for path in paths:
         try:
             counts.append(next(counted))
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, UnicodeDecodeError) as error:  # TensorFlow 2.15 cannot word an error about raw bytes
             raise InputError(f"{path}: is damaged ({type(error).__name__}); write it anew with python -m data_prep"
                              ) from error
     return np.stack(counts)

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf import runs
-from kits_tf.serving import explain
+from kits_tf.serving import explain, safety
 from kits_tf.volume import InputError, to_int16
 
 
@@ -17,13 +17,15 @@ class Predictor:
         xla: "auto" (compiled nets where TensorFlow sees a GPU), "on" or "off".
 
     Raises:
-        InputError: if there is no exported cascade in the folder, or it cannot be loaded.
+        InputError: if there is no exported cascade in the folder, or it cannot be loaded, or its graph would do more
+            than compute (serving/safety.py).
     """
 
     def __init__(self, directory, xla="auto"):
         if xla not in ("auto", "on", "off"):
             raise ValueError(f'xla must be "auto", "on" or "off", got {xla}')
         self.path = runs.find_export(directory)
+        safety.check_graph(self.path)
         try:
             self.config = configs.from_json((self.path / "assets" / "config.json").read_text())
             self._model = tf.saved_model.load(str(self.path))

@@ -1,0 +1,76 @@
+"""A model folder is data: a graph that reaches out of itself is refused before it is loaded."""
+
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from kits_tf.serving import Predictor, safety
+from kits_tf.volume import InputError
+
+
+def save(function, folder, *arguments):
+    module = tf.Module()
+    module.function = tf.function(function)
+    version = folder / "1"
+    tf.saved_model.save(module, str(version), signatures=module.function.get_concrete_function(*arguments))
+    (version / "assets").mkdir(exist_ok=True)
+    (version / "assets" / "config.json").write_text("{}")
+    return version
+
+
+def write_file():
+    tf.io.write_file("/tmp/never-written", "x")
+    return tf.constant(1)
+
+
+def within_a_branch(value):
+    return tf.cond(value > 0, lambda: tf.io.read_file("/etc/hostname"), lambda: tf.constant(""))
+
+
+def python():
+    return tf.py_function(lambda: 1, [], tf.int32)
+
+
+def data_set():
+    return tf.data.TextLineDataset("/etc/hostname").reduce(tf.constant(""), lambda _, line: line)
+
+
+def printed():
+    tf.print("x", output_stream="file:///tmp/never-written")
+    return tf.constant(1)
+
+
+@pytest.mark.parametrize(("function", "arguments", "operation"), [
+    (write_file, (), "WriteFile"), (within_a_branch, (tf.TensorSpec((), tf.int32),), "ReadFile"),
+    (python, (), "EagerPyFunc"), (data_set, (), "TextLineDataset"), (printed, (), "PrintV2")],
+    ids=lambda value: getattr(value, "__name__", None))
+def test_an_operation_that_reaches_out_is_named_and_nothing_is_loaded(function, arguments, operation, tmp_path,
+                                                                      monkeypatch):
+    save(function, tmp_path, *arguments)
+    monkeypatch.setattr(tf.saved_model, "load", lambda *_: pytest.fail("was loaded"))
+    with pytest.raises(InputError, match=rf"1/saved_model\.pb: holds the operation .*{operation}") as caught:
+        Predictor(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_an_export_computes_and_no_more(oracle_export):
+    safety.check_graph(oracle_export / "1")
+    model = saved_model_pb2.SavedModel.FromString((oracle_export / "1" / "saved_model.pb").read_bytes())
+    assert len(model.meta_graphs[0].graph_def.library.function) > 10  # there was something to look at
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\xff\0", b"text"])
+def test_a_graph_that_is_none_is_refused(data, tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(data)
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="cannot be loaded as an exported cascade"):
+        Predictor(tmp_path)
+
+
+def test_an_export_holds_no_program(oracle_export):
+    """No pickle, no Keras archive, no Python: a graph, its variables and JSON."""
+    files = {path.relative_to(oracle_export / "1").as_posix() for path in oracle_export.rglob("*") if path.is_file()}
+    assert files >= {"saved_model.pb", "assets/config.json", "variables/variables.index"}
+    assert {path.split(".")[-1].split("-")[0] for path in files} <= {"pb", "json", "index", "data",
+                                                                     "tf_serving_warmup_requests"}

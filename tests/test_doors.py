@@ -1,0 +1,94 @@
+"""No doors: files are data, never programs; servers listen to this machine alone; dependencies stay in their ranges."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+import kits_tf
+
+ROOT = pathlib.Path(kits_tf.__file__).parents[1]
+CODE = [*sorted((ROOT / "kits_tf").rglob("*.py")), *sorted((ROOT / "data_prep").rglob("*.py")), ROOT / "train.py",
+        ROOT / "predict.py"]
+DOCS = [path for path in sorted(ROOT.rglob("*")) if path.suffix in (".md", ".ipynb", ".yml", ".yaml", ".sh")
+        and not any(part.startswith(".") or part == "runs" for part in path.relative_to(ROOT).parts)]
+REQUIREMENTS = [ROOT / "requirements.txt", ROOT / "requirements-test.txt"]
+
+MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml"}
+CALLS = {"eval", "exec", "compile", "__import__", "Lambda", "system", "popen", "enable_unsafe_deserialization"}
+
+
+def doors(source):
+    """What in a file would run what it reads: (line, what)."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            found += [(node.lineno, name) for name in names if name.split(".")[0] in MODULES]
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        said = {keyword.arg: getattr(keyword.value, "value", None) for keyword in node.keywords}
+        if name in CALLS and not (name == "compile" and isinstance(node.func, ast.Attribute)):  # re.compile
+            found.append((node.lineno, name))
+        if name == "load_model" and said.get("safe_mode") is not True:
+            found.append((node.lineno, "load_model without safe_mode=True"))
+        if said.get("safe_mode") is False or said.get("allow_pickle") or said.get("shell"):
+            found.append((node.lineno, name))
+    return found
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_nothing_that_is_read_is_run(path):
+    assert doors(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("source", [
+    "import pickle", "from joblib import load", "import yaml.loader", "eval(text)", "builtins.exec(text)",
+    "tf.keras.layers.Lambda(f)", "keras.models.load_model(path)", "keras.models.load_model(path, safe_mode=False)",
+    "np.load(path, allow_pickle=True)", "subprocess.run(text, shell=True)", "os.system(text)",
+    "keras.config.enable_unsafe_deserialization()", "def f():\n    import dill"])
+def test_a_door_is_seen(source):
+    assert len(doors(source)) >= 1
+
+
+@pytest.mark.parametrize("source", [
+    "import re\nre.compile(1)", "keras.models.load_model(path, safe_mode=True)", "np.load(path)",
+    "net.load_weights(path)",    "subprocess.run(['a'], shell=False)", "lambda value: value"])
+def test_what_is_no_door_passes(source):
+    assert doors(source) == []
+
+
+def open_ports(text):
+    """What in a document would let other machines in, unless a reader asked for it."""
+    found = re.findall(r"0\.0\.0\.0|\[::\]|--bind_all\b|--ip=\*", text)
+    # docker's -p 8500:8500 listens on every address; 127.0.0.1:8500:8500 does not.
+    published = re.findall(r"(?:^|\s)(?:-p|--publish)[= ]+([\w.:/$-]+)", text)
+    return found + [ports for ports in published if ":" in ports and not ports.startswith("127.0.0.1:")]
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_servers_in_documents_listen_to_this_machine_alone(path):
+    assert open_ports(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(("text", "count"), [
+    ("docker run -p 8500:8500 serving", 1), ("docker run -p 127.0.0.1:8500:8500 serving", 0), ("mkdir -p a/b", 0),
+    ("docker run --publish=8501:8501", 1), ("server --host=0.0.0.0", 1), ("tensorboard --bind_all", 1),
+    ("dask scheduler --host 127.0.0.1", 0)])
+def test_an_open_port_is_seen(text, count):
+    assert len(open_ports(text)) == count
+
+
+def packages():
+    for path in REQUIREMENTS:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            line = line.split("#")[0].split(";")[0].strip()
+            if line and not line.startswith("-"):
+                yield line
+
+
+@pytest.mark.parametrize("line", packages())
+def test_a_dependency_has_a_range_with_an_end(line):
+    assert re.fullmatch(r"[\w.\[\]-]+(==[\w.]+|>=[\w.]+,<[\w.]+)", line), f"{line}: give it a range, as name>=1.2,<2"
