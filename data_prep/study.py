@@ -53,8 +53,6 @@ def prepare_study(study, data_dir, stages, config, seed):
             continue
         try:
             normalized = read_case(case, config.spacing_mm)
-            for doubt in normalized.doubts:
-                tqdm.tqdm.write(f"warning: {doubt}", file=sys.stderr)
             for stage in todo:
                 count = records.write(dataset.shard_path(data_dir, stage, case.name),
                                       WRITERS[stage].examples(normalized, config))
