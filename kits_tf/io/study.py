@@ -47,7 +47,8 @@ def check_name(name, where):
     Raises:
         InputError: if it is empty, too long, "." or "..", or holds a separator, a control character or broken Unicode.
     """
-    strange = any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name)
+    strange = not (name.isascii() and name.isprintable()) and any(
+        unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name)
     if strange or name in ("", ".", "..") or "/" in name or "\\" in name or len(os.fsencode(name)) > LONGEST_NAME:
         shown = ascii(name) if len(name) <= 60 else ascii(name[:60]) + "..."
         raise InputError(f"{where}: has a case named {shown}, expected a plain file name of at most {LONGEST_NAME} "
@@ -56,7 +57,8 @@ def check_name(name, where):
 
 def _either(folder, name):
     """What has that name with either ending, or None. Be it a broken link: whoever reads it says so."""
-    return next((folder / f"{name}{ending}" for ending in ENDINGS if os.path.lexists(folder / f"{name}{ending}")), None)
+    paths = (f"{folder}/{name}{ending}" for ending in ENDINGS)  # strings: a study may have 100000 cases
+    return next((pathlib.Path(path) for path in paths if os.path.lexists(path)), None)
 
 
 def find_study(folder):
@@ -74,7 +76,7 @@ def find_study(folder):
     cases = []
     for child in _children(folder):
         imaging, segmentation = _either(child, IMAGING), _either(child, SEGMENTATION)
-        if imaging or segmentation or not child.exists():
+        if imaging or segmentation or not os.path.exists(child):
             check_name(child.name, folder)
             cases.append(Case(child.name, imaging or child / f"{IMAGING}{ENDINGS[0]}", segmentation))
     return cases
@@ -84,11 +86,15 @@ def _children(folder):
     """The folders in a folder, and links that lead nowhere, sorted by name."""
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.is_dir() or (
-                entry.is_symlink() and not os.path.exists(entry.path) and not entry.name.lower().endswith(ENDINGS))]
+            names = [entry.name for entry in entries
+                     if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and _may_be_folder(entry.path))]
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
     return [folder / name for name in sorted(names)]
+
+
+def _may_be_folder(link):
+    return os.path.isdir(link) or not (os.path.exists(link) or link.lower().endswith(ENDINGS))
 
 
 def find_scans(path):
