@@ -73,7 +73,7 @@ def _folder(path, flag):
 
 def _volumes_in(folder):
     return [path for path in sorted(folder.iterdir())
-            if path.is_file() and path.name.lower().endswith(ENDINGS) and not path.name.startswith(".")]
+            if path.name.lower().endswith(ENDINGS) and not path.name.startswith(".")]  # be it a broken link
 
 
 def _truths(folder):
