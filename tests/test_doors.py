@@ -13,7 +13,7 @@ CODE = [*sorted((ROOT / "kits_tf").rglob("*.py")), *sorted((ROOT / "data_prep").
         ROOT / "predict.py"]
 DOCS = [path for path in sorted(ROOT.rglob("*")) if path.suffix in (".md", ".ipynb", ".yml", ".yaml", ".sh")
         and not any(part.startswith(".") or part == "runs" for part in path.relative_to(ROOT).parts)]
-REQUIREMENTS = [ROOT / "requirements.txt", ROOT / "requirements-test.txt"]
+REQUIREMENTS = [*sorted(ROOT.glob("requirements*.txt")), ROOT / "notebooks" / "requirements.txt"]
 
 MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml"}
 CALLS = {"eval", "exec", "compile", "__import__", "Lambda", "system", "popen", "enable_unsafe_deserialization"}
