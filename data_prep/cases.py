@@ -2,9 +2,11 @@
 
 import dataclasses
 import hashlib
+import sys
 
 import numpy as np
 import tensorflow as tf
+import tqdm
 
 from kits_tf import labels as classes
 from kits_tf.io.dataset import FOLDS
@@ -42,14 +44,12 @@ class NormalizedCase:
         ct: int16 (z, y, x), HU, as stored.
         labels: uint8 (z, y, x), class ids, as stored.
         grid: int32 (3,), voxels of the normalized volume.
-        doubts: sentences about what is odd, yet usable, each with the file it is about.
     """
 
     name: str
     ct: tf.Tensor
     labels: tf.Tensor
     grid: np.ndarray
-    doubts: tuple[str, ...] = ()
 
     def image(self, start, size):
         """A block of the normalized scan: int16 HU, air outside the volume."""
@@ -108,7 +108,7 @@ def _resample_mask(labels, least, grid, start, size):
 
 
 def read_case(case, spacing_mm):
-    """Reads and checks one case.
+    """Reads and checks one case; what is odd about it, yet usable, is a line each on stderr.
 
     Args:
         case: kits_tf.io.study.Case.
@@ -135,6 +135,8 @@ def read_case(case, spacing_mm):
         raise InputError(f"{case.segmentation}: labels no kidney, expected at least one")
     voxels = to_int16(ct.voxels)
     grid = resample.grid_size(voxels.shape, ct.spacing_mm, spacing_mm).numpy()
-    doubts = [f"{case.imaging}: {doubt}" for doubt in scan_doubts(ct, spacing_mm)]
-    doubts += [f"{case.segmentation}: {doubt}" for doubt in (*labels.doubts, *label_doubts(labels.voxels))]
-    return NormalizedCase(case.name, tf.constant(voxels), tf.constant(labels.voxels), grid, tuple(doubts))
+    for path, doubts in ((case.imaging, scan_doubts(ct, spacing_mm)),
+                         (case.segmentation, (*labels.doubts, *label_doubts(labels.voxels)))):
+        for doubt in doubts:
+            tqdm.tqdm.write(f"warning: {path}: {doubt}", file=sys.stderr)
+    return NormalizedCase(case.name, tf.constant(voxels), tf.constant(labels.voxels), grid)

@@ -133,18 +133,19 @@ def test_a_study_of_one_case_is_prepared_and_training_on_it_refused_in_one_line(
     assert sum("1 cases to train on and 0 held out" in message for message in messages) == 4
 
 
-def test_what_is_odd_about_a_case_names_its_files(tmp_path):
+def test_what_is_odd_about_a_case_is_a_line_each_that_names_its_file(tmp_path, capsys):
     labels = two_kidneys()
     labels[:, 0, 20] = 1
     write_case(tmp_path, "case_00000", labels)
     write_volume(tmp_path / "case_00000" / SCAN, Volume.from_spacing(
         (noisy_scan() + 1024).clip(0).astype(np.uint16), (5.0, 2.9, 2.6)))
-    case = read_case(find_study(tmp_path)[0], CONFIG.spacing_mm)
-    scan, truth = tmp_path / "case_00000" / SCAN, tmp_path / "case_00000" / LABELS
-    assert f"{scan}: It covers only 65 mm from head to feet: organs may be cut off." in case.doubts
-    assert sum(doubt.startswith(f"{scan}: No value is below 0") for doubt in case.doubts) == 1
-    assert [doubt for doubt in case.doubts if doubt.startswith(str(truth))] == [
-        f"{truth}: A kidney or tumor touches the scan's edge towards the {end}: it may be cut off."
+    read_case(find_study(tmp_path)[0], CONFIG.spacing_mm)
+    lines = capsys.readouterr().err.splitlines()
+    scan, truth = (f"warning: {tmp_path / 'case_00000' / name}: " for name in (SCAN, LABELS))
+    assert f"{scan}It covers only 65 mm from head to feet: organs may be cut off." in lines
+    assert sum(line.startswith(f"{scan}No value is below 0") for line in lines) == 1
+    assert [line for line in lines if line.startswith(truth)] == [
+        f"{truth}A kidney or tumor touches the scan's edge towards the {end}: it may be cut off."
         for end in ("head", "feet", "front")]
 
 
