@@ -2,6 +2,7 @@
 
 python predict.py --model=runs/demo/export --input=scan.nii.gz --output=out
 python predict.py --model=runs/demo/export --input=kits19/data --output=out --workers=4
+python predict.py --model=runs/demo/export --input=dicom_folder --output=out --output_format=nifti,dicomseg
 
 Writes prediction_<id>.nii.gz (0 background, 1 kidney, 2 tumor, in the scan's own geometry), a JSON report of what the
 cascade decided and a PNG overlay beside it, and summary.csv for the run; with --report also report.html and a web page
@@ -24,16 +25,22 @@ from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "exported cascade: the export folder (newest version) or one of its versions")
-flags.DEFINE_string("input", None, "a NIfTI file, a folder of them, or a study of case_xxxxx/imaging.nii.gz")
+flags.DEFINE_string("input", None, "a NIfTI file, a DICOM series (folder or zip), a folder of either, or a study of "
+                    "case_xxxxx/imaging.nii.gz")
 flags.DEFINE_string("output", None, "folder to write labels, reports and overlays to")
 flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "compile the nets with XLA; auto: on a GPU yes, on a CPU no")
 flags.DEFINE_boolean("overlay", True, "draw a PNG beside each prediction")
 flags.DEFINE_boolean("report", False, "write report.html and a web page per case, with Dice if there is ground truth")
+flags.DEFINE_list("output_format", ["nifti"], "what labels are written as: nifti, dicomseg (a DICOM segmentation, of "
+                  "DICOM series alone), or nifti,dicomseg")
 flags.mark_flags_as_required(["model", "input", "output"])
+flags.register_validator("output_format", lambda names: names and set(names) <= {"nifti", "dicomseg"},
+                         "expected nifti, dicomseg, or nifti,dicomseg")
 cluster.define_flags()
 
 
-def predict(model, scans, output, xla="auto", overlay=True, report=False, place=cluster.HERE):
+def predict(model, scans, output, xla="auto", overlay=True, report=False, place=cluster.HERE,
+            formats=("nifti",)):
     """Segments every scan that a path names; returns the exit status.
 
     Raises:
@@ -49,7 +56,7 @@ def predict(model, scans, output, xla="auto", overlay=True, report=False, place=
     with only_writer(output):
         (output / "summary.csv").unlink(missing_ok=True)  # that of an earlier run
         settings = predictions.Settings(("kits_tf.serving:Predictor", str(version), xla), runs.export_digest(version),
-                                        xla, overlay, report, output)
+                                        xla, overlay, report, tuple(formats), output)
         jobs = [cluster.Job(case.name, {"case": case, "settings": settings}) for case in cases]
         rows = {}
         for done in cluster.run("kits_tf.predictions:predict_case", jobs, "predicting", place, gpu=True):
@@ -73,7 +80,7 @@ def main(arguments):
     quiet_tensorflow()
     try:
         return predict(FLAGS.model, FLAGS.input, FLAGS.output, FLAGS.xla, FLAGS.overlay, FLAGS.report,
-                       cluster.place_from_flags())
+                       cluster.place_from_flags(), FLAGS.output_format)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,6 +1,7 @@
 """A folder of predictions: how one case gets there, and whether what is there still stands for its scan.
 
     prediction_<id>.nii.gz    labels in the scan's own geometry
+    prediction_<id>.dcm       the same as a DICOM segmentation, if wanted, of a DICOM series
     prediction_<id>.png       overlay, if wanted
     prediction_<id>.html      page to slide through the slices, if wanted
     prediction_<id>.json      what the cascade decided, measurements, and what all this was made from; written last
@@ -18,12 +19,14 @@ from kits_tf.evaluation.measure import measure
 from kits_tf.evaluation.overlay import draw_overlay
 from kits_tf.evaluation.page import write_case_page
 from kits_tf.evaluation.scores import dice_scores
-from kits_tf.io.files import file_facts, write_text
-from kits_tf.io.nifti import read_labels, read_volume, write_labels
-from kits_tf.io.study import Case
+from kits_tf.io import dicom
+from kits_tf.io.files import file_facts, folder_digest, write_text
+from kits_tf.io.nifti import read_labels, read_volume, write_labels, write_volume
+from kits_tf.io.study import Case, is_series
 from kits_tf.volume import InputError, RunError
 
 VERSION = 2  # of what is written: to be raised when the same scan and model would get other labels, report or overlay
+FORMATS = {"nifti": ".nii.gz", "dicomseg": ".dcm"}
 FOUND = ("kidneys", "kidney_ml", "tumor_ml", "correction_used", "tumor_fallback_used", "lesions_kept",
          "lesions_dropped", "tumors", "largest_tumor_mm", "tk_dice", "tu_dice")  # of the report, in the summary
 
@@ -37,6 +40,7 @@ class Settings:
         model: fingerprint of the model behind it.
         xla: as Predictor's.
         overlay: whether a picture is wanted.
+        formats: out of FORMATS, what labels are written as.
         page: whether a web page is wanted; it shows the case's ground truth too, and scores, where there is one.
         output: folder to write to.
     """
@@ -46,6 +50,7 @@ class Settings:
     xla: str
     overlay: bool
     page: bool
+    formats: tuple[str, ...]
     output: pathlib.Path
 
     def target(self, case, ending):
@@ -54,7 +59,7 @@ class Settings:
 
     def endings(self):
         """Of the files that a case gets beside its report."""
-        return (".nii.gz", *[".png"] * self.overlay, *[".html"] * self.page)
+        return (*(FORMATS[name] for name in self.formats), *[".png"] * self.overlay, *[".html"] * self.page)
 
 
 def predict_case(case: Case, settings: Settings):
@@ -67,13 +72,15 @@ def predict_case(case: Case, settings: Settings):
         InputError: for a scan that cannot be used; no file of the case is there then.
         RunError: if the model cannot be loaded or nothing can be written.
     """
-    made_from = {"scan": file_facts(case.imaging), "model": settings.model, "xla": settings.xla, "version": VERSION}
+    made_from = {"scan": _facts(case.imaging), "model": settings.model, "xla": settings.xla, "version": VERSION,
+                 "formats": sorted(settings.formats)}
     if settings.page and case.segmentation:
         made_from["truth"] = file_facts(case.segmentation)
     report = _standing(case, settings, made_from)
     status = "unchanged" if report else "done"
     if report is None:
-        for ending in (".json", ".nii.gz", ".png", ".html"):  # they stand for another scan, or were made otherwise
+        # What is there stands for another scan, or was made otherwise.
+        for ending in (".json", *FORMATS.values(), ".png", ".html"):
             settings.target(case, ending).unlink(missing_ok=True)
         report = _make(case, settings, made_from)
     return {"case": case.name, "status": status, **{name: report.get(name) for name in FOUND},
@@ -93,11 +100,29 @@ def _standing(case, settings, made_from):
         return None
 
 
+def _facts(path):
+    """As file_facts; of a folder, one digest for all that is in it."""
+    if path.is_dir():
+        return {"sha256": folder_digest(path.absolute().parent, [path.absolute().name])}
+    return file_facts(path)
+
+
 def _make(case, settings, made_from):
-    scan = read_volume(case.imaging)
+    slices = None
+    if is_series(case.imaging):
+        scan, slices = dicom.read_series(case.imaging)
+    else:
+        scan = read_volume(case.imaging)
+    if "dicomseg" in settings.formats and slices is None:
+        raise InputError(f"{case.imaging}: is no DICOM series, of which alone --output_format=dicomseg can be made")
     predictor = load(settings.predictor)
     labels, found = predictor.explain(scan)
-    write_labels(settings.target(case, ".nii.gz"), labels.voxels, like=case.imaging)
+    if "dicomseg" in settings.formats:
+        dicom.write_segmentation(settings.target(case, ".dcm"), labels, slices, f"model {settings.model[:16]}")
+    if "nifti" in settings.formats and slices is not None:
+        write_volume(settings.target(case, ".nii.gz"), labels)
+    elif "nifti" in settings.formats:
+        write_labels(settings.target(case, ".nii.gz"), labels.voxels, like=case.imaging)
     if settings.overlay:
         draw_overlay(settings.target(case, ".png"), scan, labels, case.name)
     paths = [settings.target(case, ending) for ending in settings.endings()]

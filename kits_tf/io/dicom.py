@@ -4,7 +4,6 @@ highdicom puts the slices together; what makes a series no volume is looked for 
 series, missing or doubled slices, a tilted gantry, another modality.
 """
 
-import contextlib
 import hashlib
 import io
 import pathlib
@@ -18,9 +17,9 @@ from pydicom.sr.codedict import codes
 
 from kits_tf import labels as classes
 from kits_tf.io.files import write_bytes
+from kits_tf.io.study import DICOM_MARK, is_dicom
 from kits_tf.volume import InputError, Volume
 
-PREAMBLE = slice(128, 132)  # holds "DICM" in every DICOM file
 MOST_BYTES = 2**33  # of a zip's files, unpacked
 MOST_TILT_DEGREES = 0.5
 SPACING_TOLERANCE = 0.05  # of the median distance between slices
@@ -37,37 +36,13 @@ _SEGMENTS = {
 }
 
 
-def is_series(path):
-    """Whether a path is a folder with a DICOM file in it, or a zip that holds one."""
-    path = pathlib.Path(path)
-    if path.is_dir():
-        return any(_is_dicom(child) for child in sorted(path.iterdir()) if child.is_file())
-    if not (path.is_file() and path.suffix.lower() == ".zip"):
-        return False
-    with contextlib.suppress(zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError), \
-            zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as stream:
-                if stream.read(PREAMBLE.stop)[PREAMBLE] == b"DICM":
-                    return True
-    return False
-
-
-def _is_dicom(file):
-    try:
-        with open(file, "rb") as stream:
-            return stream.read(PREAMBLE.stop)[PREAMBLE] == b"DICM"
-    except OSError:
-        return False
-
-
 def _datasets(path):
     """All DICOM objects with an image in a folder or zip: a list of (name, pydicom Dataset)."""
     found = []
     try:
         if path.is_dir():
             streams = ((child.name, child.read_bytes()) for child in sorted(path.iterdir()) if child.is_file()
-                       and _is_dicom(child))
+                       and is_dicom(child))
             found = [(name, _parse(data)) for name, data in streams]
         else:
             with zipfile.ZipFile(path) as archive:
@@ -77,7 +52,7 @@ def _datasets(path):
                     raise InputError(f"{path}: unpacks to {size / 2**30:.0f} GiB, expected one CT series")
                 for entry in sorted(entries, key=lambda entry: entry.filename):
                     data = archive.read(entry)
-                    if data[PREAMBLE] == b"DICM":
+                    if data[DICOM_MARK] == b"DICM":
                         found.append((entry.filename, _parse(data)))
     except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError,
             pydicom.errors.InvalidDicomError) as error:

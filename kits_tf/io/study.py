@@ -1,6 +1,7 @@
 """Which cases lie in a folder, and what they are called.
 
-A study is KiTS-shaped: <case>/imaging.nii.gz, with <case>/segmentation.nii.gz where there is ground truth.
+A study is KiTS-shaped: <case>/imaging.nii.gz, with <case>/segmentation.nii.gz where there is ground truth. A scan to
+predict may also be a DICOM series: a folder of its files, or a zip.
 """
 
 import dataclasses
@@ -14,12 +15,14 @@ from kits_tf.volume import InputError
 
 IMAGING = "imaging"
 SEGMENTATION = "segmentation"
+ZIP = ".zip"
+DICOM_MARK = slice(128, 132)  # where every DICOM file says DICM
 LONGEST_NAME = 200  # bytes; a file system takes 255, and prefix and ending come on top
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One scan: its name, its file, and the file of its ground truth or None."""
+    """One scan: its name, its file (or folder, of a DICOM series), and the file of its ground truth or None."""
 
     name: str
     imaging: pathlib.Path
@@ -98,7 +101,8 @@ def _may_be_folder(link):
 
 
 def find_scans(path):
-    """The scans that a file, a folder of files, a study or one of its cases names, sorted by name.
+    """The scans that a file, a folder of files, a study, one of its cases, a DICOM series or a folder of such names,
+    sorted by name.
 
     Raises:
         InputError: if there are none, two would have one name, or one has a name as check_name refuses it.
@@ -111,8 +115,13 @@ def find_scans(path):
             files = sorted(child for child in path.iterdir()
                            if child.name.lower().endswith(ENDINGS) and child.name[0] != ".")
             cases = [_from_file(child) for child in files]
+        if not cases and is_series(path):
+            cases = [Case(path.resolve().name, path)]
         if not cases:
-            raise InputError(f"{path}: holds no scan, expected .nii or .nii.gz files, or case_xxxxx/{IMAGING}.nii.gz")
+            cases = [_from_file(child) for child in sorted(path.iterdir()) if is_series(child)]
+        if not cases:
+            raise InputError(f"{path}: holds no scan, expected .nii or .nii.gz files, case_xxxxx/{IMAGING}.nii.gz, or "
+                             f"DICOM series as folders or zips")
     elif os.path.lexists(path):
         cases = [_from_file(path)]
     else:
@@ -132,3 +141,20 @@ def _from_file(path):
     if name == IMAGING:  # one case of a study, named by its folder
         name = path.parent.resolve().name or name
     return Case(name, path)
+
+
+def is_series(path):
+    """Whether a path may be a DICOM series: a zip, or a folder with a DICOM file in it."""
+    path = pathlib.Path(path)
+    if path.is_dir():
+        return any(child.is_file() and is_dicom(child) for child in sorted(path.iterdir()))
+    return path.name.lower().endswith(ZIP)
+
+
+def is_dicom(path):
+    """Whether a file says that it is DICOM."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(DICOM_MARK.stop)[DICOM_MARK] == b"DICM"
+    except OSError:
+        return False

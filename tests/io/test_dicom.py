@@ -8,8 +8,9 @@ import pytest
 import SimpleITK
 from dicom_series import slices_of, write_series
 
-from kits_tf.io.dicom import is_series, read_series, write_segmentation
+from kits_tf.io.dicom import read_series, write_segmentation
 from kits_tf.io.nifti import read_volume
+from kits_tf.io.study import find_scans
 from kits_tf.volume import InputError
 
 SPACING_MM = (3.0, 0.8, 0.9)
@@ -46,18 +47,27 @@ def test_a_series_is_the_volume_that_simpleitk_makes_of_it(tmp_path, row, column
 
 def test_a_zip_of_a_series_is_the_series(series, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "packed"), "zip", series)
-    assert is_series(archive) and is_series(series)
     (found, _), (expected, _) = read_series(archive), read_series(series)
     np.testing.assert_array_equal(found.voxels, expected.voxels)
 
 
-def test_other_folders_and_zips_are_no_series(tmp_path):
-    (tmp_path / "empty").mkdir()
+def test_a_zip_of_something_else_is_refused(tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "read.me").write_text("nothing")
     shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "notes")
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 nothing")
-    assert not any(is_series(tmp_path / name) for name in ("empty", "notes", "packed.zip", "broken.zip", "absent"))
+    with pytest.raises(InputError, match=r"packed\.zip: holds no DICOM image"):
+        read_series(tmp_path / "packed.zip")
+    with pytest.raises(InputError, match=r"broken\.zip: cannot be read as DICOM"):
+        read_series(tmp_path / "broken.zip")
+
+
+def test_series_are_found_as_folders_and_zips(series, tmp_path):
+    shutil.make_archive(str(tmp_path / "packed"), "zip", series)
+    assert [(case.name, case.imaging) for case in find_scans(series)] == [("scan", series)]
+    assert [(case.name, case.imaging) for case in find_scans(tmp_path / "packed.zip")] == [
+        ("packed", tmp_path / "packed.zip")]
+    assert [case.name for case in find_scans(tmp_path)] == ["packed", "scan"]
 
 
 def broken(name):

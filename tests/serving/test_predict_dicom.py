@@ -1,0 +1,63 @@
+"""predict.py on DICOM series: the labels of the same scan as NIfTI, and a DICOM segmentation of them."""
+
+import json
+
+import highdicom as hd
+import numpy as np
+import pytest
+from dicom_series import slices_of, write_series
+from oracles import HU
+
+import predict
+from kits_tf.io.dicom import read_series
+from kits_tf.io.nifti import read_labels, write_volume
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch, oracle_predictor):
+    """All calls share one model."""
+    monkeypatch.setattr("kits_tf.serving.Predictor", lambda *_: oracle_predictor)
+
+
+@pytest.fixture
+def scans(small_patient, tmp_path):
+    """A folder with one scan as a DICOM series; its slices run from the feet up, as DICOM's often do."""
+    hu = HU[small_patient.voxels].astype(np.int16)
+    write_series(tmp_path / "scans" / "patient", slices_of(hu[::-1], small_patient.spacing_mm))
+    return tmp_path / "scans"
+
+
+def test_a_series_gets_the_labels_of_the_same_scan_as_nifti(oracle_export, scans, tmp_path):
+    volume, _ = read_series(scans / "patient")
+    write_volume(tmp_path / "nifti" / "patient.nii.gz", volume)
+    assert predict.predict(oracle_export, scans, tmp_path / "a", formats=("nifti", "dicomseg")) == 0
+    assert predict.predict(oracle_export, tmp_path / "nifti", tmp_path / "b") == 0
+    by_dicom, by_nifti = (read_labels(tmp_path / name / "prediction_patient.nii.gz") for name in "ab")
+    assert set(np.unique(by_nifti.voxels)) == {0, 1, 2}
+    np.testing.assert_array_equal(by_dicom.voxels, by_nifti.voxels)
+    np.testing.assert_allclose(by_dicom.affine, by_nifti.affine, atol=1e-4)
+    segmentation = hd.seg.segread(tmp_path / "a" / "prediction_patient.dcm")
+    drawn = segmentation.get_volume(combine_segments=True).array
+    assert [np.count_nonzero(drawn == value) for value in (1, 2)] == [
+        np.count_nonzero(by_nifti.voxels == value) for value in (1, 2)]
+
+
+def test_a_series_is_predicted_again_only_if_a_slice_changed(oracle_export, scans, tmp_path, capsys):
+    told = []
+    for _ in range(2):
+        predict.predict(oracle_export, scans, tmp_path / "out")
+        told.append(capsys.readouterr().err.splitlines()[-1])
+    hu = HU[np.zeros((24, 50, 70), int)].astype(np.int16)
+    write_series(scans / "patient", slices_of(hu, (5.0, 2.1, 2.3)))
+    predict.predict(oracle_export, scans, tmp_path / "out")
+    told.append(capsys.readouterr().err.splitlines()[-1])
+    assert [line.split(";")[0] for line in told] == [
+        "1 done, 0 unchanged, 0 failed", "0 done, 1 unchanged, 0 failed", "1 done, 0 unchanged, 0 failed"]
+    assert json.loads((tmp_path / "out" / "prediction_patient.json").read_text())["tumor_ml"] == 0
+
+
+def test_a_segmentation_is_made_of_dicom_alone(oracle_export, small_patient, tmp_path, capsys):
+    write_volume(tmp_path / "one.nii.gz", small_patient.with_voxels(HU[small_patient.voxels]))
+    assert predict.predict(oracle_export, tmp_path / "one.nii.gz", tmp_path / "out", formats=("dicomseg",)) == 1
+    assert f"{tmp_path / 'one.nii.gz'}: is no DICOM series" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "out").iterdir()} <= {"summary.csv", ".lock"}
