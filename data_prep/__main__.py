@@ -1,6 +1,6 @@
 """Prepares a KiTS-shaped study for training: TFRecord shards per case and stage, five folds, a manifest.
 
-python -m data_prep --input=kits19/data --output=data
+python -m data_prep --input=kits19/data --output=data --workers=4
 python -m data_prep --input=runs/demo/study --output=runs/demo/data --preset=demo
 python -m data_prep --output=data --check                      # reads only; --input=STUDY and --preset= check more
 
@@ -14,6 +14,8 @@ import sys
 from absl import app, flags
 
 from data_prep.check import check_data
+from data_prep.study import prepare_study
+from kits_tf import cluster
 from kits_tf.config import PRESETS, STAGES
 from kits_tf.quiet import quiet_tensorflow
 from kits_tf.volume import InputError
@@ -26,6 +28,7 @@ flags.DEFINE_enum("preset", "paper", sorted(PRESETS), "settings; train.py must b
 flags.DEFINE_integer("seed", 0, "deals the cases into five folds")
 flags.DEFINE_boolean("check", False, "only hold the records in --output against their manifests, against the files of "
                      "--input and the settings of --preset where these are given; writes nothing")
+cluster.define_flags()
 
 
 def main(arguments):
@@ -40,9 +43,8 @@ def main(arguments):
         if not FLAGS.input:
             raise InputError("--input is missing: give a study, --input=DIR with case_xxxxx/imaging.nii.gz and "
                              "segmentation.nii.gz")
-        from data_prep.study import prepare_study  # TensorFlow takes seconds to import: not for --help or --check
-
-        return prepare_study(FLAGS.input, FLAGS.output, stages, PRESETS[FLAGS.preset], FLAGS.seed)
+        return prepare_study(FLAGS.input, FLAGS.output, stages, PRESETS[FLAGS.preset], FLAGS.seed,
+                             cluster.place_from_flags())
     except (InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

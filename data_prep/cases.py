@@ -1,4 +1,4 @@
-"""Finds the cases of a study, checks each as it is read, and deals them into folds."""
+"""Reads a case of a study, checks it, and gives blocks of it at the normalized spacing."""
 
 import dataclasses
 import hashlib
@@ -9,30 +9,11 @@ import tensorflow as tf
 import tqdm
 
 from kits_tf import labels as classes
-from kits_tf.io.dataset import FOLDS
 from kits_tf.io.doubts import label_doubts, scan_doubts
 from kits_tf.io.nifti import read_labels, read_volume
-from kits_tf.io.study import IMAGING, SEGMENTATION, find_study
+from kits_tf.io.study import SEGMENTATION
 from kits_tf.ops import resample
 from kits_tf.volume import AIR_HU, SAME_PLACE_MM, InputError, apart_mm, to_int16
-
-
-def find_cases(study):
-    """The study's cases, sorted by name.
-
-    Raises:
-        InputError: if the folder is missing or holds none.
-    """
-    cases = find_study(study)
-    if not cases:
-        raise InputError(f"{study}: holds no case, expected case_xxxxx/{IMAGING}.nii.gz and {SEGMENTATION}.nii.gz")
-    return cases
-
-
-def deal_folds(names, seed):
-    """Five lists of case names, disjoint and of equal size give or take one; the same for the same names and seed."""
-    ranked = sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).hexdigest())
-    return [sorted(ranked[fold::FOLDS]) for fold in range(FOLDS)]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

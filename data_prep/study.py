@@ -1,24 +1,39 @@
 """Prepares a whole study: every case, every stage, and the five folds. Apart from the flags, so that other code can
 call it."""
 
+import collections
 import json
-import pathlib
 import sys
+import time
 
-import tqdm
-
-from data_prep import coarse, correction, fine, tumor2d, tumor3d
-from data_prep.cases import deal_folds, find_cases, read_case
-from data_prep.manifest import Manifest, sources
-from kits_tf.io import dataset, records
-from kits_tf.io.files import write_text
+from data_prep.folds import deal_folds
+from data_prep.manifest import Manifest
+from kits_tf import cluster
+from kits_tf.io import dataset
+from kits_tf.io.files import write_table, write_text
+from kits_tf.io.lock import only_writer
+from kits_tf.io.study import IMAGING, SEGMENTATION, find_study
 from kits_tf.volume import InputError
 
-WRITERS = {"coarse": coarse, "correction": correction, "fine": fine, "tumor3d": tumor3d, "tumor2d": tumor2d}
+SUMMARY = ("case", "status", "seconds", "message")
+SAVED_EVERY = 2.0  # seconds between two savings of the manifests: in a large study they are large too
 
 
-def prepare_study(study, data_dir, stages, config, seed):
-    """Prepares every case for the stages. A case that cannot be used is one line on stderr; the others go on.
+def find_cases(study):
+    """The study's cases, sorted by name.
+
+    Raises:
+        InputError: if the folder is missing or holds none.
+    """
+    cases = find_study(study)
+    if not cases:
+        raise InputError(f"{study}: holds no case, expected case_xxxxx/{IMAGING}.nii.gz and {SEGMENTATION}.nii.gz")
+    return cases
+
+
+def prepare_study(study, data_dir, stages, config, seed, place=cluster.HERE):
+    """Prepares every case for the stages. A case that cannot be used is one line on stderr and one in summary.csv; the
+    others go on.
 
     Args:
         study: folder of case_xxxxx/imaging.nii.gz and segmentation.nii.gz.
@@ -26,42 +41,45 @@ def prepare_study(study, data_dir, stages, config, seed):
         stages: names out of config.STAGES.
         config: CascadeConfig.
         seed: int, deals the cases into folds.
+        place: where the cases are worked on.
 
     Returns:
         The exit status: 0 if all cases are prepared, 1 if one is not.
 
     Raises:
-        InputError: if nothing can start.
+        InputError: if nothing can start, another run writes there, or the run cannot go on: the disk is full, the
+            scheduler is lost.
     """
-    cases = find_cases(study)
-    names = [case.name for case in cases]
-    try:
-        pathlib.Path(data_dir).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{data_dir}: cannot be made ({error.strerror}), --output expects a folder") from error
-    folds = {"seed": seed, "folds": deal_folds(names, seed)}
-    write_text(dataset.folds_path(data_dir), json.dumps(folds, indent=1) + "\n")
-    manifests = {stage: Manifest(data_dir, stage, config) for stage in stages}
-    for manifest in manifests.values():
-        manifest.keep_only(names)
-    failed, skipped = 0, 0
-    for case in tqdm.tqdm(cases, desc="preparing", unit="case", file=sys.stderr, disable=None):
-        found = sources(case)
-        todo = [stage for stage in stages if not manifests[stage].is_fresh(case.name, found)]
-        skipped += not todo
-        if not todo:
-            continue
+    cases = {case.name: case for case in find_cases(place.path(study))}
+    data_dir = place.path(data_dir)
+    with only_writer(data_dir):
+        (data_dir / "summary.csv").unlink(missing_ok=True)  # that of an earlier run
+        folds = {"seed": seed, "folds": deal_folds(cases, seed)}
+        write_text(dataset.folds_path(data_dir), json.dumps(folds, indent=1) + "\n")
+        manifests = {stage: Manifest(data_dir, stage, config) for stage in stages}
+        for manifest in manifests.values():
+            manifest.keep_only(cases)
+        jobs = [cluster.Job(name, {"case": case, "data_dir": data_dir, "config": config, "entries": {
+            stage: manifest.cases.get(name) for stage, manifest in manifests.items()}}) for name, case in cases.items()]
+        rows, saved = {}, time.monotonic()
         try:
-            normalized = read_case(case, config.spacing_mm)
-            for stage in todo:
-                count = records.write(dataset.shard_path(data_dir, stage, case.name),
-                                      WRITERS[stage].examples(normalized, config))
-                manifests[stage].done(case.name, found, count)
-        except InputError as error:
-            failed += 1
-            tqdm.tqdm.write(f"failed: {error}", file=sys.stderr)
-            for stage in todo:
-                manifests[stage].failed(case.name, found, str(error))
-    print(f"{len(cases) - failed} of {len(cases)} cases prepared in {data_dir} ({skipped} were already)",
+            for done in cluster.run("data_prep.shards:prepare_case", jobs, "preparing", place):
+                for manifest in manifests.values():
+                    if done.failure is None:
+                        manifest.enter(done.name)
+                    else:
+                        manifest.failed(cases[done.name], done.failure)
+                rows[done.name] = {"case": done.name, "status": "failed", "message": done.failure,
+                                   "seconds": done.seconds, **(done.result or {})}
+                if time.monotonic() - saved > SAVED_EVERY:
+                    for manifest in manifests.values():
+                        manifest.save()
+                    saved = time.monotonic()
+        finally:
+            for manifest in manifests.values():
+                manifest.close()
+        write_table(data_dir / "summary.csv", SUMMARY, [rows[name] for name in cases])
+    count = collections.Counter(row["status"] for row in rows.values())
+    print(f"{count['done']} done, {count['unchanged']} unchanged, {count['failed']} failed; records in {data_dir}",
           file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if count["failed"] else 0

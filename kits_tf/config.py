@@ -14,6 +14,7 @@ import typing
 STAGES = ("coarse", "correction", "fine", "tumor3d", "tumor2d")
 SCHEDULES = ("polynomial", "cosine")
 OPTIMIZERS = ("adam", "adamw", "sgd")
+RECORDS = 1  # version of what records hold: to be raised when the same case and settings would give other examples
 
 
 LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3e38  # what TensorFlow's int32 and float32 hold
@@ -300,7 +301,8 @@ class CascadeConfig:
 
     def record_settings(self, stage):
         """The settings that decide what a stage's records hold, as plain JSON values; training settings do not."""
-        settings = {"spacing_mm": list(self.spacing_mm), "record_shape": list(self.record_shape(stage))}
+        settings = {"version": RECORDS, "spacing_mm": list(self.spacing_mm),
+                    "record_shape": list(self.record_shape(stage))}
         if stage in ("fine", "tumor2d"):
             settings |= {name: getattr(self.fine, name) for name in (
                 "crop_voxels", "margin_voxels", "overlap_voxels", "extra_slices")}

@@ -10,15 +10,14 @@ to another. A lost scheduler, a full disk, or a model that cannot be loaded ends
 """
 
 import contextlib
-import pkgutil
 import sys
 
 import tqdm
 
-from kits_tf.cluster.jobs import Done, Job, attempt, once
+from kits_tf.cluster.jobs import Done, Job, attempt, named, once
 from kits_tf.cluster.places import HERE, Place, define_flags, place_from_flags
 
-__all__ = ["HERE", "Done", "Job", "Place", "define_flags", "once", "place_from_flags", "run"]
+__all__ = ["HERE", "Done", "Job", "Place", "define_flags", "named", "once", "place_from_flags", "run"]
 
 
 def run(function, jobs, doing, place=HERE, gpu=False):
@@ -41,7 +40,7 @@ def run(function, jobs, doing, place=HERE, gpu=False):
     if place == HERE:
         found = (attempt(function, job) for job in jobs)
     else:  # by name: dask is imported by those who use it
-        found = pkgutil.resolve_name("kits_tf.cluster.on_dask:attempt_all")(function, jobs, place, gpu)
+        found = named("kits_tf.cluster.on_dask:attempt_all")(function, jobs, place, gpu)
     with contextlib.closing(found):
         for done in tqdm.tqdm(found, doing, len(jobs), unit="case", file=sys.stderr, disable=None):
             if done.failure is not None:

@@ -48,7 +48,7 @@ def attempt(function, job, sharers=1):
     if sharers > 1:
         for kind in ("INTRAOP", "INTEROP"):
             os.environ.setdefault(f"TF_NUM_{kind}_THREADS", str(max(1, len(os.sched_getaffinity(0)) // sharers)))
-    work = _named(function)
+    work = named(function)
     result = failure = None
     began = time.monotonic()
     try:
@@ -80,10 +80,11 @@ def once(function, *arguments):
     with _making:
         key = (function, *arguments)
         if key not in _made:
-            _made[key] = _named(function)(*arguments)
+            _made[key] = named(function)(*arguments)
         return _made[key]
 
 
-def _named(function):
-    with hushed():  # it may bring TensorFlow
+def named(function):
+    """The function or class that "module:name" names, imported now: for what brings TensorFlow, which takes seconds."""
+    with hushed():
         return pkgutil.resolve_name(function)

@@ -1,15 +1,17 @@
 """Scores predictions against ground truth, as KiTS19 and KiTS23 do.
 
-python -m kits_tf.evaluation --predictions=DIR --labels=STUDY --output=DIR
+python -m kits_tf.evaluation --predictions=DIR --labels=STUDY --output=DIR [--workers=N]
 
 Writes scores.csv (one row per case) and summary.json (mean, median, worst case), prints both as a table.
-Exit status 1 if a prediction could not be compared with its labels, or if nothing could be scored.
+Exit status 1 if a prediction could not be compared with its labels, labels could not be read (that case has no score),
+or nothing could be scored.
 """
 
 import sys
 
 from absl import app, flags
 
+from kits_tf import cluster
 from kits_tf.evaluation.study import evaluate_study
 from kits_tf.volume import InputError
 
@@ -18,6 +20,7 @@ flags.DEFINE_string("predictions", None, "folder of prediction_<id>.nii.gz, wher
 flags.DEFINE_string("labels", None, "ground truth: case_xxxxx/segmentation.nii.gz, or a folder of label files")
 flags.DEFINE_string("output", None, "folder to write scores.csv and summary.json to")
 flags.DEFINE_list("cases", None, "only these cases, as case_00210,case_00211 or 00210,00211; all by default")
+cluster.define_flags()
 flags.mark_flags_as_required(["predictions", "labels", "output"])
 
 
@@ -25,7 +28,8 @@ def main(arguments):
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]}")
     try:
-        return evaluate_study(FLAGS.predictions, FLAGS.labels, FLAGS.output, FLAGS.cases or None)
+        return evaluate_study(FLAGS.predictions, FLAGS.labels, FLAGS.output, FLAGS.cases or None,
+                              cluster.place_from_flags())
     except InputError as error:
         print(error, file=sys.stderr)
         return 1

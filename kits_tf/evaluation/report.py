@@ -1,7 +1,8 @@
 """Scores over cases: one row per case, mean, median and the worst case of each score.
 
 Rows go in; CSV, JSON and a table to read come out. Nothing is left out to make a mean look better: a case without a
-prediction, or with one that cannot be compared, is a row of zeros that says why.
+prediction, or with one that cannot be compared, is a row of zeros that says why. Only a case whose ground truth cannot
+be read has no scores at all, since none, not even 0, would be fair.
 """
 
 import csv
@@ -24,13 +25,13 @@ class CaseScores:
 
     Attributes:
         case: name of the case, as "case_00210".
-        scores: one float from 0 to 1 for each of SCORES.
-        volumes_ml: for each of VOLUMES, in ml, or None where there is no prediction to measure.
-        note: empty, or why the scores are 0.
+        scores: one float from 0 to 1 for each of SCORES, or None for each.
+        volumes_ml: for each of VOLUMES, in ml, or None where there is nothing to measure.
+        note: empty, or why the scores are 0 or None.
     """
 
     case: str
-    scores: dict[str, float]
+    scores: dict[str, float | None]
     volumes_ml: dict[str, float | None]
     note: str = ""
 
@@ -41,8 +42,13 @@ class CaseScores:
 
     @property
     def failed(self):
-        """Whether there was a prediction that cannot be compared with the labels."""
+        """Whether there was a prediction that cannot be compared with the labels, or no labels to compare with."""
         return bool(self.note) and not self.missing
+
+    @property
+    def scored(self):
+        """Whether the case counts in the means."""
+        return None not in self.scores.values()
 
 
 def to_csv(rows):
@@ -51,30 +57,35 @@ def to_csv(rows):
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow([row.case, *(f"{row.scores[name]:.6f}" for name in SCORES),
-                         *("" if row.volumes_ml[name] is None else f"{row.volumes_ml[name]:.3f}" for name in VOLUMES),
-                         row.note])
+        writer.writerow([row.case, *(_number(row.scores[name], 6) for name in SCORES),
+                         *(_number(row.volumes_ml[name], 3) for name in VOLUMES), row.note])
     return text.getvalue()
+
+
+def _number(value, digits, unknown=""):
+    return unknown if value is None else f"{value:.{digits}f}"
 
 
 def summarize(rows):
     """Mean, median and worst case of each score over all rows, those that score 0 for want of a prediction included.
 
     Args:
-        rows: list of CaseScores, at least one.
+        rows: list of CaseScores, at least one of them scored.
 
     Returns:
-        A dict that JSON can hold: `cases`, `missing` and `failed` (names), `surface_tolerances_mm`, and `scores`,
-        which maps each of SCORES to `mean`, `median` and `worst` (`case` and `score`; the first of equals).
+        A dict that JSON can hold: `cases` (how many are scored), `missing` and `failed` (names),
+        `surface_tolerances_mm`, and `scores`, which maps each of SCORES to `mean`, `median` and `worst` (`case` and
+        `score`; the first of equals).
     """
     table = {}
+    scored = [row for row in rows if row.scored]
     for name in SCORES:
-        worst = min(rows, key=lambda row: row.scores[name])
-        values = [row.scores[name] for row in rows]
+        worst = min(scored, key=lambda row: row.scores[name])
+        values = [row.scores[name] for row in scored]
         table[name] = {"mean": statistics.fmean(values), "median": statistics.median(values),
                        "worst": {"case": worst.case, "score": worst.scores[name]}}
     return {
-        "cases": len(rows),
+        "cases": len(scored),
         "missing": [row.case for row in rows if row.missing],
         "failed": [row.case for row in rows if row.failed],
         "surface_tolerances_mm": surface.TOLERANCES_MM,
@@ -98,7 +109,7 @@ def to_table(rows, summary):
         return "  ".join([f"{name:<{name_width}}", *cells, note]).rstrip()
 
     def numbers(values):
-        return [f"{value:.4f}" for value in values]
+        return [_number(value, 4, "-") for value in values]
 
     dice_width = sum(widths[:3]) + 4
     lines = ["  ".join([" " * name_width, f"{'Dice':^{dice_width}}", "surface Dice"]).rstrip(), line("case", heads)]

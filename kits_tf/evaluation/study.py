@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import tqdm
 
+from kits_tf import cluster
 from kits_tf.evaluation import report, scores, surface
 from kits_tf.evaluation.report import MISSING, SCORES, VOLUMES, CaseScores
 from kits_tf.io.files import write_text
@@ -144,7 +145,12 @@ def _check_same_place(path, predicted, truth):
         raise InputError(f"{path}: lies up to {shift_mm:.3g} mm from its labels (their affines differ)")
 
 
-def evaluate_study(predictions, labels, output, only=None):
+def score_files(files):
+    """score_case for workers: its result as a dict."""
+    return dataclasses.asdict(score_case(files))
+
+
+def evaluate_study(predictions, labels, output, only=None, place=cluster.HERE):
     """Scores all cases, writes scores.csv and summary.json, prints the table.
 
     Args:
@@ -152,15 +158,16 @@ def evaluate_study(predictions, labels, output, only=None):
         labels: ground truth, a study or a folder of label files.
         output: folder to write to; made if need be.
         only: names or ids of the cases wanted; None for all.
+        place: where the cases are worked on.
 
     Returns:
-        The exit status: 0, or 1 if a prediction could not be compared.
+        The exit status: 0, or 1 if a prediction could not be compared or ground truth could not be read.
 
     Raises:
-        InputError: if a folder is missing, the ground truth cannot be read (nothing is written then), or the output
-            cannot be written.
+        InputError: if a folder is missing, no case could be scored, the scheduler is lost, or the output cannot be
+            written.
     """
-    cases, strays = find_cases(predictions, labels, only)
+    cases, strays = find_cases(place.path(predictions), place.path(labels), only)
     output = pathlib.Path(output)
     try:  # before the work, not after it
         output.mkdir(parents=True, exist_ok=True)
@@ -168,12 +175,19 @@ def evaluate_study(predictions, labels, output, only=None):
         raise InputError(f"{output}: cannot be made ({error.strerror}), --output expects a folder") from error
     for stray in strays:
         print(f"warning: {stray}: no labels, not scored", file=sys.stderr)
-    rows = []
-    for files in tqdm.tqdm(cases, desc="scoring", unit="case", file=sys.stderr, disable=None):
-        row = score_case(files)
-        if row.note:
-            tqdm.tqdm.write(f"warning: {row.case}: scores 0, {row.note}", file=sys.stderr)
-        rows.append(row)
+    jobs = [cluster.Job(files.case, {"files": files}) for files in cases]
+    found = {}
+    for done in cluster.run("kits_tf.evaluation.study:score_files", jobs, "scoring", place):
+        if done.failure is None:
+            row = CaseScores(**done.result)
+            if row.note:
+                tqdm.tqdm.write(f"warning: {row.case}: scores 0, {row.note}", file=sys.stderr)
+        else:
+            row = CaseScores(done.name, dict.fromkeys(SCORES), dict.fromkeys(VOLUMES), done.failure)
+        found[row.case] = row
+    rows = [found[files.case] for files in cases]
+    if not any(row.scored for row in rows):
+        raise InputError(f"{labels}: no case could be scored")
     summary = report.summarize(rows)
     print(report.to_table(rows, summary))
     try:

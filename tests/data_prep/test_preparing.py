@@ -13,7 +13,7 @@ import pytest
 from prepared import CONFIG, SPACING_MM, noisy_scan, read_records, two_kidneys, write_case
 
 import data_prep
-from data_prep import study
+from data_prep import writing
 from data_prep.cases import NormalizedCase, read_case
 from data_prep.check import problems
 from data_prep.study import prepare_study
@@ -54,7 +54,7 @@ def shards(folder):
 
 def test_a_data_folder_holds_shards_manifests_and_folds_and_nothing_else(folder):
     files = {path.relative_to(folder / "data").as_posix() for path in (folder / "data").rglob("*") if path.is_file()}
-    assert files == {"folds.json", *(f"records/{stage}/{name}" for stage in TWO for name in (
+    assert files == {"folds.json", "summary.csv", *(f"records/{stage}/{name}" for stage in TWO for name in (
         "manifest.json", "case_00000.tfrecord", "case_00001.tfrecord"))}
     folds = json.loads((folder / "data" / "folds.json").read_text())
     assert folds["seed"] == 0
@@ -72,7 +72,7 @@ def test_what_is_fresh_is_not_written_again(folder, capsys):
     capsys.readouterr()
     assert prepare(folder) == 0
     assert shards(folder) == before
-    assert "2 of 2 cases prepared" in capsys.readouterr().err
+    assert "0 done, 2 unchanged, 0 failed" in capsys.readouterr().err
 
 
 def test_a_stage_added_later_leaves_the_others_alone(folder):
@@ -177,7 +177,7 @@ def test_a_manifest_that_cannot_be_read_is_written_anew(text, folder):
 
 def test_an_interruption_leaves_whole_shards_and_the_next_run_goes_on(template, tmp_path, monkeypatch):
     shutil.copytree(template / "study", tmp_path / "study")
-    real = study.WRITERS["fine"].examples
+    real = writing.WRITERS["fine"].examples
 
     class Broken:
         @staticmethod
@@ -188,7 +188,7 @@ def test_an_interruption_leaves_whole_shards_and_the_next_run_goes_on(template, 
             yield from list(real(case, config))[1:]
 
     with monkeypatch.context() as patch:
-        patch.setitem(study.WRITERS, "fine", Broken)
+        patch.setitem(writing.WRITERS, "fine", Broken)
         with pytest.raises(KeyboardInterrupt):
             prepare(tmp_path)
     assert list(shards(tmp_path)) == ["coarse/case_00000.tfrecord", "coarse/case_00001.tfrecord",
@@ -264,7 +264,7 @@ def test_bad_cases_are_a_line_each_and_the_others_are_prepared(mixed, capsys):
     failures = [line for line in said if line.startswith("failed: ")]
     assert len(failures) == len(BAD)
     assert [name for name, line in zip(BAD, failures, strict=True) if name not in line] == []
-    assert "2 of 12 cases prepared" in said[-1]
+    assert "2 done, 0 unchanged, 10 failed" in said[-1]
     assert list(shards(mixed)) == [f"{stage}/{name}.tfrecord" for stage in TWO for name in ("case_00000", "case_99999")]
     known = dataset.read_manifest(mixed / "data", "fine")["cases"]
     assert [name for name, entry in known.items() if "failure" in entry] == list(BAD)
@@ -273,7 +273,7 @@ def test_bad_cases_are_a_line_each_and_the_others_are_prepared(mixed, capsys):
     before = shards(mixed)
     assert prepare(mixed) == 1
     assert shards(mixed) == before
-    assert "(2 were already)" in capsys.readouterr().err
+    assert "0 done, 2 unchanged, 10 failed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -340,7 +340,7 @@ def test_the_command_prepares_a_study_and_checks_it(tmp_path):
     done = command(f"--input={tmp_path / 'study'}", *flags)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    assert "1 of 1 cases prepared" in done.stderr.splitlines()[-1]
+    assert "1 done, 0 unchanged, 0 failed" in done.stderr.splitlines()[-1]
     done = command("--check", *flags)
     assert (done.returncode, done.stderr.strip()) == (
         0, f"{tmp_path / 'data'}: all 1 shards are whole (coarse)")

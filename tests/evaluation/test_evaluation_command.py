@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import kits_tf
+from kits_tf.cluster import Place
 from kits_tf.evaluation.study import case_id, evaluate_study
 from kits_tf.io.nifti import write_volume
 from kits_tf.volume import InputError, Volume
@@ -156,10 +158,33 @@ def test_prediction_that_is_no_label_volume_scores_0_and_exits_with_1(study, dam
     assert "prediction_00003.nii.gz" in row["note"]
 
 
-def test_ground_truth_with_a_fourth_class_is_refused(study):
+def test_ground_truth_with_a_fourth_class_gets_no_score_and_exits_with_1_and_the_others_are_scored(study, capsys):
     write(study / "study/case_00003/segmentation.nii.gz", kidney_with_tumor() + 1)
-    with pytest.raises(InputError, match=r"case_00003.*holds label 3"):
-        evaluate(study)
+    assert evaluate(study) == 1
+    said = capsys.readouterr()
+    failed, = [line for line in said.err.splitlines() if line.startswith("failed:")]
+    assert re.search(r"case_00003.*holds label 3", failed)
+    assert re.search(r"case_00003 +- +- .*holds label 3", said.out)
+    rows = rows_of(study)
+    assert {rows["case_00003"][name] for name in SCORES} == {""}
+    assert "holds label 3" in rows["case_00003"]["note"]
+    summary = json.loads((study / "scores/summary.json").read_text())
+    assert (summary["cases"], summary["failed"]) == (2, ["case_00003"])
+    assert summary["scores"]["tu_dice"]["mean"] == pytest.approx(1 / 2)  # of 1 and 0, a missing prediction
+
+
+def test_no_readable_ground_truth_at_all_is_one_line(study):
+    write(study / "study/case_00003/segmentation.nii.gz", kidney_with_tumor() + 1)
+    with pytest.raises(InputError, match="no case could be scored"):
+        evaluate(study, "case_00003")
+    assert not list((study / "scores").iterdir())
+
+
+def test_two_workers_score_as_one_process_does(study):
+    assert evaluate(study) == 0
+    alone = {path.name: path.read_bytes() for path in (study / "scores").iterdir()}
+    assert evaluate_study(study / "found", study / "study", study / "scores", place=Place(workers=2)) == 0
+    assert {path.name: path.read_bytes() for path in (study / "scores").iterdir()} == alone
 
 
 @pytest.mark.parametrize("where", ["predictions", "labels"])

@@ -1,0 +1,44 @@
+"""One case of a study, prepared as far as it is not yet: the work that is given to workers. Light until there is some.
+"""
+
+from data_prep.manifest import read_note, sources, stands
+from kits_tf import cluster
+from kits_tf.io import dataset
+from kits_tf.volume import InputError
+
+
+def prepare_case(case, data_dir, entries, config):
+    """Writes those of a case's shards that do not stand.
+
+    Args:
+        case: kits_tf.io.study.Case.
+        data_dir: folder to write to.
+        entries: stage to what its manifest has on the case, or None; a note that was left since then counts more.
+        config: CascadeConfig.
+
+    Returns:
+        dict: `status` is "done", or "unchanged" if all shards stood.
+
+    Raises:
+        InputError: if the case cannot be used. No shard is there then that does not stand.
+        RunError: if the disk is full.
+    """
+    try:
+        found = sources(case)
+    except InputError:
+        _remove(data_dir, entries, case.name)
+        raise
+    due = []
+    for stage, entry in entries.items():
+        entry = read_note(data_dir, stage, case.name, config.record_settings(stage)) or entry
+        if not stands(data_dir, stage, case.name, entry, found):
+            due.append(stage)
+    if due:
+        _remove(data_dir, due, case.name)
+        cluster.named("data_prep.writing:write_shards")(case, data_dir, due, config, found)
+    return {"status": "done" if due else "unchanged"}
+
+
+def _remove(data_dir, stages, name):
+    for stage in stages:
+        dataset.shard_path(data_dir, stage, name).unlink(missing_ok=True)

@@ -1,0 +1,29 @@
+"""Writes one case's shards: where TensorFlow comes in. Which of them are due, shards.py says."""
+
+from data_prep import coarse, correction, fine, tumor2d, tumor3d
+from data_prep.cases import read_case
+from data_prep.manifest import write_note
+from kits_tf.io import dataset, records
+
+WRITERS = {"coarse": coarse, "correction": correction, "fine": fine, "tumor3d": tumor3d, "tumor2d": tumor2d}
+
+
+def write_shards(case, data_dir, stages, config, found):
+    """Writes a case's shards for some stages; notes each when it is whole.
+
+    Args:
+        case: kits_tf.io.study.Case.
+        data_dir: folder to write to.
+        stages: names out of config.STAGES.
+        config: CascadeConfig.
+        found: manifest.sources of the case.
+
+    Raises:
+        InputError: as cases.read_case.
+        RunError: if the disk is full.
+    """
+    normalized = read_case(case, config.spacing_mm)
+    for stage in stages:
+        count = records.write(dataset.shard_path(data_dir, stage, case.name),
+                              WRITERS[stage].examples(normalized, config))
+        write_note(data_dir, stage, case.name, config.record_settings(stage), found, count)
