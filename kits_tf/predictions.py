@@ -115,7 +115,7 @@ def _make(case, settings, made_from):
         scan = read_volume(case.imaging)
     if "dicomseg" in settings.formats and slices is None:
         raise InputError(f"{case.imaging}: is no DICOM series, of which alone --output_format=dicomseg can be made")
-    predictor = load(settings.predictor)
+    predictor = load(settings)
     labels, found = predictor.explain(scan)
     if "dicomseg" in settings.formats:
         dicom.write_segmentation(settings.target(case, ".dcm"), labels, slices, f"model {settings.model[:16]}")
@@ -157,9 +157,9 @@ def _truth(case, scan, warnings):
     return truth
 
 
-def load(predictor):
-    """The predictor of some Settings, loaded once per process. Raises RunError: no other case could be predicted."""
+def load(settings):
+    """The predictor of the settings, loaded once per process. Raises RunError: no other case could be predicted."""
     try:
-        return cluster.once(*predictor)
+        return cluster.once(*settings.predictor, version=settings.model)
     except InputError as error:
         raise RunError(str(error)) from error

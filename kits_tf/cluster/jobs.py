@@ -72,16 +72,18 @@ _made = {}
 _making = threading.Lock()
 
 
-def once(function, *arguments):
-    """What "module:function" returns for these arguments: called at the first need, then kept while the process lives.
+def once(function, *arguments, version=""):
+    """What "module:function" returns for these arguments: called at the first need and then kept, until it is asked for
+    with other arguments or of another version.
 
-    So a worker loads a model once, and only if there is a case to use it on.
+    So a worker loads a model once, only if there is a case to use it on, and anew if there is another in its place.
     """
     with _making:
-        key = (function, *arguments)
-        if key not in _made:
-            _made[key] = named(function)(*arguments)
-        return _made[key]
+        wanted = (arguments, version)
+        if function not in _made or _made[function][0] != wanted:
+            _made.pop(function, None)  # before the next is made: there may not be room for two
+            _made[function] = wanted, named(function)(*arguments)
+        return _made[function][1]
 
 
 def named(function):

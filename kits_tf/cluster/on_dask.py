@@ -22,6 +22,7 @@ PATIENCE = "15s"  # for a scheduler to answer
 def attempt_all(function, jobs, place, gpu):
     """As kits_tf.cluster.run, without the words for the user."""
     jobs = list(jobs)
+    _hush_dask()
     with contextlib.ExitStack() as stack:
         try:
             if place.workers:
@@ -34,6 +35,12 @@ def attempt_all(function, jobs, place, gpu):
             raise RunError(f"{flag}: {expected} ({one_line(error)})") from error
         print(f"dashboard: {client.dashboard_link}", file=sys.stderr)
         yield from _submit_all(client, function, jobs, gpu)
+
+
+def _hush_dask():
+    """What matters of a worker's death or a lost connection is said in a line of ours."""
+    for name in ("distributed", "distributed.client", "distributed.nanny", "distributed.worker"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextlib.contextmanager
@@ -107,7 +114,13 @@ def _wait_for_a_worker(client):
 
 
 def _room(client, gpu):
-    """(how many cases fit at a time, the resources that each takes, how many workers share a machine at most)."""
+    """(how many cases fit at a time, the resources that each takes, how many workers share a machine at most).
+
+    Raises:
+        OSError: if the connection is lost; asking would take as long as connecting anew is tried.
+    """
+    if client.status != "running":
+        raise ConnectionError("connection closed")
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     gpus = sum(int(worker["resources"].get("GPU", 0)) for worker in workers)
     sharers = max(collections.Counter(worker["host"] for worker in workers).values(), default=1)

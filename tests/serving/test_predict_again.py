@@ -1,0 +1,166 @@
+"""predict.py given twice: what stands is left alone, what changed is made again, and the counts say so."""
+
+import csv
+import os
+import shutil
+
+import numpy as np
+import pytest
+from oracles import HU
+
+import predict
+from kits_tf import cluster, runs
+from kits_tf.io.nifti import write_volume
+from kits_tf.volume import RunError
+
+NAMES = ("case_00001", "case_00002", "case_00003")
+
+
+@pytest.fixture
+def answers(oracle_predictor, monkeypatch):
+    """The predictor that predict.py gets, loaded by the tests' own; counts the scans it is asked for."""
+    asked = []
+
+    class Counting:
+        path, config = oracle_predictor.path, oracle_predictor.config
+
+        def explain(self, volume):
+            asked.append(volume.voxels.shape)
+            return oracle_predictor.explain(volume)
+
+    monkeypatch.setattr("kits_tf.serving.Predictor", lambda *_: Counting())
+    monkeypatch.setattr("kits_tf.cluster.jobs._made", {})
+    return asked
+
+
+@pytest.fixture
+def study(small_patient, tmp_path):
+    for number, name in enumerate(NAMES):
+        voxels = HU[small_patient.voxels] + np.int16(number)
+        write_volume(tmp_path / "study" / name / "imaging.nii.gz", small_patient.with_voxels(voxels))
+    return tmp_path / "study"
+
+
+@pytest.fixture
+def run(oracle_export, study, tmp_path, answers, capsys):
+    """Runs predict.py; returns (exit status, how many it says were done, unchanged and failed, scans asked for)."""
+    def again(model=oracle_export, **more):
+        answers.clear()
+        capsys.readouterr()
+        status = predict.predict(model, study, tmp_path / "out", **{"overlay": False, **more})
+        said = capsys.readouterr().err.splitlines()[-1].split("; ")[0]
+        return status, said, len(answers)
+
+    return again
+
+
+def content(folder, ending=""):
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in sorted(folder.iterdir())
+            if path.name.endswith(ending)}
+
+
+def statuses(folder):
+    with open(folder / "summary.csv", newline="") as stream:
+        return {row["case"]: row["status"] for row in csv.DictReader(stream)}
+
+
+def test_what_stands_is_left_alone_and_in_the_summary(run, tmp_path):
+    assert run() == (0, "3 done, 0 unchanged, 0 failed", 3)
+    with open(tmp_path / "out" / "summary.csv", newline="") as stream:
+        first = list(csv.DictReader(stream))
+    before = content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json")
+    assert len(before) == 6
+    assert run() == (0, "0 done, 3 unchanged, 0 failed", 0)
+    assert content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json") == before
+    with open(tmp_path / "out" / "summary.csv", newline="") as stream:
+        again = list(csv.DictReader(stream))
+    own = {"status", "seconds"}
+    assert [{k: v for k, v in row.items() if k not in own} for row in again] == [
+        {k: v for k, v in row.items() if k not in own} for row in first]
+
+
+def test_nothing_to_do_loads_no_model(oracle_export, run, monkeypatch):
+    assert run()[0] == 0
+    monkeypatch.setattr("kits_tf.cluster.jobs._made", {})
+    monkeypatch.setattr("kits_tf.serving.Predictor", None)
+    assert run() == (0, "0 done, 3 unchanged, 0 failed", 0)
+
+
+def test_a_scan_of_the_same_size_and_date_that_changed_is_done_again(run, study, tmp_path):
+    run()
+    before = content(tmp_path / "out", ".nii.gz")
+    path, other = study / NAMES[1] / "imaging.nii.gz", study / NAMES[2] / "imaging.nii.gz"
+    date = path.stat().st_mtime_ns
+    raw = bytearray(path.read_bytes())
+    raw[4:8] = b"\x01\x02\x03\x04"  # gzip's own date: the same scan in other bytes of the same number
+    path.write_bytes(raw)
+    os.utime(path, ns=(date, date))
+    assert run() == (0, "1 done, 2 unchanged, 0 failed", 1)
+    after = content(tmp_path / "out", ".nii.gz")
+    assert [name for name in after if after[name][0] != before[name][0]] == ["prediction_00002.nii.gz"]
+    assert {name: raw for name, (_, raw) in after.items()} == {name: raw for name, (_, raw) in before.items()}
+    shutil.copy(other, path)
+    assert run() == (0, "1 done, 2 unchanged, 0 failed", 1)
+
+
+@pytest.mark.parametrize("damage", ["one bit", "cut", "labels gone", "report gone", "no report", "another's report"])
+def test_a_prediction_that_is_not_as_it_was_written_is_made_again_byte_for_byte(damage, run, tmp_path):
+    run()
+    before = content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json")
+    labels, report = tmp_path / "out" / "prediction_00002.nii.gz", tmp_path / "out" / "prediction_00002.json"
+    raw = bytearray(labels.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    {"one bit": lambda: labels.write_bytes(raw), "cut": lambda: labels.write_bytes(raw[:-9]),
+     "labels gone": labels.unlink, "report gone": report.unlink, "no report": lambda: report.write_text("[]"),
+     "another's report": lambda: shutil.copy(tmp_path / "out" / "prediction_00001.json", report)}[damage]()
+    assert run() == (0, "1 done, 2 unchanged, 0 failed", 1)
+    after = content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json")
+    assert {name: raw for name, (_, raw) in after.items()} == {name: raw for name, (_, raw) in before.items()}
+
+
+def test_another_model_redoes_all_and_the_same_one_elsewhere_nothing(oracle_export, run, tmp_path):
+    run()
+    shutil.copytree(oracle_export, tmp_path / "moved")
+    assert run(tmp_path / "moved") == (0, "0 done, 3 unchanged, 0 failed", 0)
+    config = runs.find_export(tmp_path / "moved") / "assets" / "config.json"
+    config.write_text(config.read_text().replace('"kidney_min_voxels": 10000', '"kidney_min_voxels": 10001'))
+    assert run(tmp_path / "moved") == (0, "3 done, 0 unchanged, 0 failed", 3)
+
+
+def test_a_picture_that_is_wanted_now_is_drawn_and_one_that_is_not_stays(run, tmp_path):
+    assert run()[2] == 3
+    assert run(overlay=True) == (0, "3 done, 0 unchanged, 0 failed", 3)
+    drawn = content(tmp_path / "out", ".png")
+    assert len(drawn) == 3
+    assert run(overlay=True) == (0, "0 done, 3 unchanged, 0 failed", 0)
+    assert run(overlay=False) == (0, "0 done, 3 unchanged, 0 failed", 0)
+    assert content(tmp_path / "out", ".png") == drawn
+
+
+def test_a_scan_that_turns_bad_takes_its_prediction_along(run, study, tmp_path):
+    run()
+    whole = (study / NAMES[0] / "imaging.nii.gz").read_bytes()
+    (study / NAMES[0] / "imaging.nii.gz").write_bytes(whole[:200])
+    assert run()[:2] == (1, "0 done, 2 unchanged, 1 failed")
+    assert not list((tmp_path / "out").glob("prediction_00001*"))
+    assert statuses(tmp_path / "out") == dict(zip(NAMES, ("failed", "unchanged", "unchanged"), strict=True))
+    (study / NAMES[0] / "imaging.nii.gz").write_bytes(whole)
+    assert run()[:2] == (0, "1 done, 2 unchanged, 0 failed")
+
+
+def test_a_model_that_cannot_be_loaded_is_one_line_for_all_cases(oracle_export, study, tmp_path, monkeypatch, capsys):
+    broken = shutil.copytree(oracle_export, tmp_path / "broken")
+    (runs.find_export(broken) / "saved_model.pb").write_bytes(b"\x08\x01broken")
+    monkeypatch.setattr("kits_tf.cluster.jobs._made", {})
+    with pytest.raises(RunError, match="cannot be loaded"):
+        predict.predict(broken, study, tmp_path / "out", overlay=False)
+    assert "failed" not in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("prediction*"))
+
+
+def test_a_model_is_loaded_anew_where_another_lies_in_its_place(tmp_path):
+    loads = str(tmp_path / "loads")
+    one = cluster.once("chores:model", loads, version="a")
+    assert cluster.once("chores:model", loads, version="a") is one
+    assert cluster.once("chores:model", loads, version="b") is not one
+    assert (tmp_path / "loads").read_text() == "xx"

@@ -1,0 +1,189 @@
+"""Machines that die: workers, schedulers and whole runs are killed, disks are full; nothing is lost or half-written."""
+
+import csv
+import json
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+from dask_processes import ROOT, Processes, worker_processes
+from oracles import HU
+from threshold_nets import ball
+
+from kits_tf import cluster
+from kits_tf.cluster import Place
+from kits_tf.io.nifti import write_volume
+from kits_tf.volume import RunError, Volume
+
+SPACING_MM = (5.0, 2.1, 2.3)
+
+
+def write_study(folder, cases):
+    """Cases of (24, 50, 70) voxels, two kidneys and a tumor each, no two alike."""
+    for number in range(cases):
+        labels = 1 * (ball((24, 50, 70), (11, 24, 17), (6, 10, 8)) | ball((24, 50, 70), (13, 28, 52), (7, 9, 10)))
+        labels[ball((24, 50, 70), (15, 32, 52), (3, 4 + number % 3, 5))] = 2
+        labels = labels.astype("uint8")
+        case = folder / f"case_{number:05d}"
+        write_volume(case / "imaging.nii.gz", Volume.from_spacing(HU[labels] + number, SPACING_MM))
+        write_volume(case / "segmentation.nii.gz", Volume.from_spacing(labels, SPACING_MM))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def six(tmp_path_factory):
+    return write_study(tmp_path_factory.mktemp("six") / "study", 6)
+
+
+def command(what, study, output, model, *more):
+    if what == "predict":
+        return [sys.executable, "predict.py", f"--model={model}", f"--input={study}", f"--output={output}", *more]
+    return [sys.executable, "-m", "data_prep", f"--input={study}", f"--output={output}", "--preset=demo", *more]
+
+
+def start(arguments):
+    return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def result(folder):
+    """Every file that a run leaves but summary.csv, which holds durations."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.name != "summary.csv"}
+
+
+def done_so_far(folder):
+    """The files that say that a case is done, and when they were written."""
+    paths = [*folder.glob("prediction_*.json"), *folder.glob("records/*/.done/case_*.json")]
+    return {path: path.stat().st_mtime_ns for path in paths}
+
+
+def statuses(folder):
+    with open(folder / "summary.csv", newline="") as stream:
+        return [(row["case"], row["status"]) for row in csv.DictReader(stream)]
+
+
+def test_a_worker_that_is_killed_costs_nothing_but_time(oracle_export, six, tmp_path):
+    quiet = start(command("predict", six, tmp_path / "quiet", oracle_export))
+    assert quiet.wait() == 0, quiet.communicate()
+    process = start(command("predict", six, tmp_path / "out", oracle_export, "--workers=2"))
+    while len(done_so_far(tmp_path / "out")) < 2 and process.poll() is None:
+        time.sleep(0.02)
+    random.choice(worker_processes(process.pid)).kill()
+    said = process.communicate()[1]
+    assert process.returncode == 0, said
+    assert "6 done, 0 unchanged, 0 failed" in said.splitlines()[-1] or "unchanged" in said.splitlines()[-1]
+    assert result(tmp_path / "out") == result(tmp_path / "quiet")
+    assert [case for case, _ in statuses(tmp_path / "out")] == [f"case_0000{number}" for number in range(6)]
+
+
+def test_a_cluster_that_is_joined_does_the_work_and_its_loss_is_one_line(tmp_path, capfd):
+    jobs = [cluster.Job(f"case_{number}", {"number": number, "folder": str(tmp_path)}) for number in range(9)]
+    with Processes(1) as processes:
+        found = cluster.run("chores:note", jobs, "working", Place(scheduler=processes.address))
+        worker = next(found).result["pid"]
+        assert worker in [child.pid for child in worker_processes(processes.workers.pid)]
+        processes.kill_scheduler()
+        time.sleep(0.5)  # to see the connection close; asking for more work just then takes as long as dask tries again
+        with pytest.raises(RunError, match=r"the dask scheduler was lost after \d of 9 cases") as caught:
+            list(found)
+    assert len(str(caught.value).splitlines()) == 1
+    said = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("working")]
+    assert {line.split(":")[0] for line in said} == {"no worker has joined the cluster yet; waiting for one",
+                                                     "dashboard"}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("what", ["predict", "prepare"])
+def test_40_cases_survive_dying_workers_and_a_dying_scheduler(what, oracle_export, tmp_path):
+    study = write_study(tmp_path / "study", 40)
+    quiet = start(command(what, study, tmp_path / "quiet", oracle_export))
+    assert quiet.wait() == 0, quiet.communicate()
+    chance, kills, log = random.Random(0), 0, []
+    with Processes(4) as processes:
+        arguments = command(what, study, tmp_path / "out", oracle_export, f"--scheduler={processes.address}")
+        for round_ in range(6):
+            before = done_so_far(tmp_path / "out")
+            process, last = start(arguments), time.monotonic()
+            while process.poll() is None:
+                time.sleep(0.05)
+                alive = worker_processes(processes.workers.pid)
+                if alive and time.monotonic() - last > 4:
+                    chance.choice(alive).kill()
+                    kills, last = kills + 1, time.monotonic()
+                if not round_ and processes.scheduler and len(done_so_far(tmp_path / "out")) >= 10:
+                    processes.kill_scheduler()
+            said = process.communicate()[1].splitlines()
+            log.append((process.returncode, kills, len(before), said[-1]))
+            after = done_so_far(tmp_path / "out")
+            if what == "predict":  # data_prep's notes end in the manifest
+                assert {path: after[path] for path in before} == before
+            if round_ == 0:
+                assert process.returncode == 1
+                assert "the dask scheduler was lost" in said[-1]
+                assert not any("Traceback" in line for line in said)
+                processes.start()
+            elif process.returncode == 0:
+                break
+    print(json.dumps(log))
+    assert process.returncode == 0
+    assert result(tmp_path / "out") == result(tmp_path / "quiet")
+    assert [case for case, _ in statuses(tmp_path / "out")] == sorted(path.name for path in study.iterdir())
+
+
+def killed(what, study, tmp_path, model, kills, seed):
+    """What tests/killed.py has to say."""
+    arguments = [sys.executable, str(ROOT / "tests" / "killed.py"), what, study, tmp_path / "out", tmp_path / "quiet",
+                 kills, seed, *([model] if what == "predict" else [])]
+    done = subprocess.run([str(word) for word in arguments], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    print(what, done.stdout)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("what", ["predict", "prepare"])
+def test_a_run_that_is_killed_leaves_whole_files_and_the_next_goes_on(what, oracle_export, six, tmp_path):
+    assert killed(what, six, tmp_path, oracle_export, 2, 1)["kills"] == 2
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("what", ["predict", "prepare"])
+def test_100_kills_leave_whole_files(what, oracle_export, six, tmp_path):
+    found = killed(what, six, tmp_path, oracle_export, 100, 0)
+    assert found["kills"] == 100
+    assert found["partly done"] > 20
+
+
+FULL_DISK = """
+import sys, pathlib
+sys.path[:0] = [{root!r}, {root!r} + "/tests"]
+import predict
+from data_prep import study
+from kits_tf.config import PRESETS, STAGES
+from kits_tf.volume import InputError
+print(pathlib.Path({disk!r}).is_mount())
+for work in (lambda out: predict.predict({model!r}, {study!r}, out, overlay=False),
+             lambda out: study.prepare_study({study!r}, out, STAGES, PRESETS["demo"], 0)):
+    try:
+        print(work({disk!r} + "/out"))
+    except InputError as error:
+        print("raised", error)
+    print([path.name for path in sorted(pathlib.Path({disk!r}).rglob("*")) if path.name.startswith(".")])
+    print([path.name for path in sorted(pathlib.Path({disk!r}).rglob("*.*")) if path.is_file()])
+    import shutil; shutil.rmtree({disk!r} + "/out")
+"""
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(oracle_export, six, tmp_path):
+    """On a tmpfs of 16 kB, mounted in a name space of its own: 5 kB are written for a case that is predicted."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    program = FULL_DISK.format(root=str(ROOT), disk=str(disk), model=str(oracle_export), study=str(six))
+    mounted = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
+               f"mount -t tmpfs -o size=16k tmpfs '{disk}' && exec \"$@\"", "sh"]
+    if subprocess.run([*mounted, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system lets nobody mount a tmpfs")
+    done = subprocess.run([*mounted, sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    print(done.stdout, done.stderr)
+    assert done.returncode == 0
