@@ -29,14 +29,14 @@ class Done:
     seconds: float
 
 
-def attempt(function, job, sharers=1):
+def attempt(function, job, sharers=None):
     """Does one job.
 
     Args:
         function: "module:function".
         job: Job.
-        sharers: how many workers share this machine: each one's TensorFlow takes as large a part of the cores, unless
-            the environment says otherwise or TensorFlow has begun.
+        sharers: on a dask worker, how many workers share its machine: TensorFlow takes as large a part of the cores,
+            unless the environment says otherwise or it has begun already. None: not on dask, and all cores.
 
     Returns:
         Done. An exception that is no InputError is a fault of the program: its line names the place.
@@ -45,9 +45,10 @@ def attempt(function, job, sharers=1):
         RunError: what no other case would escape.
     """
     quiet_tensorflow()
-    if sharers > 1:
+    if sharers:
+        threads = max(1, named("distributed.system:CPU_COUNT") // sharers)  # of this process or container
         for kind in ("INTRAOP", "INTEROP"):
-            os.environ.setdefault(f"TF_NUM_{kind}_THREADS", str(max(1, len(os.sched_getaffinity(0)) // sharers)))
+            os.environ.setdefault(f"TF_NUM_{kind}_THREADS", str(threads))
     work = named(function)
     result = failure = None
     began = time.monotonic()
