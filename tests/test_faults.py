@@ -2,7 +2,9 @@
 
 import csv
 import json
+import pathlib
 import random
+import re
 import subprocess
 import sys
 import time
@@ -73,7 +75,9 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(oracle_export, six, tmp_
     random.choice(worker_processes(process.pid)).kill()
     said = process.communicate()[1]
     assert process.returncode == 0, said
-    assert "6 done, 0 unchanged, 0 failed" in said.splitlines()[-1] or "unchanged" in said.splitlines()[-1]
+    done, unchanged, failed = map(int, re.findall(r"(\d+) (?:done|unchanged|failed)", said.splitlines()[-1]))
+    assert (done + unchanged, failed) == (6, 0)  # unchanged: done by a worker that was killed before it could say so
+    assert unchanged <= 1
     assert result(tmp_path / "out") == result(tmp_path / "quiet")
     assert [case for case, _ in statuses(tmp_path / "out")] == [f"case_0000{number}" for number in range(6)]
 
@@ -156,34 +160,50 @@ def test_100_kills_leave_whole_files(what, oracle_export, six, tmp_path):
 
 
 FULL_DISK = """
-import sys, pathlib
+import json, pathlib, sys
 sys.path[:0] = [{root!r}, {root!r} + "/tests"]
 import predict
 from data_prep import study
 from kits_tf.config import PRESETS, STAGES
 from kits_tf.volume import InputError
-print(pathlib.Path({disk!r}).is_mount())
-for work in (lambda out: predict.predict({model!r}, {study!r}, out, overlay=False),
-             lambda out: study.prepare_study({study!r}, out, STAGES, PRESETS["demo"], 0)):
+from killed import files
+small, large, roomy = map(pathlib.Path, {disks!r})
+for name, disk, work in (
+        ("predicted", small, lambda out: predict.predict({model!r}, {study!r}, out, overlay=False)),
+        ("prepared", large, lambda out: study.prepare_study({study!r}, out, STAGES, PRESETS["demo"], 0))):
+    assert work(roomy / name) == 0
     try:
-        print(work({disk!r} + "/out"))
+        said = work(disk / name)
     except InputError as error:
-        print("raised", error)
-    print([path.name for path in sorted(pathlib.Path({disk!r}).rglob("*")) if path.name.startswith(".")])
-    print([path.name for path in sorted(pathlib.Path({disk!r}).rglob("*.*")) if path.is_file()])
-    import shutil; shutil.rmtree({disk!r} + "/out")
+        said = str(error)
+    whole, there = files(roomy / name), files(disk / name)
+    print(json.dumps({{"disk": disk.is_mount(), "said": said, "there": sorted(there), "whole": sorted(
+        name for name, raw in there.items() if raw == whole[name]), "hidden": [
+        path.name for path in disk.rglob("*") if path.name.startswith(".") and path.name != ".done"]}}))
 """
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(oracle_export, six, tmp_path):
-    """On a tmpfs of 16 kB, mounted in a name space of its own: 5 kB are written for a case that is predicted."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    program = FULL_DISK.format(root=str(ROOT), disk=str(disk), model=str(oracle_export), study=str(six))
-    mounted = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
-               f"mount -t tmpfs -o size=16k tmpfs '{disk}' && exec \"$@\"", "sh"]
-    if subprocess.run([*mounted, "true"], capture_output=True, check=False).returncode:
+    """On a tmpfs each, mounted in a name space of their own, for predict.py and data_prep."""
+    disks = [str(tmp_path / name) for name in ("16 kB", "600 kB", "roomy")]
+    mount = []
+    for disk, size in zip(disks, ("16k", "600k"), strict=False):
+        pathlib.Path(disk).mkdir()
+        mount.append(f"mount -t tmpfs -o size={size} tmpfs '{disk}'")
+    inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'{" && ".join(mount)} && exec "$@"', "sh"]
+    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this system lets nobody mount a tmpfs")
-    done = subprocess.run([*mounted, sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    print(done.stdout, done.stderr)
-    assert done.returncode == 0
+    program = FULL_DISK.format(root=str(ROOT), disks=disks, model=str(oracle_export), study=str(six))
+    done = subprocess.run([*inside, sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr and "failed:" not in done.stderr
+    for line, some in zip(done.stdout.splitlines(), ("prediction_00000.nii.gz", "case_00000.tfrecord"), strict=True):
+        found = json.loads(line)
+        print(found)
+        assert found["disk"]
+        assert re.search(r"(predicted|prepared)/.*: cannot be written \(.*No space left on device.*\); see to it",
+                         found["said"])
+        assert len(found["said"].splitlines()) == 1
+        assert found["whole"] == found["there"]
+        assert any(name.endswith(some) for name in found["there"])
+        assert found["hidden"] == []
