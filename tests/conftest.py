@@ -46,3 +46,13 @@ def oracle_predictor(oracle_export):
     from kits_tf.serving import Predictor
 
     return Predictor(oracle_export)
+
+
+@pytest.fixture(scope="session")
+def quick_export(tmp_path_factory):
+    """What looks like an exported cascade and loads and answers in a moment: its folder."""
+    import oracles
+
+    folder = tmp_path_factory.mktemp("quick")
+    oracles.export_thresholds(folder)
+    return folder

@@ -4,8 +4,12 @@ The ceiling is computed with NumPy alone: the scan resampled to the normalized s
 resampled back and cut at one half. What the cascade loses beyond it, its crops, rules or grids lost.
 """
 
+import pathlib
+
 import numpy as np
 import tensorflow as tf
+
+from kits_tf import config as configs
 
 HU = np.array([-79, 100, 200], np.int16)  # background, kidney, tumor
 WINDOW_HU = (-79, 304)
@@ -21,6 +25,31 @@ def nets():
 
     kidney, tumor = above(KIDNEY_ABOVE), above(TUMOR_ABOVE)
     return {"coarse": kidney, "correction": kidney, "fine": kidney, "tumor3d": tumor, "tumor2d": tumor}
+
+
+class Thresholds(tf.Module):
+    """What an exported cascade answers, by two thresholds on the scan itself: loads and runs in a moment, for tests of
+    everything around the cascade."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None), tf.int16, name="volume"),
+                                  tf.TensorSpec((3,), tf.float32, name="spacing_mm")])
+    def serve(self, volume, spacing_mm):
+        labels = tf.cast(volume > 60, tf.uint8) + tf.cast(volume > 160, tf.uint8)
+        ml = [tf.reduce_prod(spacing_mm) / 1000 * tf.cast(tf.math.count_nonzero(labels == kind), tf.float32)
+              for kind in (1, 2)]
+        yes, no = tf.constant(True), tf.constant(False)
+        one = tf.constant(1)
+        return {"labels": labels, "kidneys_coarse": one + one, "coarse_empty": no, "correction_used": no,
+                "kidneys": one + one, "lesions_kept": one, "lesions_dropped": one - one,
+                "tumor_fallback_used": tf.logical_not(yes), "kidney_ml": ml[0], "tumor_ml": ml[1],
+                "coarse_components_ml": tf.stack(ml)}
+
+
+def export_thresholds(directory):
+    """Writes Thresholds where an exported cascade would be."""
+    module = Thresholds()
+    tf.saved_model.save(module, str(directory), signatures={"serving_default": module.serve})
+    (pathlib.Path(directory) / "assets" / "config.json").write_text(configs.to_json(configs.PRESETS["demo"]))
 
 
 def dice(one, other):

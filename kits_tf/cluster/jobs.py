@@ -46,7 +46,7 @@ def attempt(function, job, sharers=None):
     """
     quiet_tensorflow()
     if sharers:
-        threads = max(1, named("distributed.system:CPU_COUNT") // sharers)  # of this process or container
+        threads = max(1, named("dask.system:CPU_COUNT") // sharers)  # of this process or container
         for kind in ("INTRAOP", "INTEROP"):
             os.environ.setdefault(f"TF_NUM_{kind}_THREADS", str(threads))
     work = named(function)

@@ -119,7 +119,7 @@ def write(path, examples):
                     writer.write(serialize(example))
                     count += 1
         except tf.errors.ResourceExhaustedError as error:  # TensorFlow's word for a full disk, and for no memory
-            raise cannot_write(path, error.message) from error
+            raise cannot_write(path, error.message.split("; ")[-1]) from error
     return count
 
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from distributed.system import CPU_COUNT
+from dask.system import CPU_COUNT
 
 from kits_tf import cluster
 from kits_tf.cluster import Place, on_dask
