@@ -6,6 +6,7 @@ import logging
 import os
 import pathlib
 import sys
+import time
 import uuid
 
 import dask
@@ -17,6 +18,7 @@ from kits_tf.volume import RunError
 
 LOOPBACK = "127.0.0.1"  # where the scheduler, workers and dashboard that are started here listen
 PATIENCE = "15s"  # for a scheduler to answer
+ASKED_EVERY = 2.0  # seconds between two looks at how many workers there are
 
 
 def attempt_all(function, jobs, place, gpu):
@@ -80,10 +82,17 @@ def _submit_all(client, function, jobs, gpu):
     waiting, under_way, done = collections.deque(jobs), {}, 0
     completed = distributed.as_completed(loop=client.loop)
     name, run = function.split(":")[1], uuid.uuid4().hex[:8]
+    room, resources, sharers, asked = 0, None, 1, -ASKED_EVERY
     try:
         _wait_for_a_worker(client)
         while waiting or under_way:
-            room, resources, sharers = _room(client, gpu)
+            if client.status != "running":  # else what is asked or submitted now waits as long as connecting is tried
+                raise ConnectionError("connection closed")
+            if time.monotonic() - asked > ASKED_EVERY:
+                room, gpus, sharers = _room(client)
+                if gpu and (gpus or resources):  # also while all that have one are being replaced
+                    room, resources = gpus, {"GPU": 1}
+                asked = time.monotonic()
             while waiting and len(under_way) < max(1, room):
                 job = waiting.popleft()
                 future = client.submit(attempt, function, job, sharers, key=f"{name}-{job.name}-{run}", pure=False,
@@ -113,17 +122,9 @@ def _wait_for_a_worker(client):
         client.wait_for_workers(1)
 
 
-def _room(client, gpu):
-    """(how many cases fit at a time, the resources that each takes, how many workers share a machine at most).
-
-    Raises:
-        OSError: if the connection is lost; asking would take as long as connecting anew is tried.
-    """
-    if client.status != "running":
-        raise ConnectionError("connection closed")
+def _room(client):
+    """(how many cases fit at a time, how many GPUs there are, how many workers share a machine at most)."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     gpus = sum(int(worker["resources"].get("GPU", 0)) for worker in workers)
     sharers = max(collections.Counter(worker["host"] for worker in workers).values(), default=1)
-    if gpu and gpus:
-        return gpus, {"GPU": 1}, sharers
-    return sum(worker["nthreads"] for worker in workers), None, sharers
+    return sum(worker["nthreads"] for worker in workers), gpus, sharers

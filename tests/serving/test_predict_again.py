@@ -11,24 +11,22 @@ from oracles import HU
 import predict
 from kits_tf import cluster, runs
 from kits_tf.io.nifti import write_volume
+from kits_tf.serving import Predictor
 from kits_tf.volume import RunError
 
 NAMES = ("case_00001", "case_00002", "case_00003")
 
 
 @pytest.fixture
-def answers(oracle_predictor, monkeypatch):
-    """The predictor that predict.py gets, loaded by the tests' own; counts the scans it is asked for."""
-    asked = []
+def answers(monkeypatch):
+    """The scans that the model is asked for."""
+    asked, explain = [], Predictor.explain
 
-    class Counting:
-        path, config = oracle_predictor.path, oracle_predictor.config
+    def counting(self, volume):
+        asked.append(volume.voxels.shape)
+        return explain(self, volume)
 
-        def explain(self, volume):
-            asked.append(volume.voxels.shape)
-            return oracle_predictor.explain(volume)
-
-    monkeypatch.setattr("kits_tf.serving.Predictor", lambda *_: Counting())
+    monkeypatch.setattr(Predictor, "explain", counting)
     monkeypatch.setattr("kits_tf.cluster.jobs._made", {})
     return asked
 
@@ -42,9 +40,9 @@ def study(small_patient, tmp_path):
 
 
 @pytest.fixture
-def run(oracle_export, study, tmp_path, answers, capsys):
+def run(quick_export, study, tmp_path, answers, capsys):
     """Runs predict.py; returns (exit status, how many it says were done, unchanged and failed, scans asked for)."""
-    def again(model=oracle_export, **more):
+    def again(model=quick_export, **more):
         answers.clear()
         capsys.readouterr()
         status = predict.predict(model, study, tmp_path / "out", **{"overlay": False, **more})
@@ -79,7 +77,7 @@ def test_what_stands_is_left_alone_and_in_the_summary(run, tmp_path):
         {k: v for k, v in row.items() if k not in own} for row in first]
 
 
-def test_nothing_to_do_loads_no_model(oracle_export, run, monkeypatch):
+def test_nothing_to_do_loads_no_model(quick_export, run, monkeypatch):
     assert run()[0] == 0
     monkeypatch.setattr("kits_tf.cluster.jobs._made", {})
     monkeypatch.setattr("kits_tf.serving.Predictor", None)
@@ -118,12 +116,12 @@ def test_a_prediction_that_is_not_as_it_was_written_is_made_again_byte_for_byte(
     assert {name: raw for name, (_, raw) in after.items()} == {name: raw for name, (_, raw) in before.items()}
 
 
-def test_another_model_redoes_all_and_the_same_one_elsewhere_nothing(oracle_export, run, tmp_path):
+def test_another_model_redoes_all_and_the_same_one_elsewhere_nothing(quick_export, run, tmp_path):
     run()
-    shutil.copytree(oracle_export, tmp_path / "moved")
+    shutil.copytree(quick_export, tmp_path / "moved")
     assert run(tmp_path / "moved") == (0, "0 done, 3 unchanged, 0 failed", 0)
     config = runs.find_export(tmp_path / "moved") / "assets" / "config.json"
-    config.write_text(config.read_text().replace('"kidney_min_voxels": 10000', '"kidney_min_voxels": 10001'))
+    config.write_text(config.read_text().replace('"kidney_min_voxels": 1875', '"kidney_min_voxels": 1876'))
     assert run(tmp_path / "moved") == (0, "3 done, 0 unchanged, 0 failed", 3)
 
 
@@ -148,8 +146,8 @@ def test_a_scan_that_turns_bad_takes_its_prediction_along(run, study, tmp_path):
     assert run()[:2] == (0, "1 done, 2 unchanged, 0 failed")
 
 
-def test_a_model_that_cannot_be_loaded_is_one_line_for_all_cases(oracle_export, study, tmp_path, monkeypatch, capsys):
-    broken = shutil.copytree(oracle_export, tmp_path / "broken")
+def test_a_model_that_cannot_be_loaded_is_one_line_for_all_cases(quick_export, study, tmp_path, monkeypatch, capsys):
+    broken = shutil.copytree(quick_export, tmp_path / "broken")
     (runs.find_export(broken) / "saved_model.pb").write_bytes(b"\x08\x01broken")
     monkeypatch.setattr("kits_tf.cluster.jobs._made", {})
     with pytest.raises(RunError, match="cannot be loaded"):
