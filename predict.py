@@ -36,7 +36,7 @@ flags.DEFINE_list("output_format", ["nifti"], "what labels are written as: nifti
 flags.mark_flags_as_required(["model", "input", "output"])
 flags.register_validator("output_format", lambda names: names and set(names) <= {"nifti", "dicomseg"},
                          "expected nifti, dicomseg, or nifti,dicomseg")
-cluster.define_flags()
+cluster.define_flags(__name__)
 
 
 def predict(model, scans, output, xla="auto", overlay=True, report=False, place=cluster.HERE,

@@ -28,7 +28,7 @@ flags.DEFINE_enum("preset", "paper", sorted(PRESETS), "settings; train.py must b
 flags.DEFINE_integer("seed", 0, "deals the cases into five folds")
 flags.DEFINE_boolean("check", False, "only hold the records in --output against their manifests, against the files of "
                      "--input and the settings of --preset where these are given; writes nothing")
-cluster.define_flags()
+cluster.define_flags(__name__)
 
 
 def main(arguments):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import sys
 
 from absl import flags
 
@@ -31,10 +32,13 @@ class Place:
 HERE = Place()
 
 
-def define_flags():
-    """--workers and --scheduler, the same for every command."""
-    flags.DEFINE_integer("workers", 0, "processes on this machine to spread the cases over; 0: this process alone")
-    flags.DEFINE_string("scheduler", "", "address of a running dask scheduler to spread the cases by, tcp://HOST:PORT")
+def define_flags(module):
+    """--workers and --scheduler, the same for every command; `module` is its __name__, so that its --help lists them."""
+    command = sys.argv[0] if module == "__main__" else module  # as absl names it
+    flags.DEFINE_integer("workers", 0, "processes on this machine to spread the cases over; 0: this process alone",
+                         module_name=command)
+    flags.DEFINE_string("scheduler", "", "address of a running dask scheduler to spread the cases by, tcp://HOST:PORT",
+                        module_name=command)
 
 
 def place_from_flags():

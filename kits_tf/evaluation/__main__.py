@@ -20,7 +20,7 @@ flags.DEFINE_string("predictions", None, "folder of prediction_<id>.nii.gz, wher
 flags.DEFINE_string("labels", None, "ground truth: case_xxxxx/segmentation.nii.gz, or a folder of label files")
 flags.DEFINE_string("output", None, "folder to write scores.csv and summary.json to")
 flags.DEFINE_list("cases", None, "only these cases, as case_00210,case_00211 or 00210,00211; all by default")
-cluster.define_flags()
+cluster.define_flags(__name__)
 flags.mark_flags_as_required(["predictions", "labels", "output"])
 
 

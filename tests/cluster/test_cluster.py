@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from dask.system import CPU_COUNT
+from dask_processes import ROOT
 
 from kits_tf import cluster
 from kits_tf.cluster import Place, on_dask
@@ -94,3 +95,9 @@ def test_without_flags_dask_is_not_imported():
                "list(cluster.run('os.path:abspath', [cluster.Job('a', {'path': '.'})], '')); "
                "sys.exit('dask' in sys.modules or 'tensorflow' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", [["predict.py"], ["-m", "data_prep"], ["-m", "kits_tf.evaluation"]])
+def test_help_lists_both_flags(command):
+    done = subprocess.run([sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert re.search(r"--workers.*--scheduler|--scheduler.*--workers", done.stdout, re.DOTALL)
