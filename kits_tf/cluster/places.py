@@ -33,7 +33,7 @@ HERE = Place()
 
 
 def define_flags(module):
-    """--workers and --scheduler, the same for every command; `module` is its __name__, so that its --help lists them."""
+    """--workers and --scheduler, the same for every command; `module` is its __name__, so that --help lists them."""
     command = sys.argv[0] if module == "__main__" else module  # as absl names it
     flags.DEFINE_integer("workers", 0, "processes on this machine to spread the cases over; 0: this process alone",
                          module_name=command)
