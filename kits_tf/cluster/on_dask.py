@@ -17,6 +17,7 @@ from kits_tf.cluster.jobs import Done, attempt, one_line
 from kits_tf.volume import RunError
 
 LOOPBACK = "127.0.0.1"  # where the scheduler, workers and dashboard that are started here listen
+DEATHS = 2  # of workers that make a case a suspect, and that end it when it runs alone
 PATIENCE = "15s"  # for a scheduler to answer
 ASKED_EVERY = 2.0  # seconds between two looks at how many workers there are
 
@@ -63,9 +64,9 @@ def local_cluster(workers):
         specs[number] = {"cls": distributed.Nanny, "options": {**options, **own}}
     scheduler = {"cls": distributed.Scheduler, "options": {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"}}
     # TensorFlow keeps what it once had, so a worker that waits for its memory to shrink would wait for ever.
-    patient = {"distributed.worker.memory.target": False, "distributed.worker.memory.spill": False,
-               "distributed.worker.memory.pause": False}
-    with dask.config.set(patient), distributed.SpecCluster(specs, scheduler, silence_logs=logging.CRITICAL) as cluster:
+    settings = {"distributed.worker.memory.target": False, "distributed.worker.memory.spill": False,
+                "distributed.worker.memory.pause": False, "distributed.scheduler.allowed-failures": DEATHS - 1}
+    with dask.config.set(settings), distributed.SpecCluster(specs, scheduler, silence_logs=logging.CRITICAL) as cluster:
         yield cluster
 
 
@@ -78,14 +79,16 @@ def visible_gpus():
 
 
 def _submit_all(client, function, jobs, gpu):
-    """Keeps as many cases under way as there are workers: one that dies is blamed on what it worked on alone."""
+    """Keeps as many cases under way as there are workers, so that few are blamed for a worker's death; one that is
+    blamed too often is tried once more at the end, alone."""
     waiting, under_way, done = collections.deque(jobs), {}, 0
+    suspects, tried_alone = collections.deque(), set()
     completed = distributed.as_completed(loop=client.loop)
     name, run = function.split(":")[1], uuid.uuid4().hex[:8]
     room, resources, sharers, asked = 0, None, 1, -ASKED_EVERY
     try:
         _wait_for_a_worker(client)
-        while waiting or under_way:
+        while waiting or under_way or suspects:
             if client.status != "running":  # else what is asked or submitted now waits as long as connecting is tried
                 raise ConnectionError("connection closed")
             if time.monotonic() - asked > ASKED_EVERY:
@@ -93,10 +96,13 @@ def _submit_all(client, function, jobs, gpu):
                 if gpu and (gpus or resources):  # also while all that have one are being replaced
                     room, resources = gpus, {"GPU": 1}
                 asked = time.monotonic()
+            if not waiting and not under_way:
+                waiting.append(suspects.popleft())
+                tried_alone.add(waiting[0].name)
             while waiting and len(under_way) < max(1, room):
                 job = waiting.popleft()
-                future = client.submit(attempt, function, job, sharers, key=f"{name}-{job.name}-{run}", pure=False,
-                                       resources=resources)
+                key = f"{name}-{job.name}-{run}{'-alone' * (job.name in tried_alone)}"
+                future = client.submit(attempt, function, job, sharers, key=key, pure=False, resources=resources)
                 under_way[future] = job
                 completed.add(future)
             future = next(completed)
@@ -104,8 +110,11 @@ def _submit_all(client, function, jobs, gpu):
             try:
                 result = future.result()
             except distributed.KilledWorker as error:
-                result = Done(job.name, None, f"{job.name}: {error.allowed_failures + 1} workers died at it, one after "
-                              f"the other (out of memory?); it is left alone", 0.0)
+                if job.name not in tried_alone:
+                    suspects.append(job)
+                    continue
+                result = Done(job.name, None, f"{job.name}: its worker died each of the {error.allowed_failures + 1} "
+                              f"times that it ran alone (out of memory?); it is given up", 0.0)
             done += 1
             yield result
     except (distributed.CancelledError, OSError) as error:
