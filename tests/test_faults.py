@@ -156,9 +156,9 @@ def test_a_run_that_is_killed_leaves_whole_files_and_the_next_goes_on(what, quic
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("what", ["predict", "prepare"])
-def test_100_kills_leave_whole_files(what, quick_export, six, tmp_path):
-    found = killed(what, six, tmp_path, quick_export, 100, 0)
+@pytest.mark.parametrize(("what", "study"), [("predict", "six"), ("prepare", "two")])
+def test_100_kills_leave_whole_files(what, study, quick_export, tmp_path, request):
+    found = killed(what, request.getfixturevalue(study), tmp_path, quick_export, 100, 0)
     assert found["kills"] == 100
     assert found["partly done"] > 20
 
