@@ -62,8 +62,8 @@ def result(folder):
 
 
 def done_so_far(folder):
-    """The files that say that a case is done, and when they were written."""
-    paths = [*folder.glob("prediction_*.json"), *folder.glob("records/*/.done/case_*.json")]
+    """The file that is written last of each case, and when it was."""
+    paths = [*folder.glob("prediction_*.json"), *folder.glob("records/tumor2d/case_*.tfrecord")]
     return {path: path.stat().st_mtime_ns for path in paths}
 
 
@@ -125,8 +125,9 @@ def test_40_cases_survive_dying_workers_and_a_dying_scheduler(what, quick_export
             said = process.communicate()[1].splitlines()
             log.append((process.returncode, kills, len(before), said[-1]))
             after = done_so_far(tmp_path / "out")
-            if what == "predict":  # data_prep's notes end in the manifest
-                assert {path: after[path] for path in before} == before
+            again = [path.name for path, date in before.items() if after.get(path) != date]
+            # A shard whose writer was killed before it could note it is written again: of four at most.
+            assert len(again) <= (0 if what == "predict" else 4)
             if round_ == 0:
                 assert process.returncode == 1
                 assert "the dask scheduler was lost" in said[-1]
