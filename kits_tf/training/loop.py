@@ -41,9 +41,14 @@ def train(task, run_dir, strategy=None, compiled=False, report=print):
         StoppedError: if SIGTERM came; the step under way was finished and saved.
     """
     strategy = strategy or workers.strategy()
-    with workers.Watch(strategy), _sigterm() as asked:
+    with workers.Watch(strategy) as watch, _sigterm() as asked:
         try:
-            return _train(task, run_dir, strategy, compiled, report if workers.writes(strategy) else _silent, asked)
+            history = _train(task, run_dir, strategy, compiled, report if workers.writes(strategy) else _silent, asked)
+            watch.leave()
+            return history
+        except StoppedError:
+            watch.leave()
+            raise
         except tf.errors.ResourceExhaustedError as error:
             raise InputError(
                 f"{task.stage} fold {task.fold}: out of memory; lower --batch_size (now {task.training.batch_size}) or "
@@ -93,7 +98,7 @@ def _train(task, run_dir, strategy, compiled, report, asked):
     progress = saved.restore()
     history, epochs = progress.history, training.epochs
     done = len(history) * training.steps_per_epoch + progress.steps
-    if replicas > 1 and not workers.agree(strategy, done):
+    if not workers.agree(strategy, done):
         raise InputError(f"{place}: the workers find different checkpoints there; give all one and the same --run_dir, "
                          f"on a disk that they share")
     if finished(history, training):

@@ -1,5 +1,7 @@
 """Loss and Dice on the held-out cases, over all replicas."""
 
+import warnings
+
 import tensorflow as tf
 
 from kits_tf import losses, metrics
@@ -39,7 +41,9 @@ def scorer(strategy, net, task):
                          for total, part in zip(sums, parts, strict=True))
         return sums
 
-    run = tf.function(run).get_concrete_function()  # traced once; it has no arguments
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # with several workers TensorFlow warns of its own doings
+        run = tf.function(run).get_concrete_function()  # traced once; it has no arguments
 
     def score():
         counts, dice_sums, example_sums, entropy, examples = run()

@@ -11,6 +11,7 @@ from kits_tf import losses, models
 from kits_tf.inputs import pipeline
 from kits_tf.io import dataset, integrity
 from kits_tf.training import schedule
+from kits_tf.volume import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +68,11 @@ def task(config, stage, data_dir, fold, seed, precision="float32"):
     """Finds the records of a stage and makes sure that they are whole.
 
     Raises:
-        InputError: as io.dataset.split and io.integrity.verify.
+        InputError: as io.dataset.split and io.integrity.verify, and for float16 where TensorFlow lacks it.
     """
+    if (stage, precision) == ("tumor3d", "mixed_float16") and not tf.config.list_logical_devices("GPU"):
+        raise InputError("tumor3d: --precision=mixed_float16 needs a GPU, since TensorFlow does not pool blocks of "
+                         "float16 on CPUs; mixed_bfloat16 works on both")
     train, held_out = dataset.split(data_dir, stage, fold, config)
     integrity.verify(data_dir, stage, [path.stem for path in (*train, *held_out)])
     return Task(config, stage, fold, seed, tuple(train), tuple(held_out), precision)

@@ -9,6 +9,7 @@ the others' next step with it: TensorFlow's collectives wait for it, for minutes
 others' ports still answer, and ends by itself, with their name, when one does not.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -104,6 +105,7 @@ class Watch:
         self._others = {index: worker for index, worker in enumerate(workers) if many and index != own}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
+        self._strategy = strategy
 
     def __enter__(self):
         if self._others:
@@ -116,6 +118,24 @@ class Watch:
             self._thread.join(2 * LOOKS * (LOOK_EVERY + PATIENCE))
         self._over.set()
 
+    def leave(self):
+        """Ends the watch when all workers have come to the end of their work, the chief with its writing too.
+
+        Twice round: whoever is through with the first knows that all are done, but some may still be fetching their
+        sums from it. The second shows that all have the first; that nobody is left to finish it is no harm.
+        """
+        if not self._others:
+            return
+        agree(self._strategy, 0)
+        self._over.set()
+        last = threading.Thread(target=self._last_round, daemon=True)
+        last.start()
+        last.join(PATIENCE)
+
+    def _last_round(self):
+        with contextlib.suppress(tf.errors.OpError):
+            agree(self._strategy, 0)
+
     def _look(self):
         missed = dict.fromkeys(self._others, 0)
         while not self._over.wait(LOOK_EVERY):
@@ -123,9 +143,9 @@ class Watch:
                 missed[index] = 0 if _answers(address) else missed[index] + 1
                 if missed[index] >= LOOKS and not self._over.is_set():
                     host, port = address
-                    print(f"worker {index} ({host}:{port}) has not answered for {LOOKS * LOOK_EVERY:.0f} s and counts "
-                          f"as dead, so this worker ends too; start all workers again with the same command: they go "
-                          f"on from the last checkpoint", file=sys.stderr, flush=True)
+                    print(f"worker {index} ({host}:{port}) has died: nobody answered {LOOKS} times in a row. This "
+                          f"worker ends too; start all again with the same command, and they go on from the last "
+                          f"checkpoint", file=sys.stderr, flush=True)
                     os._exit(1)
 
 
@@ -144,7 +164,10 @@ def writes(strategy):
 
 
 def agree(strategy, number):
-    """Whether a whole number is the same on all workers. All of them must ask."""
+    """Whether a whole number is the same on all workers. All of them must ask, and wait for each other."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return True
+
     @tf.function
     def sums(number):
         context = tf.distribute.get_replica_context()
@@ -153,3 +176,4 @@ def agree(strategy, number):
     both = strategy.run(sums, args=(tf.constant(number, tf.float64),))
     total, squares = strategy.experimental_local_results(both)[0].numpy()
     return total**2 == strategy.num_replicas_in_sync * squares  # else the numbers have a variance
+

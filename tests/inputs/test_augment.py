@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import ndimage
 
 from kits_tf.config import AugmentConfig
 from kits_tf.inputs import augment
@@ -109,6 +110,44 @@ def test_elastic_displacement_has_the_asked_deviation_in_mm():
     field = augment._elastic(AugmentConfig(elastic_voxels=2.0), SEED, augment.Rows(300), (50, 50), (4.0, 1.0)).numpy()
     assert field[..., 1].std() == pytest.approx(2.0, rel=0.35)  # smoothing between control points takes some
     assert field[..., 0].std() * 4.0 == pytest.approx(field[..., 1].std(), rel=0.1)
+
+
+def test_blur_is_scipys_and_as_wide_in_mm_along_either_axis():
+    image = np.random.default_rng(0).random((1, *SHAPE, 1)).astype(np.float32)
+    config = AugmentConfig(blur_voxels=4.0)
+    (sigma,) = augment._uniform(augment.split(SEED, 6)[3], augment.Rows(1), 0.0, 4.0).numpy()
+    blurred = augment.vary_intensity(image, config, SEED, SPACING_MM).numpy()[0, ..., 0]
+    inside = np.s_[6:-6, 10:-10]  # at the edges it averages over fewer voxels, SciPy over mirrored ones
+    expected = ndimage.gaussian_filter(image[0, ..., 0], (sigma / 3.0, sigma), truncate=20)
+    np.testing.assert_allclose(blurred[inside], expected[inside], atol=2e-3)
+
+
+def test_low_resolution_keeps_slopes_and_averages_what_is_finer_than_a_wide_voxel():
+    slope = np.tile(np.linspace(0.2, 0.8, SHAPE[1], dtype=np.float32), (40, SHAPE[0], 1))[..., None]
+    checks = np.indices(SHAPE).sum(axis=0) % 2
+    checks = np.tile(checks.astype(np.float32), (40, 1, 1))[..., None]
+    config = AugmentConfig(low_resolution=1.0)
+    coarse = augment.vary_intensity(slope, config, SEED).numpy()
+    np.testing.assert_allclose(coarse[:, :, 3:-3], slope[:, :, 3:-3], atol=5e-3)
+    flat = augment.vary_intensity(checks, config, SEED).numpy()[:, 4:-4, 4:-4].std(axis=(1, 2, 3))
+    assert flat.min() < 0.03  # voxels twice as wide see a chequerboard as grey
+    np.testing.assert_allclose(augment._coarsened(9, tf.ones(1))[0], np.eye(9), atol=1e-6)  # as wide: as it is
+
+
+def test_workers_make_the_rows_of_one_batch_between_them():
+    config = AugmentConfig(flip_x=True, rotate_degrees=20.0, scale=0.2, shear=0.1, elastic_voxels=1.0, gamma=0.3,
+                           contrast=0.2, brightness=0.1, blur_voxels=1.0, low_resolution=0.5, noise=0.05)
+    planes = tf.constant(blobs(6))
+
+    def made(planes, rows):
+        moved = augment.warp(planes, config, SEED, (2, 3), "yx", SPACING_MM, rows)
+        rough = augment.roughen(planes[..., 1:], SEED, 2, rows=rows)
+        return moved, augment.vary_intensity(planes[..., :1], config, SEED, SPACING_MM, rows), rough
+
+    whole = made(planes, None)
+    parts = zip(*(made(planes[first:first + 2], augment.Rows(2, first, 6)) for first in (0, 2, 4)), strict=True)
+    for one, others in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(one, tf.concat(others, axis=0), atol=1e-6)
 
 
 def test_seed_decides_everything():

@@ -86,6 +86,52 @@ def test_an_epoch_is_the_same_whether_reached_or_resumed_at(prepared):
         np.testing.assert_array_equal(one[0], other[0])
 
 
+def test_a_run_stopped_within_an_epoch_goes_on_with_its_next_batch(prepared):
+    config, data_dir = prepared
+    train, _ = dataset.split(data_dir, "fine", 0, config)
+    steps = config.fine.training.steps_per_epoch
+    reached = list(pipeline.training_batches(config, "fine", train, 0))[steps + 2:]
+    resumed = list(pipeline.training_batches(config, "fine", train, 0, first_step=steps + 2))
+    assert len(reached) == len(resumed) == steps - 2
+    for one, other in zip(reached, resumed, strict=True):
+        for part, again in zip(one, other, strict=True):
+            np.testing.assert_array_equal(part, again)
+
+
+@pytest.mark.parametrize("stage", ["fine", "tumor2d", "tumor3d"])
+def test_two_workers_make_the_halves_of_each_batch(prepared, stage):
+    config, data_dir = prepared
+    train, _ = dataset.split(data_dir, stage, 0, config)
+    whole, first, second = (list(pipeline.training_batches(config, stage, train, 0, part=part).take(3))
+                            for part in ((0, 1), (0, 2), (1, 2)))
+    for batch, one, two in zip(whole, first, second, strict=True):
+        for part, half, other in zip(batch, one, two, strict=True):
+            np.testing.assert_allclose(part, tf.concat([half, other], axis=0), atol=1e-6)
+
+
+def test_a_batch_says_which_records_it_is_made_of(prepared):
+    config, data_dir = prepared
+    train, _ = dataset.split(data_dir, "coarse", 0, config)
+    config = ellipses.with_training(config, "coarse", augment=AugmentConfig())
+    stored = {(example["case"].numpy().decode(), *example["start"].numpy()): example["labels"].numpy()
+              for example in records.read(train, config.record_shape("coarse"))}
+    for _, target, record in pipeline.training_batches(config, "coarse", train, seed=0).take(3):
+        for mask, (case, *start, kidney) in zip(target.numpy(), record.numpy(), strict=True):
+            np.testing.assert_array_equal(mask[..., 0], stored[train[case].stem, *start] >= 1)
+            assert kidney == -1
+
+
+def test_left_and_right_kidneys_are_one_population(prepared):
+    """What lies at the image's left of a thousand fine crops lies at its right as often."""
+    config = ellipses.with_training(prepared[0], "fine", augment=AugmentConfig(flip_x=True))
+    config = dataclasses.replace(config, fine=dataclasses.replace(config.fine, jitter_voxels=0))
+    image = np.zeros((1000, *config.record_shape("fine")), np.int16)
+    image[:, :, :4] = 300  # the spine, say
+    found, _ = pipeline.augmented(image, np.zeros_like(image, np.uint8), tf.constant([0, 1]), config, "fine")
+    left = int((found.numpy()[:, 12, 1, 0] > 0.5).sum())
+    assert 450 < left < 550
+
+
 @pytest.mark.parametrize("stage", configs.STAGES)
 def test_held_out_examples_are_the_centre_crops_in_order(prepared, stage):
     config, data_dir = prepared

@@ -52,6 +52,32 @@ def test_tumor2d_draws_as_many_with_tumor_as_without_and_every_tumor_slice(tmp_p
     assert others[0] != others[1]
 
 
+@pytest.mark.parametrize(("stage", "kinds", "expected"), [
+    ("tumor3d", (0, 0, 0, 1, 1, 2), {0: 333, 1: 333, 2: 333}),
+    ("tumor2d", (0, 1, 1, 1, 1, 2), {2: 500}),
+    ("fine", (0, 1, 1, 1, 1, 2), {0: 1000 / 6, 1: 4000 / 6, 2: 1000 / 6}),
+])
+def test_a_thousand_draws_hold_what_the_stage_asks_for(tmp_path, config, stage, kinds, expected):
+    paths, counts = prepare(tmp_path, config, stage, per_case=24, kinds=kinds)
+    found = drawn(config, stage, paths, counts, 1000)
+    number = collections.Counter(kind for *_, kind in found)
+    for kind, wanted in expected.items():
+        assert number[kind] == pytest.approx(wanted, abs=1 if stage != "fine" else 20)
+    cases = collections.Counter(case for case, *_ in found)
+    assert len(cases) == 4
+    assert max(cases.values()) < 1.2 * min(cases.values())
+
+
+def test_tumor2d_draws_other_slices_without_tumor_each_epoch_and_all_with_it_in_each(tmp_path, config):
+    paths, counts = prepare(tmp_path, config, "tumor2d", per_case=30, kinds=(0, 1, 1, 1, 2))  # 6 of 30 have tumor
+    epochs = [drawn(config, "tumor2d", paths, counts, 2 * 4 * 6, seed=(0, epoch)) for epoch in range(3)]
+    with_tumor = [{example for example in epoch if example[2] == 2} for epoch in epochs]
+    without = [{example for example in epoch if example[2] < 2} for epoch in epochs]
+    assert [len(examples) for examples in with_tumor] == [24] * 3
+    assert [len(examples) for examples in without] == [24] * 3
+    assert len(set.union(*without)) > 40
+
+
 def test_other_stages_draw_every_example_once_before_any_twice(tmp_path, config):
     paths, counts = prepare(tmp_path, config, "fine")
     found = drawn(config, "fine", paths, counts, 4 * 6)

@@ -1,0 +1,90 @@
+"""Processes for tests that kill them, or lay out devices, which a process can do only once.
+
+They are forked from one that has imported TensorFlow but not yet used it, so that each starts at once.
+"""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import pathlib
+import socket
+import sys
+
+import ellipses
+import tensorflow as tf
+
+from kits_tf import config as configs
+from kits_tf.training import epochs, loop, stages, workers
+from kits_tf.volume import InputError
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["processes"])
+
+
+@contextlib.contextmanager
+def started(output, function, *arguments):
+    """A process that runs a function and writes what it prints to a file; killed on leaving if it still runs."""
+    process = CONTEXT.Process(target=_run, args=(str(output), function, *arguments))
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
+def _run(output, function, *arguments):
+    with open(output, "w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.stdout = os.fdopen(1, "w", buffering=1)
+    sys.stderr = os.fdopen(2, "w", buffering=1)
+    function(*arguments)
+
+
+def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None):
+    """Trains the fine stage on a CPU that counts as several devices, deterministically; prints every step's loss.
+
+    Args:
+        config: the config as JSON.
+        cluster: (ports of all workers, index of this one), or None.
+    """
+    if cluster:
+        ports, index = cluster
+        os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": [f"127.0.0.1:{port}" for port in ports]},
+                                              "task": {"type": "worker", "index": index}})
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],
+                                               [tf.config.LogicalDeviceConfiguration()] * devices)
+    tf.config.experimental.enable_op_determinism()
+    workers.LOOK_EVERY = 0.5  # 3 s in earnest
+    settle = epochs.Epochs._settle
+
+    def settle_and_tell(self, told, record, progress):
+        print(f"step {len(progress.history)}.{progress.steps} loss {told[0]:.7f}")
+        return settle(self, told, record, progress)
+
+    epochs.Epochs._settle = settle_and_tell
+    try:
+        task = stages.task(configs.from_json(config), "fine", data_dir, 0, 0)
+        loop.train(task, run_dir, workers.strategy(strategy))
+    except InputError as error:
+        sys.exit(str(error))
+    except loop.StoppedError as error:
+        print(error, file=sys.stderr)
+        sys.exit(143)
+
+
+def free_ports(number):
+    """Ports that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def prepared(folder, **training):
+    """A tiny config with these training settings of the fine stage, as JSON, and its records."""
+    config = ellipses.with_training(ellipses.tiny_config(), "fine", **training)
+    return configs.to_json(config), ellipses.write(pathlib.Path(folder) / "data", config, stages=["fine"])

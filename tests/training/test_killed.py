@@ -1,0 +1,102 @@
+"""A run that is killed again and again ends with the weights of one that was left alone, bit for bit."""
+
+import csv
+import pathlib
+import random
+import signal
+import time
+
+import numpy as np
+import processes
+import pytest
+import tensorflow as tf
+
+from kits_tf import config as configs
+from kits_tf import models, runs
+
+TIMES = {"samples_per_second", "input_wait", "seconds"}  # columns that no two runs agree in
+
+
+def history(folder):
+    with open(folder / runs.HISTORY, newline="") as file:
+        return [{name: value for name, value in row.items() if name not in TIMES} for row in csv.DictReader(file)]
+
+
+def weights(config, path):
+    model = models.build(configs.from_json(config), "fine")
+    model.load_weights(str(path))
+    return model.get_weights()
+
+
+def wait_for_an_epoch(process, output):
+    """Until a process has reported an epoch; False if it ended instead."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until and process.is_alive():
+        if "  epoch " in output.read_text():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def assert_whole(folder):
+    """No checkpoint is unreadable, no epoch is missing or twice, whatever the moment of the kill."""
+    state = tf.train.get_checkpoint_state(str(folder / "checkpoints"))
+    for path in state.all_model_checkpoint_paths if state else ():
+        reader = tf.train.load_checkpoint(path)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    if (folder / runs.HISTORY).exists():
+        epochs = [int(row["epoch"]) for row in history(folder)]
+        assert epochs == list(range(1, len(epochs) + 1))
+
+
+def interrupt_and_compare(folder, kills, terms, epochs):
+    """Kills a run at random moments and has it end; asks it to end by SIGTERM in between."""
+    folder, rng = pathlib.Path(folder), random.Random(kills)
+    config, data_dir = processes.prepared(folder, epochs=epochs, steps_per_epoch=8, learning_rate=1e-3, clip_norm=1.0,
+                                          average_decay=0.9)
+    with processes.started(folder / "whole.txt", processes.train, config, data_dir, folder / "whole") as process:
+        process.join(300)
+    assert process.exitcode == 0, (folder / "whole.txt").read_text()
+
+    place, output = runs.stage_folder(folder / "parts", "fine", 0), folder / "parts.txt"
+    signals = [signal.SIGKILL] * kills + [signal.SIGTERM] * terms
+    rng.shuffle(signals)
+    for number, kind in enumerate(signals):
+        output.write_text("")
+        with processes.started(output, processes.train, config, data_dir, folder / "parts") as process:
+            if number % 4 == 3 and kind == signal.SIGKILL:
+                time.sleep(rng.uniform(0.0, 4.0))  # while it starts
+            else:
+                assert wait_for_an_epoch(process, output), output.read_text()
+                time.sleep(rng.uniform(0.0, 0.6))
+            assert process.is_alive()
+            if kind == signal.SIGKILL:
+                process.kill()
+            else:
+                process.terminate()
+            process.join(60)
+            assert process.exitcode == (143 if kind == signal.SIGTERM else -signal.SIGKILL)
+            if kind == signal.SIGTERM:
+                assert "stopped by SIGTERM and saved" in output.read_text().splitlines()[-1]
+        assert_whole(place)
+    with processes.started(output, processes.train, config, data_dir, folder / "parts") as process:
+        process.join(300)
+    assert process.exitcode == 0, output.read_text()
+    assert "goes on after epoch" in output.read_text()
+
+    whole = runs.stage_folder(folder / "whole", "fine", 0)
+    assert history(place) == history(whole)
+    assert len(history(place)) == epochs
+    for name in (runs.BEST, runs.LAST):
+        for one, other in zip(weights(config, place / name), weights(config, whole / name), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_killed_twice_and_stopped_once_ends_as_one_left_alone(tmp_path):
+    interrupt_and_compare(tmp_path, kills=2, terms=1, epochs=16)
+
+
+@pytest.mark.soak
+def test_a_run_killed_twenty_times_ends_as_one_left_alone(tmp_path):
+    interrupt_and_compare(tmp_path, kills=20, terms=5, epochs=120)

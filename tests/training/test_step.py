@@ -1,0 +1,135 @@
+"""One step: its precision, its gradient's length, the average it keeps."""
+
+import dataclasses
+
+import ellipses
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kits_tf import config as configs
+from kits_tf import models
+from kits_tf.training import stages, step
+from kits_tf.volume import InputError
+
+TINY = ellipses.tiny_config()
+# oneDNN's gradient of a bfloat16 kernel is noise where a block is two voxels deep (seen on TensorFlow 2.15 and 2.21),
+# as this net's lowest level would be; the presets' are 12 and 16 deep.
+CONFIG = dataclasses.replace(TINY, tumor3d=dataclasses.replace(TINY.tumor3d, patch_voxels=(8, 16, 20)),
+                             coarse=dataclasses.replace(TINY.coarse, net=configs.UNetConfig(base_filters=2, levels=1)))
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return ellipses.write(tmp_path_factory.mktemp("data"), CONFIG)
+
+
+def made(data_dir, stage="fine", precision="float32", compiled=False, **training):
+    """A step and its first batch."""
+    config = ellipses.with_training(CONFIG, stage, **training)
+    task = stages.task(config, stage, data_dir, 0, 0, precision)
+    image, target, _ = next(iter(task.training_batches()))
+    return step.TrainStep(task, tf.distribute.get_strategy(), compiled), image, target
+
+
+def values(variables):
+    return [variable.numpy() for variable in variables]
+
+
+def moved(one, image, target):
+    """How far a step moves the trainable weights, all together."""
+    before = values(one._trainable)
+    one(image, target, False)
+    return np.sqrt(sum(np.sum((now - old) ** 2) for now, old in zip(values(one._trainable), before, strict=True)))
+
+
+@pytest.mark.parametrize(("stage", "precision"), [("fine", "mixed_bfloat16"), ("fine", "mixed_float16"),
+                                                  ("tumor3d", "mixed_bfloat16")])
+def test_inner_layers_are_short_and_weights_logits_and_loss_are_float32(data_dir, stage, precision):
+    one, image, target = made(data_dir, stage, precision, learning_rate=1e-2)
+    assert {layer.compute_dtype for layer in one.model.layers if "conv" in layer.name} == {precision[6:]}
+    assert {variable.dtype for variable in one.weights} == {tf.float32}
+    assert one.net(image).dtype == one.model(image).dtype == tf.float32
+    told = [one(image, target, False) for _ in range(8)]
+    assert told[0].dtype == tf.float32
+    exact, *_ = made(data_dir, stage, learning_rate=1e-2)
+    assert float(told[0][0]) == pytest.approx(float(exact(image, target, False)[0]), abs=0.01)
+    assert told[-1][0] < told[0][0]
+    assert bool(one.scale) == (precision == "mixed_float16")
+
+
+def test_float16_in_three_dimensions_is_refused_without_a_gpu(data_dir):
+    with pytest.raises(InputError, match="mixed_float16 needs a GPU"):
+        stages.task(CONFIG, "tumor3d", data_dir, 0, 0, "mixed_float16")
+
+
+def test_the_policy_of_other_models_stays():
+    models.build(CONFIG, "fine", "mixed_bfloat16")
+    assert tf.keras.mixed_precision.global_policy().name == "float32"
+
+
+def test_a_gradient_beyond_float16_changes_nothing_but_the_loss_scale(data_dir):
+    one, image, target = made(data_dir, precision="mixed_float16", average_decay=0.5)
+    one.scale[0].assign(2.0**100)
+    before = values(one._undone())
+    told = one(image, target, False)
+    assert np.isfinite(told[0])
+    for now, old in zip(values(one._undone()), before, strict=True):
+        np.testing.assert_array_equal(now, old)
+    assert values(one.scale) == [2.0**99, 0]
+    one.scale[0].assign(2.0**10)
+    assert moved(one, image, target) > 0
+    assert values(one.scale) == [2.0**10, 1]
+
+
+def test_the_loss_scale_doubles_after_long_enough(data_dir, monkeypatch):
+    monkeypatch.setattr(step, "STEPS_TO_DOUBLE", 2)
+    one, image, target = made(data_dir, precision="mixed_float16")
+    one.scale[0].assign(8.0)
+    scales = []
+    for _ in range(4):
+        one(image, target, False)
+        scales.append(float(one.scale[0]))
+    assert scales == [8.0, 16.0, 16.0, 32.0]
+
+
+def test_a_clipped_step_is_as_long_as_allowed_and_a_short_one_stays(data_dir):
+    plain = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 1.0}
+    free, image, target = made(data_dir, **plain)
+    length = moved(free, image, target)
+    clipped, *_ = made(data_dir, clip_norm=0.5 * length, **plain)
+    assert moved(clipped, image, target) == pytest.approx(0.5 * length, rel=1e-3)
+    loose, *_ = made(data_dir, clip_norm=2.0 * length, **plain)
+    assert moved(loose, image, target) == pytest.approx(length, rel=1e-3)
+
+
+def test_the_average_follows_the_weights_and_stands_in_for_them_for_a_while(data_dir):
+    one, image, target = made(data_dir, average_decay=0.3, learning_rate=0.1)
+    expected = [value.astype(np.float64) for value in values(one.weights)]
+    for number in range(1, 6):
+        one(image, target, False)
+        decay = min(0.3, (1 + number) / (10 + number))
+        expected = [decay * mean + (1 - decay) * now for mean, now in zip(expected, values(one.weights), strict=True)]
+    for found, wanted in zip(values(one.average), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+    raw = values(one.weights)
+    with one.averaged():
+        for found, wanted in zip(values(one.weights), values(one.average), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    for found, wanted in zip(values(one.weights), raw, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_compiled_step_learns_the_same(data_dir):
+    plain, image, target = made(data_dir, "coarse", clip_norm=1.0, average_decay=0.5)
+    compiled, *_ = made(data_dir, "coarse", compiled=True, clip_norm=1.0, average_decay=0.5)
+    for _ in range(3):
+        np.testing.assert_allclose(compiled(image, target, False), plain(image, target, False), rtol=2e-3)
+    for one, other in zip(values(compiled.average), values(plain.average), strict=True):
+        np.testing.assert_allclose(one, other, atol=5e-3)
+
+
+def test_settings_survive_the_config(data_dir):
+    task = stages.task(CONFIG, "fine", data_dir, 0, 0)
+    assert dataclasses.replace(task, precision="mixed_float16").identity() == task.identity() | {
+        "precision": "mixed_float16"}
