@@ -78,8 +78,10 @@ def finished(history, training):
     """Whether a run has reached its last epoch, or has waited long enough for a better one."""
     if len(history) >= training.epochs:
         return True
-    best = checkpoints.best_epoch(history)
-    return bool(training.patience and best and len(history) - best["epoch"] >= training.patience)
+    if not training.patience or not history:
+        return False
+    scores = [row["val_dice"] for row in history]
+    return len(scores) - 1 - scores.index(max(scores)) >= training.patience
 
 
 def _train(task, run_dir, strategy, compiled, report, asked):

@@ -70,3 +70,29 @@ def test_flags_replace_the_presets_settings_and_the_run_is_written(demo_data, tm
     assert other.returncode == 1
     assert "Traceback" not in other.stderr
     assert "coarse.training.epochs is 1 there and 2 here" in other.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("flag", "said"), [
+    ("--optimizer=lamb", "optimizer must be one of adam, adamw, sgd, got lamb"),
+    ("--warm_up_steps=9999", "warm_up_steps must be zero or more and below the run's"),
+    ("--weight_decay=0.1", "weight_decay must be zero for the optimizer adam"),
+])
+def test_a_setting_that_breaks_a_rule_is_one_line(flag, said):
+    done = run("--stage=fine", "--preset=demo", flag)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert said in done.stderr.splitlines()[-1]
+
+
+def test_workers_without_tf_config_are_one_line(demo_data, tmp_path):
+    done = run("--stage=coarse", "--preset=demo", f"--data_dir={demo_data}", "--strategy=multiworker", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "--strategy=multiworker expects TF_CONFIG to name two workers or more"
+
+
+def test_all_folds_are_trained_one_after_another(demo_data, tmp_path):
+    done = run("--stage=coarse", "--preset=demo", f"--data_dir={demo_data}", "--fold=all", "--epochs=1",
+               "--steps_per_epoch=1", "--batch_size=2", "--base_filters=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for fold in range(5):
+        assert (tmp_path / "runs" / "demo" / "coarse" / f"fold{fold}" / "best.weights.h5").exists()

@@ -2,8 +2,11 @@
 
 import csv
 import dataclasses
+import json
 import math
+import re
 import shutil
+import types
 
 import ellipses
 import numpy as np
@@ -12,7 +15,7 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf import models, runs
-from kits_tf.training import checkpoints, loop, scoring, stages, watching
+from kits_tf.training import checkpoints, loop, scoring, stages, step, watching
 from kits_tf.volume import InputError
 
 
@@ -122,7 +125,8 @@ def test_a_finished_run_says_so_and_is_left_alone(config, data_dir, finished):
     ({}, 3, "seed is 0 there and 3 here"),
     ({"preset": "other"}, 0, "preset is tiny there and other here"),
     ({"coarse": {"epochs": 5}}, 0, "coarse.training.epochs is 2 there and 5 here"),
-], ids=["seed", "preset", "epochs"])
+    ({"coarse": {"optimizer": "sgd"}}, 3, "training.optimizer is adam there and sgd here; seed is 0 there and 3"),
+], ids=["seed", "preset", "epochs", "both"])
 def test_a_folder_of_another_run_is_refused_in_one_line(config, data_dir, finished, change, seed, message):
     for field, value in change.items():
         config = (ellipses.with_training(config, field, **value) if isinstance(value, dict)
@@ -148,10 +152,14 @@ def test_a_damaged_checkpoint_is_named(config, data_dir, finished, tmp_path):
         train(config, "coarse", data_dir, tmp_path)
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_saves_nothing(config, data_dir, tmp_path):
+def test_a_loss_that_is_no_number_stops_the_run_names_the_records_and_saves_nothing(config, data_dir, tmp_path):
     config = ellipses.with_training(config, "fine", learning_rate=1e38)
-    with pytest.raises(InputError, match=r"loss became \S+ in epoch 1; train with a lower learning_rate"):
+    with pytest.raises(InputError, match=r"loss became \S+ in epoch 1; train with a lower learning_rate") as caught:
         train(config, "fine", data_dir, tmp_path)
+    step, *records = re.search(r"records of step (\d+): (.*)$", str(caught.value)).groups()
+    batches = list(stages.task(config, "fine", data_dir, 0, 0).training_batches())
+    expected = [f"case_0000{1 + case} from ({z}, {y}, {x})" for case, z, y, x, _ in batches[int(step) - 1][2].numpy()]
+    assert records == [", ".join(expected)]
     assert not (runs.stage_folder(tmp_path, "fine", 0) / runs.LAST).exists()
 
 
@@ -176,6 +184,73 @@ def test_the_same_seed_starts_from_the_same_weights(config, data_dir):
     for one, two in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, two)
     assert any(np.abs(one - two).max() > 0.01 for one, two in zip(first, other, strict=True))
+
+
+def test_out_of_memory_says_which_setting_to_lower(config, data_dir, tmp_path, monkeypatch):
+    def full(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(step.TrainStep, "__call__", full)
+    with pytest.raises(InputError, match=r"out of memory; lower --batch_size \(now 4\) or --base_filters"):
+        train(config, "fine", data_dir, tmp_path)
+
+
+def test_training_stops_early_when_the_held_out_cases_gain_no_more(config, data_dir, tmp_path):
+    config = ellipses.with_training(config, "coarse", epochs=30, patience=2, steps_per_epoch=1, learning_rate=1e-9)
+    net = dataclasses.replace(config.coarse.net, normalization="none")  # batch statistics would move the score
+    config = dataclasses.replace(config, coarse=dataclasses.replace(config.coarse, net=net))
+    history, lines = train(config, "coarse", data_dir, tmp_path)
+    assert len(history) == 1 + 2
+    assert "stopped early after 3 epochs" in lines[-1]
+    again, lines = train(config, "coarse", data_dir, tmp_path)
+    assert again == history
+    assert "already trained" in lines[0]
+
+
+@pytest.mark.parametrize(("scores", "patience", "done"), [
+    ([0.1, 0.5, 0.4], 2, False), ([0.1, 0.5, 0.4, 0.5], 2, True), ([0.5, 0.4, 0.6], 2, False),
+    ([0.5, 0.4, 0.3], 0, False), ([0.5] * 10, 0, True), ([], 2, False)])
+def test_patience_counts_epochs_since_the_best(scores, patience, done):
+    history = [{"val_dice": score} for score in scores]
+    assert loop.finished(history, configs.TrainingConfig(epochs=10, patience=patience)) == done
+
+
+def test_a_batch_that_cannot_be_split_over_the_replicas_is_refused(config, data_dir, tmp_path):
+    several = types.SimpleNamespace(num_replicas_in_sync=3, cluster_resolver=None)
+    with pytest.raises(InputError, match="a batch of 4 cannot be split over 3 replicas"):
+        train(config, "fine", data_dir, tmp_path, strategy=several)
+
+
+def test_a_run_is_watched_by_plot_scalars_and_pictures(finished):
+    folder = runs.stage_folder(finished, "coarse", 0)
+    assert (folder / watching.PLOT).read_bytes().startswith(b"\x89PNG")
+    found = {}
+    for path in (folder / "events").glob("events.*"):
+        for serialized in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(serialized.numpy())
+            for value in event.summary.value:
+                found.setdefault(value.tag, {})[event.step] = value.tensor
+    assert set(found) == {*watching.COLUMNS[1:], "held_out"}
+    assert all(set(steps) == {1, 2} for steps in found.values())
+    rows = read_history(finished, "coarse")
+    for epoch, tensor in found["input_wait"].items():
+        assert 0 <= tf.make_ndarray(tensor) <= 1
+        assert float(tf.make_ndarray(tensor)) == pytest.approx(float(rows[epoch - 1]["input_wait"]), rel=1e-4)
+    width, height, png = tf.make_ndarray(found["held_out"][2])
+    assert tf.io.decode_png(png).shape[:2] == (int(height), int(width))
+
+
+def test_a_run_of_old_goes_on_and_its_history_lacks_the_new_columns(config, data_dir, tmp_path):
+    """Checkpoints once held the history as a plain list, with fewer columns."""
+    rows = [{"epoch": 1, "loss": 0.5, "val_loss": 0.4, "val_dice": 0.3, "samples_per_second": 9.0, "seconds": 1.0,
+             "learning_rate": 0.1}]
+    progress = checkpoints.Progress.from_json(json.dumps(rows))
+    assert progress == checkpoints.Progress(rows, 0, (0.0, 0.0, 0.0))
+    watching.write_history(tmp_path, rows)
+    with open(tmp_path / runs.HISTORY, newline="") as file:
+        assert next(csv.DictReader(file))["input_wait"] == ""
+    again = checkpoints.Progress(rows, 3, (0.1 + 0.2, 1e-17, 3.5))
+    assert checkpoints.Progress.from_json(again.to_json()) == again
 
 
 def test_no_records_says_which_command_makes_them(config, tmp_path):
