@@ -40,7 +40,8 @@ def moved(one, image, target):
     """How far a step moves the trainable weights, all together."""
     before = values(one._trainable)
     one(image, target, False)
-    return np.sqrt(sum(np.sum((now - old) ** 2) for now, old in zip(values(one._trainable), before, strict=True)))
+    return float(np.sqrt(sum(np.sum((now - old) ** 2)
+                             for now, old in zip(values(one._trainable), before, strict=True))))
 
 
 @pytest.mark.parametrize(("stage", "precision"), [("fine", "mixed_bfloat16"), ("fine", "mixed_float16"),
