@@ -56,3 +56,15 @@ def quick_export(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quick")
     oracles.export_thresholds(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tmp_path_factory):
+    """Keras nets that answer by thresholds on the demo's grid, exported: (nets, config, version folder)."""
+    import tiny_nets
+
+    from kits_tf.cascade import export_cascade
+
+    config = tiny_nets.tiny_config()
+    nets = tiny_nets.threshold_models(config)
+    return nets, config, export_cascade(nets, tmp_path_factory.mktemp("tiny"), config)

@@ -1,6 +1,10 @@
 """Exports a trained run as one SavedModel that holds the whole cascade.
 
 python -m kits_tf.cascade --run_dir=runs/demo --output=runs/demo/export
+python -m kits_tf.cascade --run_dir=runs/kits --folds=0,1,2,3,4 --tta=flips
+python -m kits_tf.cascade --run_dir=runs/kits --precision=bfloat16 --compare=kits19/test
+
+With --precision=bfloat16 it prints how far the labels are from those of float32, on drawn patients or on --compare's.
 """
 
 import pathlib
@@ -14,25 +18,62 @@ from kits_tf.volume import InputError
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "run folder that train.py wrote, with all five stages trained")
 flags.DEFINE_string("output", None, "export folder; <run_dir>/export unless given. Each export is a new version in it")
-flags.DEFINE_integer("fold", 0, "which fold's nets", lower_bound=0)
+flags.DEFINE_list("folds", ["0"], "which folds' nets; the mean of several counts, as --folds=0,1,2,3,4")
 flags.DEFINE_enum("weights", "best", ["best", "last"], "best on the held-out cases, or the last")
+flags.DEFINE_enum("tta", "none", ["none", "flips"], "flips: every net's mean over mirror images, along the axes that "
+                  "its training mirrored; twice the time of a net that has one")
+flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "what the nets compute in; the rest is float32")
+flags.DEFINE_string("compare", None, "study to compare the labels of both precisions on; drawn patients unless given")
 flags.mark_flags_as_required(["run_dir"])
+
+
+def fold_numbers(names):
+    """The folds that --folds names. Raises InputError for what is no list of different numbers."""
+    folds = [int(name) for name in names if name.strip().isdigit()]
+    if not folds or len(folds) != len(names) or len(set(folds)) != len(folds):
+        raise InputError(f"--folds={','.join(names)}: expected different numbers, as 0,1,2")
+    return folds
+
+
+def export(run_dir, output, folds, weights="best", tta="none", precision="float32", study=None):
+    """Exports, and compares with float32 what is not; returns the version folder.
+
+    Raises:
+        InputError: if the nets cannot be collected, or the study cannot be read.
+    """
+    # TensorFlow takes seconds to import: not for --help
+    from kits_tf.cascade import compare
+    from kits_tf.cascade.average import mirrored_axes
+    from kits_tf.cascade.collect import collect
+    from kits_tf.cascade.export import export_cascade
+    from kits_tf.cascade.module import Cascade
+
+    flips = tta == "flips"
+    nets, config = collect(run_dir, folds, weights, precision)
+    if precision != "float32":
+        cases = compare.study_cases(study) if study else compare.drawn_cases()
+        mirrored = mirrored_axes(config) if flips else None
+        float32 = Cascade(collect(run_dir, folds, weights)[0], config, mirrored)
+        rows = compare.compare(float32, Cascade(nets, config, mirrored), cases)
+        print(compare.table(rows, "float32", precision))
+    return export_cascade(nets, output, config, flips, {"folds": folds, "weights": weights, "precision": precision})
 
 
 def main(arguments):
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]}")
     quiet_tensorflow()
-    from kits_tf.cascade.collect import collect  # TensorFlow takes seconds to import: not for --help
-    from kits_tf.cascade.export import export_cascade
-
     try:
-        nets, config = collect(FLAGS.run_dir, FLAGS.fold, FLAGS.weights)
-        version = export_cascade(nets, FLAGS.output or pathlib.Path(FLAGS.run_dir) / "export", config)
+        folds = fold_numbers(FLAGS.folds)
+        if FLAGS.compare and FLAGS.precision == "float32":
+            raise InputError("--compare: there is nothing to compare float32 with; give --precision=bfloat16 too")
+        version = export(FLAGS.run_dir, FLAGS.output or pathlib.Path(FLAGS.run_dir) / "export", folds, FLAGS.weights,
+                         FLAGS.tta, FLAGS.precision, FLAGS.compare)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{version}: the cascade, preset {config.preset}, five nets of fold {FLAGS.fold}", file=sys.stderr)
+    print(f"{version}: the cascade, {FLAGS.precision}, five nets of fold {', '.join(map(str, folds))}"
+          + (", averaged over mirror images" if FLAGS.tta == "flips" else ""), file=sys.stderr)
     return 0
 
 

@@ -1,39 +1,63 @@
-"""Takes the five trained nets of a run folder for export."""
+"""Takes the trained nets of a run folder for export: five, or five for each of several folds."""
 
 import dataclasses
 import pathlib
 
+import tensorflow as tf
+
 from kits_tf import models, runs
-from kits_tf.config import STAGES
+from kits_tf.config import STAGES, TrainingConfig
 from kits_tf.volume import InputError
 
 WEIGHTS = {"best": runs.BEST, "last": runs.LAST}
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # the weights stay float32, and so does the answer
 
 
-def collect(run_dir, fold=0, weights="best"):
+def collect(run_dir, folds=(0,), weights="best", precision="float32"):
     """The trained nets of a run and the settings they were trained under.
 
     Args:
         run_dir: the run folder that train.py wrote.
-        fold: which fold's training to take.
+        folds: which folds' trainings to take.
         weights: "best" (on the held-out cases) or "last".
+        precision: "float32" or "bfloat16", what the nets compute in.
 
     Returns:
-        (nets, config): Keras models by stage, and the CascadeConfig.
+        (nets, config): lists of Keras models, one per fold, by stage; and the CascadeConfig.
 
     Raises:
         InputError: if a stage is not trained, its weights cannot be read, or the stages were trained on different
-            grids or windows.
+            grids or windows, or the folds under different settings.
     """
     if not pathlib.Path(run_dir).is_dir():
         raise InputError(f"{run_dir}: no such run folder; train first: python train.py --stage=all --run_dir={run_dir}")
+    config = None
+    nets = {stage: [] for stage in STAGES}
+    for fold in folds:
+        folders = _folders(run_dir, fold, weights)
+        trained = _settings(folders)
+        config = config or trained
+        for stage in STAGES:
+            if _lasting(trained.stage(stage)) != _lasting(config.stage(stage)) or _grid(trained) != _grid(config):
+                raise InputError(f"{folders[stage] / runs.CONFIG}: {stage} was trained under other settings than in "
+                                 f"fold {folds[0]}; train them alike, or export without fold {fold}")
+            nets[stage].append(_load(config, stage, folders[stage] / WEIGHTS[weights], precision))
+    return nets, config
+
+
+def _folders(run_dir, fold, weights):
+    """Each stage's folder of a fold; all hold weights."""
     folders = {stage: runs.stage_folder(run_dir, stage, fold) for stage in STAGES}
     missing = [stage for stage, folder in folders.items() if not (folder / WEIGHTS[weights]).exists()]
     if missing:
         raise InputError(f"{run_dir}: has no {weights} weights of {', '.join(missing)} in fold {fold}; train first: "
                          f"python train.py --stage={missing[0]} --run_dir={run_dir} --fold={fold}")
+    return folders
+
+
+def _settings(folders):
+    """The CascadeConfig of a fold: each stage as it was trained; what they share must be the same everywhere."""
     trained = {stage: runs.load_config(folder) for stage, folder in folders.items()}
-    # Each stage as it was trained; what they share must be the same everywhere.
     config = dataclasses.replace(trained["coarse"], **{stage: trained[stage].stage(stage) for stage in STAGES})
     for stage in STAGES:
         for name in ("preset", "spacing_mm", "window_hu"):
@@ -45,14 +69,27 @@ def collect(run_dir, fold=0, weights="best"):
             raise InputError(f"{folders[stage] / runs.CONFIG}: {stage} was trained on crops of "
                              f"{trained[stage].input_shape(stage)}, the fine net on {config.input_shape(stage)}; "
                              f"train them alike")
-    return {stage: _load(config, stage, folders[stage] / WEIGHTS[weights]) for stage in STAGES}, config
+    return config
 
 
-def _load(config, stage, path):
-    net = models.build(config, stage)
+def _grid(config):
+    return config.preset, config.spacing_mm, config.window_hu
+
+
+def _lasting(settings):
+    """A stage's settings less those of its schedule, which folds may differ in."""
+    return dataclasses.replace(settings, training=TrainingConfig(augment=settings.training.augment))
+
+
+def _load(config, stage, path, precision):
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(PRECISIONS[precision])
     try:
+        net = models.build(config, stage)
         net.load_weights(str(path))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: cannot be read as weights of the {stage} net "
                          f"({' '.join(str(error).split())[:200]})") from error
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
     return net

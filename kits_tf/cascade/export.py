@@ -1,8 +1,11 @@
 """Writes the cascade as a SavedModel: nets, rules and settings in one folder that needs none of this code to run.
 
-    <directory>/<version>/saved_model.pb, variables/, assets/config.json
+    <directory>/<version>/saved_model.pb  variables/
+                          assets/config.json  assets/contents.json
+                          assets.extra/tf_serving_warmup_requests
 """
 
+import json
 import os
 import pathlib
 import shutil
@@ -11,19 +14,24 @@ import tempfile
 import tensorflow as tf
 
 from kits_tf import config as configs
+from kits_tf import labels as classes
 from kits_tf import runs
+from kits_tf.cascade import warmup
+from kits_tf.cascade.average import mirrored_axes
 from kits_tf.cascade.module import Cascade
 
 
-def export_cascade(nets, directory, config=None):
+def export_cascade(nets, directory, config=None, flips=False, origin=None):
     """Exports the cascade as the next version in a folder; the version appears whole or not at all.
 
     Args:
         nets: dict from each name in config.STAGES to a Keras model or another TensorFlow callable, from windowed
             float32 (n, y, x, channels) or (n, z, y, x, 1) to probabilities of the same shape with one channel
-            (tumor2d sees two: the image and the kidney mask).
+            (tumor2d sees two: the image and the kidney mask); or to a list of them, whose mean counts.
         directory: the export folder; made if it is not there.
         config: CascadeConfig; None for the `paper` preset.
+        flips: average every net over mirror images too, along the axes its training mirrored (average.py).
+        origin: dict of JSON values that say where the nets come from, kept in contents.json.
 
     Returns:
         Path of the new version folder.
@@ -34,17 +42,27 @@ def export_cascade(nets, directory, config=None):
     config = configs.PRESETS["paper"] if config is None else config
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    module = Cascade(nets, config)
+    mirrored = mirrored_axes(config) if flips else dict.fromkeys(configs.STAGES, "")
+    contents = json.dumps({
+        "class_names": [classes.CLASS_NAMES[value] for value in sorted(classes.CLASS_NAMES)],
+        "nets": {stage: len(net) if isinstance(net, list) else 1 for stage, net in nets.items()},
+        "mirrored": mirrored,
+        "tensorflow": tf.__version__,
+        **(origin or {}),
+    }, indent=2) + "\n"
+    module = Cascade(nets, config, mirrored, contents)
     done = runs.versions(directory)
     target = directory / str(int(done[-1].name) + 1 if done else 1)
     # The temporary name is not a number, so that no server takes it for a version.
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=directory))
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            asset = pathlib.Path(scratch) / "config.json"
-            asset.write_text(configs.to_json(config))
-            module.config = tf.saved_model.Asset(str(asset))
+            module.assets = []
+            for name, text in (("config.json", configs.to_json(config)), ("contents.json", contents)):
+                (pathlib.Path(scratch) / name).write_text(text)
+                module.assets.append(tf.saved_model.Asset(str(pathlib.Path(scratch) / name)))
             tf.saved_model.save(module, str(temporary), signatures=module.functions)
+        warmup.write_requests(temporary, config)
         temporary.chmod(0o755)
         os.replace(temporary, target)
     except BaseException:

@@ -9,8 +9,10 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf import labels as classes
+from kits_tf import models
 from kits_tf.cascade import kidneys as kidney_steps
 from kits_tf.cascade import lesions as lesion_steps
+from kits_tf.cascade.average import average
 from kits_tf.ops import resample
 from kits_tf.ops.window import scale_window
 from kits_tf.volume import AIR_HU
@@ -103,32 +105,59 @@ def _outline(nets, volume, grid, kidneys, config):
 class Cascade(tf.Module):
     """Holds the nets' variables and the functions that are exported.
 
+    Attributes:
+        functions: dict from signature to concrete function: `serving_default` and `xla` are `segment` with the nets
+            plain and compiled; one by the name of each stage is its net alone, from `image` to `probabilities`; and
+            `about` gives `config` and `contents`, for a client that has the model only by wire.
+
     Args:
-        nets: dict from each name in config.STAGES to a Keras model or another TensorFlow callable, as `segment` takes.
+        nets: dict from each name in config.STAGES to a Keras model or another TensorFlow callable, as `segment` takes,
+            or to a list of them, whose mean counts.
         config: CascadeConfig.
+        mirrored: dict from stage to axes that its nets are averaged over mirror images of, as average.mirrored_axes
+            gives; None for no mirroring.
+        contents: text that `about` gives beside the config.
 
     Raises:
         ValueError: if a stage has no net, or a net's answer has not one channel and the shape of its input.
     """
 
-    def __init__(self, nets, config):
+    def __init__(self, nets, config, mirrored=None, contents=""):
         super().__init__(name="kits_tf_cascade")
-        missing = [stage for stage in configs.STAGES if stage not in nets]
+        missing = [stage for stage in configs.STAGES if nets.get(stage) in (None, [])]
         if missing:
             raise ValueError(f"nets must have all of {', '.join(configs.STAGES)}; {', '.join(missing)} missing")
-        plain = {stage: _checked(stage, nets[stage]) for stage in configs.STAGES}
+        mirrored = mirrored or dict.fromkeys(configs.STAGES, "")
+        plain = {}
+        for stage in configs.STAGES:
+            members = nets[stage] if isinstance(nets[stage], list) else [nets[stage]]
+            plain[stage] = average([_checked(stage, member) for member in members], stage, mirrored[stage])
         compiled = {stage: tf.function(net, jit_compile=True) for stage, net in plain.items()}
         signature = [tf.TensorSpec((None, None, None), tf.int16, name="volume"),
                      tf.TensorSpec((3,), tf.float32, name="spacing_mm")]
 
-        def function(chosen):
+        def whole(chosen):
             return tf.function(lambda volume, spacing_mm: segment(chosen, volume, spacing_mm, config),
                                input_signature=signature).get_concrete_function()
 
-        self.functions = {"serving_default": function(plain), "xla": function(compiled)}
+        def alone(stage):
+            return tf.function(lambda image: {"probabilities": plain[stage](image)}, input_signature=[
+                tf.TensorSpec((None, *net_shape(stage, config)), tf.float32, name="image")]).get_concrete_function()
+
+        texts = {"config": configs.to_json(config), "contents": contents}
+        about = tf.function(lambda: {name: tf.constant(text) for name, text in texts.items()},
+                            input_signature=[]).get_concrete_function()
+        self.functions = {"serving_default": whole(plain), "xla": whole(compiled),
+                          **{stage: alone(stage) for stage in configs.STAGES}, "about": about}
         # The nets' variables themselves, not the Keras models: on Keras 3 a tf.Module does not see into a model.
         held = {id(variable): variable for traced in self.functions.values() for variable in traced.variables}
         self.net_variables = list(held.values())
+
+
+def net_shape(stage, config):
+    """What one stage's net is shown in prediction, one example: (y, x, channels), or (z, y, x, 1) for tumor3d."""
+    shape = config.tumor3d.tile_voxels if stage == "tumor3d" else config.input_shape(stage)
+    return (*shape, models.channels(stage))
 
 
 def _checked(stage, net):

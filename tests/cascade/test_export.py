@@ -7,50 +7,22 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from threshold_nets import HU, KIDNEY_ABOVE, SPACING_MM, TUMOR_ABOVE
+from tensorflow_serving.apis import prediction_log_pb2
+from threshold_nets import HU, SPACING_MM
+from tiny_nets import tiny_config
 
 from kits_tf import config as configs
 from kits_tf import models, runs
 from kits_tf.cascade import collect, export_cascade
-from kits_tf.cascade.module import segment
+from kits_tf.cascade.module import net_shape, segment
 from kits_tf.io.files import write_text
 from kits_tf.serving import Predictor
 from kits_tf.volume import InputError, Volume
 
 
-def tiny_config():
-    """The demo's grid with nets of two filters."""
-    demo = configs.PRESETS["demo"]
-    unet = configs.UNetConfig(base_filters=2, levels=3)
-    flat = [stage for stage in configs.STAGES if stage != "tumor3d"]
-    changes = {stage: dataclasses.replace(demo.stage(stage), net=unet) for stage in flat}
-    tumor3d = dataclasses.replace(demo.tumor3d, net=configs.FCN3DConfig(filters=(2, 3, 4)))
-    return dataclasses.replace(demo, preset="tiny", **changes, tumor3d=tumor3d)
-
-
-def threshold_models(config):
-    """Keras nets of one pointwise convolution each: steep sigmoids of the image about the half-way thresholds."""
-    nets = {}
-    for stage in configs.STAGES:
-        above = TUMOR_ABOVE if stage.startswith("tumor") else KIDNEY_ABOVE
-        layer = tf.keras.layers.Conv3D if stage == "tumor3d" else tf.keras.layers.Conv2D
-        shape = (None, None, None, 1) if stage == "tumor3d" else (*config.input_shape(stage), models.channels(stage))
-        net = tf.keras.Sequential([tf.keras.Input(shape), layer(1, 1, activation="sigmoid")])
-        kernel, bias = net.weights
-        values = np.zeros(kernel.shape, np.float32)
-        values[..., 0, 0] = 60.0  # the image; tumor2d's second channel counts for nothing
-        kernel.assign(values)
-        bias.assign([-60.0 * above])
-        nets[stage] = net
-    return nets
-
-
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    config = tiny_config()
-    nets = threshold_models(config)
-    folder = tmp_path_factory.mktemp("export")
-    return nets, config, export_cascade(nets, folder, config)
+def exported(tiny_export):
+    return tiny_export
 
 
 def test_the_export_answers_as_the_keras_nets_it_was_made_of(exported, patient):
@@ -73,12 +45,47 @@ def test_the_settings_travel_inside(exported):
 
 def test_signatures_name_their_inputs_and_outputs(exported):
     loaded = tf.saved_model.load(str(exported[2]))
-    assert set(loaded.signatures) == {"serving_default", "xla"}
-    for signature in loaded.signatures.values():
+    assert set(loaded.signatures) == {"serving_default", "xla", "about", *configs.STAGES}
+    for name in ("serving_default", "xla"):
+        signature = loaded.signatures[name]
         inputs = signature.structured_input_signature[1]
         assert inputs["volume"].dtype == tf.int16 and inputs["volume"].shape.rank == 3
         assert inputs["spacing_mm"].dtype == tf.float32 and inputs["spacing_mm"].shape == (3,)
         assert signature.structured_outputs["labels"].dtype == tf.uint8
+
+
+def test_each_net_can_be_called_alone(exported):
+    nets, config, version = exported
+    loaded = tf.saved_model.load(str(version))
+    for stage, net in nets.items():
+        image = tf.random.stateless_uniform((2, *net_shape(stage, config)), seed=(1, 2))
+        answer = loaded.signatures[stage](image=image)["probabilities"]
+        np.testing.assert_allclose(answer, net(image, training=False), atol=1e-5)
+
+
+def test_what_is_inside_can_be_read_from_the_folder_and_asked_for_by_wire(exported):
+    _, config, version = exported
+    contents = json.loads((version / "assets" / "contents.json").read_text())
+    assert contents["class_names"] == ["background", "kidney", "tumor"]
+    assert contents["nets"] == dict.fromkeys(configs.STAGES, 1)
+    assert not any(contents["mirrored"].values())
+    told = tf.saved_model.load(str(version)).signatures["about"]()
+    assert json.loads(told["contents"].numpy()) == contents
+    assert configs.from_json(told["config"].numpy()) == config
+
+
+def test_warm_up_requests_are_prediction_logs_that_fit_the_signatures(exported):
+    loaded = tf.saved_model.load(str(exported[2]))
+    records = tf.data.TFRecordDataset(str(exported[2] / "assets.extra" / "tf_serving_warmup_requests"))
+    asked = [prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request for record in records]
+    assert {request.model_spec.signature_name for request in asked} == {"serving_default", *configs.STAGES}
+    for request in asked:
+        expected = loaded.signatures[request.model_spec.signature_name].structured_input_signature[1]
+        given = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        assert given.keys() == expected.keys()
+        for name, spec in expected.items():
+            assert spec.is_compatible_with(tf.TensorSpec(given[name].shape, given[name].dtype))
+        assert request.ByteSize() < 1000  # constants: the file stays small
 
 
 def test_the_default_signature_holds_no_compiled_function(exported):
@@ -123,9 +130,9 @@ def test_a_failing_save_leaves_no_version(exported, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def write_run(run_dir, config, stages=configs.STAGES):
+def write_run(run_dir, config, stages=configs.STAGES, fold=0):
     for stage in stages:
-        folder = runs.stage_folder(run_dir, stage, 0)
+        folder = runs.stage_folder(run_dir, stage, fold)
         folder.mkdir(parents=True)
         models.build(config, stage).save_weights(str(folder / runs.BEST))
         runs.save_config(folder, config)
@@ -138,8 +145,45 @@ def test_a_run_s_nets_are_collected_with_their_weights(tmp_path):
     assert collected == config
     again, _ = collect.collect(tmp_path)
     for stage in configs.STAGES:
-        for one, other in zip(nets[stage].get_weights(), again[stage].get_weights(), strict=True):
+        (net,), (same,) = nets[stage], again[stage]
+        for one, other in zip(net.get_weights(), same.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_every_fold_gives_a_net_per_stage(tmp_path):
+    config = tiny_config()
+    write_run(tmp_path, config, fold=0)
+    write_run(tmp_path, config, fold=3)
+    nets, _ = collect.collect(tmp_path, folds=(3, 0))
+    for stage in configs.STAGES:
+        one, other = (net.get_weights()[0] for net in nets[stage])
+        assert not np.array_equal(one, other)
+    with pytest.raises(InputError, match="fold 1; train first"):
+        collect.collect(tmp_path, folds=(0, 1))
+
+
+def test_folds_trained_under_other_settings_are_refused(tmp_path):
+    config = tiny_config()
+    write_run(tmp_path, config, fold=0)
+    longer = dataclasses.replace(config.fine, training=dataclasses.replace(config.fine.training, epochs=99))
+    write_run(tmp_path, dataclasses.replace(config, fine=longer), fold=1)
+    assert len(collect.collect(tmp_path, folds=(0, 1))[0]["fine"]) == 2  # a longer training is no other setting
+    wider = dataclasses.replace(config.fine, extra_slices=7)
+    runs.save_config(runs.stage_folder(tmp_path, "fine", 1), dataclasses.replace(config, fine=wider))
+    with pytest.raises(InputError, match="fine was trained under other settings than in fold 0"):
+        collect.collect(tmp_path, folds=(0, 1))
+
+
+def test_bfloat16_nets_answer_nearly_as_float32_from_the_same_weights(tmp_path):
+    config = tiny_config()
+    write_run(tmp_path, config)
+    (exact, _), (rough, _) = (collect.collect(tmp_path, precision=precision) for precision in ("float32", "bfloat16"))
+    for stage in configs.STAGES:
+        image = tf.random.stateless_uniform((1, *net_shape(stage, config)), seed=(1, 2))
+        one, other = (nets[stage][0](image, training=False).numpy() for nets in (exact, rough))
+        assert other.dtype == np.float32
+        assert 0 < np.abs(one - other).max() < 0.02
+    assert models.build(config, "fine").compute_dtype == "float32"  # the precision of other nets is left alone
 
 
 def test_a_stage_that_is_not_trained_is_named(tmp_path):

@@ -1,0 +1,90 @@
+"""What nets of lower precision cost: both cascades on the same scans, their labels side by side.
+
+The scans are drawn patients, or a study's, which says more of the patients the nets are for.
+"""
+
+import time
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from kits_tf import labels as classes
+from kits_tf.io.nifti import read_labels, read_volume
+from kits_tf.io.study import find_study
+from kits_tf.metrics import dice_of_counts
+from kits_tf.phantoms.abdomen import Scanner, draw_abdomen, kind_of
+from kits_tf.volume import AIR_HU, InputError, Volume, to_int16
+
+DRAWN = 4  # patients, of the kinds that the phantoms' cycle begins with
+SEED = 20_000  # far from those that studies are drawn from
+MASKS = {"kidney": classes.foreground, "tumor": classes.tumor}  # as KiTS19 scores them: kidney with tumor, and tumor
+
+
+def drawn_cases():
+    """(name, scan, labels) of drawn patients."""
+    for index in range(DRAWN):
+        kind = kind_of(index)
+        yield (f"drawn {kind}", *draw_abdomen(SEED + index, kind, Scanner(size_voxels=256, slice_mm=(4, 5))))
+
+
+def study_cases(folder):
+    """(name, scan, labels or None) of a study's cases; raises InputError if there are none."""
+    cases = [case for case in find_study(folder) if case.imaging.exists()]
+    if not cases:
+        raise InputError(f"{folder}: holds no scan, expected case_xxxxx/imaging.nii.gz")
+    for case in cases:
+        yield case.name, read_volume(case.imaging), case.segmentation and read_labels(case.segmentation)
+
+
+def compare(reference, other, cases):
+    """Runs two cascades on the same scans.
+
+    Args:
+        reference, other: kits_tf.cascade.module.Cascade.
+        cases: (name, Volume, Volume of labels or None) each.
+
+    Returns:
+        A list of dicts: `case`, `seconds` and `other_seconds`, and for each of MASKS the Dice of the two cascades'
+        labels with each other (`<mask>`) and with the truth (`<mask>_reference`, `<mask>_other`; NaN without truth).
+    """
+    air = Volume.from_spacing(np.full((8, 32, 32), AIR_HU, np.int16), (5.0, 10.0, 10.0))
+    for cascade in (reference, other):
+        _run(cascade, air)  # the first call prepares the graph
+    rows = []
+    for name, scan, truth in tqdm.tqdm(cases, desc="comparing", unit="case", disable=None):
+        (labels, seconds), (others, other_seconds) = (_run(cascade, scan) for cascade in (reference, other))
+        row = {"case": name, "seconds": seconds, "other_seconds": other_seconds}
+        for mask, of in MASKS.items():
+            row[mask] = _dice(of(labels), of(others))
+            for whose, found in (("reference", labels), ("other", others)):
+                row[f"{mask}_{whose}"] = _dice(of(truth.voxels), of(found)) if truth else float("nan")
+        rows.append(row)
+    return rows
+
+
+def table(rows, reference, other):
+    """The rows as text, with their means; `reference` and `other` name the two cascades."""
+    numbers = [name for name in rows[0] if name != "case"]
+    mean = {"case": "mean", **{name: float(np.mean([row[name] for row in rows])) for name in numbers}}
+    short = f"{reference} > {other}"
+    lines = [f"{'Dice with each other':>48}{'kidney with truth':>26}{'tumor with truth':>28}{'seconds':>26}",
+             f"{'case':<24}{'kidney':>12}{'tumor':>12}" + f"{short:>26}" * 3]
+    for row in [*rows, mean]:
+        pairs = [f"{row[f'{mask}_reference']:.4f} > {row[f'{mask}_other']:.4f}" for mask in MASKS]
+        pairs.append(f"{row['seconds']:.1f} > {row['other_seconds']:.1f}")
+        lines.append(f"{row['case'][:23]:<24}{row['kidney']:>12.4f}{row['tumor']:>12.4f}"
+                     + "".join(f"{pair:>26}" for pair in pairs))
+    return "\n".join(lines)
+
+
+def _run(cascade, scan):
+    """(labels, seconds), by the plain signature."""
+    began = time.monotonic()
+    outputs = cascade.functions["serving_default"](volume=tf.constant(to_int16(scan.voxels)),
+                                                   spacing_mm=tf.constant(scan.spacing_mm, tf.float32))
+    return outputs["labels"].numpy(), time.monotonic() - began
+
+
+def _dice(one, other):
+    return float(dice_of_counts([[np.count_nonzero(one & other), np.count_nonzero(one), np.count_nonzero(other)]])[0])
