@@ -3,6 +3,7 @@
 python predict.py --model=runs/demo/export --input=scan.nii.gz --output=out
 python predict.py --model=runs/demo/export --input=kits19/data --output=out --workers=4
 python predict.py --model=runs/demo/export --input=dicom_folder --output=out --output_format=nifti,dicomseg
+python predict.py --server=HOST:8500 --server_ca=ca.pem --input=kits19/data --output=out
 
 Writes prediction_<id>.nii.gz (0 background, 1 kidney, 2 tumor, in the scan's own geometry), a JSON report of what the
 cascade decided and a PNG overlay beside it, and summary.csv for the run; with --report also report.html and a web page
@@ -12,6 +13,7 @@ Exit status: 0 if all cases were done, 1 if one failed or nothing could start.
 """
 
 import collections
+import dataclasses
 import sys
 
 from absl import app, flags
@@ -33,33 +35,60 @@ flags.DEFINE_boolean("overlay", True, "draw a PNG beside each prediction")
 flags.DEFINE_boolean("report", False, "write report.html and a web page per case, with Dice if there is ground truth")
 flags.DEFINE_list("output_format", ["nifti"], "what labels are written as: nifti, dicomseg (a DICOM segmentation, of "
                   "DICOM series alone), or nifti,dicomseg")
-flags.mark_flags_as_required(["model", "input", "output"])
+flags.DEFINE_string("server", None, "HOST:PORT of a TensorFlow Serving that holds the cascade, instead of --model")
+flags.DEFINE_string("server_ca", None, "PEM file of the authority that signed the server's certificate; none: no TLS")
+flags.DEFINE_string("server_model", "kits", "name that the server has for the cascade")
+flags.DEFINE_integer("server_version", None, "which version; the newest unless given", lower_bound=1)
+flags.DEFINE_float("server_deadline", 600.0, "seconds that one scan may take there", lower_bound=0.001)
+flags.mark_flags_as_required(["input", "output"])
+flags.mark_flags_as_mutual_exclusive(["model", "server"], required=True)
 flags.register_validator("output_format", lambda names: names and set(names) <= {"nifti", "dicomseg"},
                          "expected nifti, dicomseg, or nifti,dicomseg")
 cluster.define_flags(__name__)
 
 
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """Where a TensorFlow Serving is and what to ask it for, as kits_tf.serving.RemotePredictor takes it."""
+
+    address: str
+    model: str = "kits"
+    version: int | None = None
+    deadline_s: float = 600.0
+    ca: str | None = None
+
+
+def choose(model, server, xla, place):
+    """What predicts: (predictor and fingerprint as kits_tf.predictions.Settings has them, and its name for people)."""
+    if server is None:
+        version = runs.find_export(place.path(model))
+        return ("kits_tf.serving:Predictor", str(version), xla), runs.export_digest(version), version
+    server = dataclasses.replace(server, ca=server.ca and str(place.path(server.ca)))
+    remote = cluster.once("kits_tf.serving:RemotePredictor", *dataclasses.astuple(server), xla)
+    server = dataclasses.replace(server, version=remote.version)  # the same for every case, whoever works on it
+    return ("kits_tf.serving:RemotePredictor", *dataclasses.astuple(server), xla), remote.digest, remote.path
+
+
 def predict(model, scans, output, xla="auto", overlay=True, report=False, place=cluster.HERE,
-            formats=("nifti",)):
-    """Segments every scan that a path names; returns the exit status.
+            formats=("nifti",), server=None):
+    """Segments every scan that a path names, with an exported model or by a server; returns the exit status.
 
     Raises:
-        InputError: if nothing can start: no model, no scan, no output folder, another run in it, no cluster; or if the
-            run cannot go on: the disk is full, the scheduler is lost.
+        InputError: if nothing can start: no model, no server, no scan, no output folder, another run in it, no
+            cluster; or if the run cannot go on: the disk is full, the scheduler is lost.
     """
     cases = find_scans(place.path(scans))
-    version = runs.find_export(place.path(model))
+    predictor, fingerprint, name = choose(model, server, xla, place)
     output = place.path(output)
     from kits_tf import predictions  # matplotlib takes a second to import: not for --help or a mistyped path
     from kits_tf.evaluation import page
 
     with only_writer(output):
         (output / "summary.csv").unlink(missing_ok=True)  # that of an earlier run
-        settings = predictions.Settings(("kits_tf.serving:Predictor", str(version), xla), runs.export_digest(version),
-                                        xla, overlay, report, tuple(formats), output)
+        settings = predictions.Settings(predictor, fingerprint, xla, overlay, report, tuple(formats), output)
         jobs = [cluster.Job(case.name, {"case": case, "settings": settings}) for case in cases]
         rows = {}
-        for done in cluster.run("kits_tf.predictions:predict_case", jobs, "predicting", place, gpu=True):
+        for done in cluster.run("kits_tf.predictions:predict_case", jobs, "predicting", place, gpu=server is None):
             row = done.result or {"case": done.name, "status": "failed", "message": done.failure}
             rows[done.name] = {**row, "seconds": done.seconds}
         write_table(output / "summary.csv", ("case", "status", *predictions.FOUND, "seconds", "message"),
@@ -67,7 +96,7 @@ def predict(model, scans, output, xla="auto", overlay=True, report=False, place=
         if report:
             shown = [{**rows[case.name], "picture": settings.target(case, ".png"),
                       "page": settings.target(case, ".html").name} for case in cases]
-            page.write_run_page(output / "report.html", shown, f"Predictions of {version}")
+            page.write_run_page(output / "report.html", shown, f"Predictions of {name}")
     counts = collections.Counter(row["status"] for row in rows.values())
     print(f"{counts['done']} done, {counts['unchanged']} unchanged, {counts['failed']} failed; labels in {output}",
           file=sys.stderr)
@@ -79,8 +108,10 @@ def main(arguments):
         raise app.UsageError(f"unexpected argument {arguments[1]}")
     quiet_tensorflow()
     try:
+        server = FLAGS.server and Server(FLAGS.server, FLAGS.server_model, FLAGS.server_version, FLAGS.server_deadline,
+                                         FLAGS.server_ca)
         return predict(FLAGS.model, FLAGS.input, FLAGS.output, FLAGS.xla, FLAGS.overlay, FLAGS.report,
-                       cluster.place_from_flags(), FLAGS.output_format)
+                       cluster.place_from_flags(), FLAGS.output_format, server)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1

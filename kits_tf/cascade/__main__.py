@@ -49,9 +49,9 @@ def export(run_dir, output, folds, weights="best", tta="none", precision="float3
     from kits_tf.cascade.module import Cascade
 
     flips = tta == "flips"
+    cases = compare.study_cases(study) if study else compare.drawn_cases()
     nets, config = collect(run_dir, folds, weights, precision)
     if precision != "float32":
-        cases = compare.study_cases(study) if study else compare.drawn_cases()
         mirrored = mirrored_axes(config) if flips else None
         float32 = Cascade(collect(run_dir, folds, weights)[0], config, mirrored)
         rows = compare.compare(float32, Cascade(nets, config, mirrored), cases)

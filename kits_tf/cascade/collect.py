@@ -3,8 +3,6 @@
 import dataclasses
 import pathlib
 
-import tensorflow as tf
-
 from kits_tf import models, runs
 from kits_tf.config import STAGES, TrainingConfig
 from kits_tf.volume import InputError
@@ -82,14 +80,10 @@ def _lasting(settings):
 
 
 def _load(config, stage, path, precision):
-    before = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy(PRECISIONS[precision])
+    net = models.build(config, stage, PRECISIONS[precision])
     try:
-        net = models.build(config, stage)
         net.load_weights(str(path))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: cannot be read as weights of the {stage} net "
                          f"({' '.join(str(error).split())[:200]})") from error
-    finally:
-        tf.keras.mixed_precision.set_global_policy(before)
     return net

@@ -33,8 +33,8 @@ def study_cases(folder):
     cases = [case for case in find_study(folder) if case.imaging.exists()]
     if not cases:
         raise InputError(f"{folder}: holds no scan, expected case_xxxxx/imaging.nii.gz")
-    for case in cases:
-        yield case.name, read_volume(case.imaging), case.segmentation and read_labels(case.segmentation)
+    return ((case.name, read_volume(case.imaging), case.segmentation and read_labels(case.segmentation))
+            for case in cases)
 
 
 def compare(reference, other, cases):

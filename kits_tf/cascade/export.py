@@ -5,7 +5,6 @@
                           assets.extra/tf_serving_warmup_requests
 """
 
-import json
 import os
 import pathlib
 import shutil
@@ -43,14 +42,13 @@ def export_cascade(nets, directory, config=None, flips=False, origin=None):
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     mirrored = mirrored_axes(config) if flips else dict.fromkeys(configs.STAGES, "")
-    contents = json.dumps({
+    module = Cascade(nets, config, mirrored, {
         "class_names": [classes.CLASS_NAMES[value] for value in sorted(classes.CLASS_NAMES)],
         "nets": {stage: len(net) if isinstance(net, list) else 1 for stage, net in nets.items()},
         "mirrored": mirrored,
         "tensorflow": tf.__version__,
         **(origin or {}),
-    }, indent=2) + "\n"
-    module = Cascade(nets, config, mirrored, contents)
+    })
     done = runs.versions(directory)
     target = directory / str(int(done[-1].name) + 1 if done else 1)
     # The temporary name is not a number, so that no server takes it for a version.
@@ -58,9 +56,10 @@ def export_cascade(nets, directory, config=None, flips=False, origin=None):
     try:
         with tempfile.TemporaryDirectory() as scratch:
             module.assets = []
-            for name, text in (("config.json", configs.to_json(config)), ("contents.json", contents)):
-                (pathlib.Path(scratch) / name).write_text(text)
-                module.assets.append(tf.saved_model.Asset(str(pathlib.Path(scratch) / name)))
+            for name, text in module.texts.items():
+                asset = pathlib.Path(scratch) / f"{name}.json"
+                asset.write_text(text)
+                module.assets.append(tf.saved_model.Asset(str(asset)))
             tf.saved_model.save(module, str(temporary), signatures=module.functions)
         warmup.write_requests(temporary, config)
         temporary.chmod(0o755)

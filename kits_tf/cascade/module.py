@@ -5,6 +5,9 @@ int16 on its own grid; the normalized volume of the method is never built as a w
 (ops/resample.py).
 """
 
+import hashlib
+import json
+
 import tensorflow as tf
 
 from kits_tf import config as configs
@@ -58,9 +61,9 @@ def segment(nets, volume, spacing_mm, config):
         return _outline(nets, volume, grid, kidneys, config)
 
     def nothing():
-        return tf.zeros(shape, tf.uint8), _no_lesions()
+        return tf.zeros(shape, tf.uint8), tf.zeros(2), _no_lesions()
 
-    labels, report = tf.cond(count > 0, outline, nothing)
+    labels, voxels, report = tf.cond(count > 0, outline, nothing)
     voxel_ml = tf.cast(tf.reduce_prod(tf.cast(spacing_mm, tf.float64)) / 1000.0, tf.float32)
     normalized_ml = float(config.spacing_mm[0] * config.spacing_mm[1] * config.spacing_mm[2]) / 1000.0
     return {
@@ -70,8 +73,8 @@ def segment(nets, volume, spacing_mm, config):
         "correction_used": abnormal,
         "kidneys": count,
         **report,
-        "kidney_ml": _count(labels, classes.KIDNEY) * voxel_ml,
-        "tumor_ml": _count(labels, classes.TUMOR) * voxel_ml,
+        "kidney_ml": voxels[0] * voxel_ml,
+        "tumor_ml": voxels[1] * voxel_ml,
         "coarse_components_ml": tf.cast(found.voxels, tf.float32) * normalized_ml,
     }
 
@@ -88,7 +91,7 @@ def _no_lesions():
 
 
 def _outline(nets, volume, grid, kidneys, config):
-    """Everything after the kidneys are found, in the one region around them: (labels, report)."""
+    """Everything after the kidneys are found, in the one region around them: (labels, voxels of each class, report)."""
     origin, stop = kidney_steps.region_around(kidneys, grid, config)
     image = scale_window(resample.resample_box(volume, grid, origin, stop - origin, AIR_HU), config.window_hu)
     probabilities = kidney_steps.predict_kidneys(nets["fine"], [image], kidneys, origin, grid, config,
@@ -99,13 +102,15 @@ def _outline(nets, volume, grid, kidneys, config):
     tumor, _ = resample.resample_back(tumor, grid, origin, shape)
     block = tf.where(tumor > kidney_steps.THRESHOLD, tf.constant(classes.TUMOR, tf.uint8),
                      tf.cast(foreground > kidney_steps.THRESHOLD, tf.uint8) * classes.KIDNEY)
-    return tf.pad(block, tf.stack([start, shape - start - tf.shape(block)], axis=1)), report
+    labels = tf.pad(block, tf.stack([start, shape - start - tf.shape(block)], axis=1))
+    return labels, tf.stack([_count(block, classes.KIDNEY), _count(block, classes.TUMOR)]), report
 
 
 class Cascade(tf.Module):
     """Holds the nets' variables and the functions that are exported.
 
     Attributes:
+        texts: what `about` gives: `config` and `contents`, JSON.
         functions: dict from signature to concrete function: `serving_default` and `xla` are `segment` with the nets
             plain and compiled; one by the name of each stage is its net alone, from `image` to `probabilities`; and
             `about` gives `config` and `contents`, for a client that has the model only by wire.
@@ -116,13 +121,13 @@ class Cascade(tf.Module):
         config: CascadeConfig.
         mirrored: dict from stage to axes that its nets are averaged over mirror images of, as average.mirrored_axes
             gives; None for no mirroring.
-        contents: text that `about` gives beside the config.
+        contents: dict of JSON values that `about` gives beside the config.
 
     Raises:
         ValueError: if a stage has no net, or a net's answer has not one channel and the shape of its input.
     """
 
-    def __init__(self, nets, config, mirrored=None, contents=""):
+    def __init__(self, nets, config, mirrored=None, contents=None):
         super().__init__(name="kits_tf_cascade")
         missing = [stage for stage in configs.STAGES if nets.get(stage) in (None, [])]
         if missing:
@@ -144,14 +149,24 @@ class Cascade(tf.Module):
             return tf.function(lambda image: {"probabilities": plain[stage](image)}, input_signature=[
                 tf.TensorSpec((None, *net_shape(stage, config)), tf.float32, name="image")]).get_concrete_function()
 
-        texts = {"config": configs.to_json(config), "contents": contents}
-        about = tf.function(lambda: {name: tf.constant(text) for name, text in texts.items()},
-                            input_signature=[]).get_concrete_function()
         self.functions = {"serving_default": whole(plain), "xla": whole(compiled),
-                          **{stage: alone(stage) for stage in configs.STAGES}, "about": about}
+                          **{stage: alone(stage) for stage in configs.STAGES}}
         # The nets' variables themselves, not the Keras models: on Keras 3 a tf.Module does not see into a model.
         held = {id(variable): variable for traced in self.functions.values() for variable in traced.variables}
         self.net_variables = list(held.values())
+        contents = {**(contents or {}), "weights_sha256": _digest(self.net_variables)}
+        self.texts = {"config": configs.to_json(config), "contents": json.dumps(contents, indent=2) + "\n"}
+        self.functions["about"] = tf.function(
+            lambda: {name: tf.constant(text) for name, text in self.texts.items()},
+            input_signature=[]).get_concrete_function()
+
+
+def _digest(variables):
+    """SHA-256 of some variables' values."""
+    digest = hashlib.sha256()
+    for variable in variables:
+        digest.update(variable.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def net_shape(stage, config):

@@ -1,5 +1,9 @@
-"""Runs an exported cascade: Predictor for Volumes, explain.py for what it decided on the way. Builds no net."""
+"""Runs an exported cascade: Predictor here, RemotePredictor on a server; explain.py for what it decided on the way.
 
+Builds no net.
+"""
+
+from kits_tf.serving.client import RemotePredictor
 from kits_tf.serving.predictor import Predictor
 
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "RemotePredictor"]

@@ -1,8 +1,25 @@
-"""Why a case was labelled as it was: the cascade's report in words and plain JSON values."""
+"""What goes into a cascade and what comes out, wherever it runs: voxels as int16; labels and why, in words and JSON."""
 
 import numpy as np
 
 from kits_tf.io.doubts import label_doubts, scan_doubts
+from kits_tf.volume import InputError, to_int16
+
+
+def accepted(volume):
+    """A scan's voxels as the cascade takes them: int16, rounded and clipped where they are not.
+
+    Raises:
+        InputError: if a voxel is NaN or infinite.
+    """
+    if volume.voxels.dtype.kind == "f" and not np.isfinite(volume.voxels).all():
+        raise InputError("the scan has voxels that are NaN or infinite, expected finite Hounsfield units")
+    return to_int16(volume.voxels)
+
+
+def answer(volume, outputs, config):
+    """(labels, report): a Volume of uint8 class ids in the scan's place, and the report."""
+    return volume.with_voxels(outputs["labels"]), report(outputs, config, volume)
 
 
 def report(outputs, config, volume):

@@ -1,12 +1,11 @@
 """Runs an exported cascade on Volumes. Needs the SavedModel alone: no net is built here."""
 
-import numpy as np
 import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf import runs
 from kits_tf.serving import explain, safety
-from kits_tf.volume import InputError, to_int16
+from kits_tf.volume import InputError
 
 
 class Predictor:
@@ -53,9 +52,6 @@ class Predictor:
         Raises:
             InputError: if a voxel is NaN or infinite.
         """
-        if volume.voxels.dtype.kind == "f" and not np.isfinite(volume.voxels).all():
-            raise InputError("the scan has voxels that are NaN or infinite, expected finite Hounsfield units")
-        outputs = self._run(volume=tf.constant(to_int16(volume.voxels)),
+        outputs = self._run(volume=tf.constant(explain.accepted(volume)),
                             spacing_mm=tf.constant(volume.spacing_mm, tf.float32))
-        outputs = {name: value.numpy() for name, value in outputs.items()}
-        return volume.with_voxels(outputs["labels"]), explain.report(outputs, self.config, volume)
+        return explain.answer(volume, {name: value.numpy() for name, value in outputs.items()}, self.config)

@@ -3,6 +3,9 @@
 import dataclasses
 import functools
 import json
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -18,6 +21,8 @@ from kits_tf.cascade.module import net_shape, segment
 from kits_tf.io.files import write_text
 from kits_tf.serving import Predictor
 from kits_tf.volume import InputError, Volume
+
+ROOT = pathlib.Path(runs.__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +188,6 @@ def test_bfloat16_nets_answer_nearly_as_float32_from_the_same_weights(tmp_path):
         one, other = (nets[stage][0](image, training=False).numpy() for nets in (exact, rough))
         assert other.dtype == np.float32
         assert 0 < np.abs(one - other).max() < 0.02
-    assert models.build(config, "fine").compute_dtype == "float32"  # the precision of other nets is left alone
 
 
 def test_a_stage_that_is_not_trained_is_named(tmp_path):
@@ -210,3 +214,40 @@ def test_weights_of_another_net_are_one_line(tmp_path):
     with pytest.raises(InputError, match="cannot be read as weights of the fine net") as caught:
         collect.collect(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def command(*flags):
+    return subprocess.run([sys.executable, "-m", "kits_tf.cascade", *flags], cwd=ROOT, capture_output=True, text=True,
+                          check=False)
+
+
+@pytest.mark.parametrize(("flags", "told"), [
+    (["--folds=0,1,1"], "--folds=0,1,1: expected different numbers"),
+    pytest.param(["--folds=0,b"], "--folds=0,b: expected different numbers", marks=pytest.mark.soak),
+    pytest.param(["--compare=study"], "--compare: there is nothing to compare", marks=pytest.mark.soak),
+])
+def test_flags_that_make_no_sense_are_one_line(tmp_path, flags, told):
+    done = command(f"--run_dir={tmp_path}", *flags)
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if line.startswith(told)]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.soak
+def test_the_command_exports_folds_mirror_images_and_bfloat16_and_prints_the_dice(tmp_path):
+    config = tiny_config()
+    for fold in (0, 1):
+        write_run(tmp_path, config, fold=fold)
+    done = command(f"--run_dir={tmp_path}", "--folds=0,1", "--tta=flips", "--precision=bfloat16")
+    assert done.returncode == 0, done.stderr
+    assert "float32 > bfloat16" in done.stdout and done.stdout.splitlines()[-1].startswith("mean")
+    contents = json.loads((tmp_path / "export" / "1" / "assets" / "contents.json").read_text())
+    assert contents["nets"] == dict.fromkeys(configs.STAGES, 2)
+    assert contents["mirrored"] == {"coarse": "", "correction": "", "fine": "x", "tumor3d": "x", "tumor2d": "x"}
+    assert (contents["folds"], contents["weights"], contents["precision"]) == ([0, 1], "best", "bfloat16")
+    nets, _ = collect.collect(tmp_path, folds=(0, 1), precision="bfloat16")
+    image = tf.random.stateless_uniform((1, *net_shape("fine", config)), seed=(3, 4))
+    views = [net(image, training=False) for net in nets["fine"]]
+    views += [net(image[:, :, ::-1], training=False)[:, :, ::-1] for net in nets["fine"]]
+    answer = tf.saved_model.load(str(tmp_path / "export" / "1")).signatures["fine"](image=image)["probabilities"]
+    np.testing.assert_allclose(answer, np.mean(views, axis=0), atol=0.01)

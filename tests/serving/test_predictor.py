@@ -1,10 +1,12 @@
 """Any orientation in, the same labels out; what is not int16 is rounded and clipped; what is no number is refused."""
 
 import itertools
+import types
 
 import nibabel as nib
 import numpy as np
 import pytest
+import tensorflow as tf
 from nibabel import orientations
 from oracles import HU
 
@@ -92,6 +94,16 @@ def test_an_export_folder_stands_for_its_newest_version(tmp_path):
     (tmp_path / "11").mkdir()  # no model in it yet
     assert runs.find_export(tmp_path).name == "10"
     assert runs.find_export(tmp_path / "2").name == "2"
+
+
+@pytest.mark.parametrize(("xla", "devices", "signature"), [
+    ("auto", ["a GPU"], "xla"), ("auto", [], "serving_default"), ("on", [], "xla"),
+    ("off", ["a GPU"], "serving_default")])
+def test_the_compiled_signature_is_chosen_where_a_gpu_is_visible(oracle_export, monkeypatch, xla, devices, signature):
+    both = types.SimpleNamespace(signatures={"xla": "xla", "serving_default": "serving_default"})
+    monkeypatch.setattr(tf.saved_model, "load", lambda _: both)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: devices if kind == "GPU" else ["a CPU"])
+    assert Predictor(oracle_export, xla)._run == signature
 
 
 def test_a_folder_without_a_model_says_how_to_make_one(tmp_path):

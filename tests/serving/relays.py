@@ -1,0 +1,58 @@
+"""A server in this process that passes calls on to another, but for what a test wants to go wrong."""
+
+import time
+from concurrent import futures
+
+import grpc
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+
+
+class Relay(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):
+    """Passes calls on to `address`.
+
+    Attributes:
+        address: where it listens itself.
+        seen: PredictRequests for whole scans, in the order they came.
+        fails: a function from a request for a scan, and how many came before, to a status code or None.
+        delay_s: how late such requests are passed on.
+    """
+
+    def __init__(self, address, credentials=None):
+        options = [("grpc.max_receive_message_length", -1)]
+        self._channel = grpc.insecure_channel(address, options)
+        self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        self.seen, self.fails, self.delay_s = [], lambda request, before: None, 0.0
+        self._server = grpc.server(futures.ThreadPoolExecutor(4))  # with gRPC's own limit of 4 MB a message
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self._server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(self, self._server)
+        port = (self._server.add_secure_port("localhost:0", credentials) if credentials
+                else self._server.add_insecure_port("localhost:0"))
+        self.address = f"localhost:{port}"
+        self._server.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._server.stop(None).wait()
+        self._channel.close()
+
+    def Predict(self, request, context):  # noqa: N802
+        if request.model_spec.signature_name != "about":
+            self.seen.append(request)
+            code = self.fails(request, len(self.seen) - 1)
+            if code is not None:
+                context.abort(code, "as the test\nwanted")
+            time.sleep(self.delay_s)
+        return self._pass_on(self._predictions.Predict, request, context)
+
+    def GetModelStatus(self, request, context):  # noqa: N802
+        return self._pass_on(self._models.GetModelStatus, request, context)
+
+    @staticmethod
+    def _pass_on(method, request, context):
+        try:
+            return method(request)
+        except grpc.RpcError as error:
+            return context.abort(error.code(), error.details())

@@ -1,0 +1,275 @@
+"""predict.py --server over a real connection: the labels are those of --model, and every failure is one line.
+
+The server is prediction_server.py, a process of its own that has neither this project's code nor Keras.
+"""
+
+import csv
+import json
+import pathlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+import trustme
+from relays import Relay
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+import predict
+from kits_tf.io.nifti import write_volume
+from kits_tf.serving import RemotePredictor, client
+from kits_tf.volume import InputError, Volume
+
+CLIENTS = 8
+Code = grpc.StatusCode
+
+
+@pytest.fixture(scope="module")
+def process(tiny_export):
+    """The server's process, its `address` beside it."""
+    command = [sys.executable, str(pathlib.Path(__file__).with_name("prediction_server.py")), "--model", tiny_export[2]]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        said = process.stdout.readline()
+        assert said.startswith("port "), said
+        process.address = f"localhost:{int(said.split()[1])}"
+        yield process
+        process.stdin.close()
+        assert process.wait(20) == 0
+
+
+@pytest.fixture(scope="module")
+def server(process):
+    return process.address
+
+
+@pytest.fixture
+def relay(server):
+    with Relay(server) as relay:
+        yield relay
+
+
+@pytest.fixture(autouse=True)
+def no_long_waits(monkeypatch):
+    """Attempts follow each other sooner than they would."""
+    config = dict(client.OPTIONS)["grpc.service_config"].replace('"0.5s"', '"0.02s"').replace('"10s"', '"0.1s"')
+    monkeypatch.setattr(client, "OPTIONS", [*client.OPTIONS[:2], ("grpc.service_config", config), *client.OPTIONS[3:]])
+
+
+@pytest.fixture(scope="module")
+def scan(tiny_answer):
+    return tiny_answer[0]
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_answer):
+    """(labels, report) of the same export, loaded here."""
+    return tiny_answer[1:]
+
+
+@pytest.fixture
+def study(scan, tmp_path):
+    """Two cases, the second one slice shorter."""
+    write_volume(tmp_path / "study" / "case_00000" / "imaging.nii.gz", scan)
+    shorter = Volume.from_spacing(scan.voxels[:-1], scan.spacing_mm)
+    write_volume(tmp_path / "study" / "case_00001" / "imaging.nii.gz", shorter)
+    return tmp_path / "study"
+
+
+def rows(folder):
+    with open(folder / "summary.csv") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_labels_and_report_by_wire_are_those_of_the_export_bit_for_bit(server, scan, expected):
+    labels, report = RemotePredictor(server).explain(scan)
+    assert labels.voxels.dtype == np.uint8
+    assert np.array_equal(labels.voxels, expected[0])
+    assert report == expected[1]
+
+
+@pytest.mark.parametrize(("xla", "signature"), [("on", "xla"), ("off", "serving_default"), ("auto", "serving_default")])
+def test_the_compiled_signature_is_asked_for_by_name(relay, scan, xla, signature):
+    relay.fails = lambda *_: Code.ABORTED  # compiling takes longer than a test should
+    with pytest.raises(InputError):
+        RemotePredictor(relay.address, xla=xla).predict(scan)
+    assert [request.model_spec.signature_name for request in relay.seen] == [signature]
+
+
+def test_int16_is_what_travels(relay, scan):
+    RemotePredictor(relay.address).predict(scan.with_voxels(scan.voxels.astype(np.float32) + 0.2))
+    sent = relay.seen[0].inputs["volume"]
+    assert sent.dtype == tf.int16.as_datatype_enum
+    assert len(sent.tensor_content) == 2 * scan.voxels.size
+
+
+def test_predict_writes_the_same_labels_and_report_by_wire(tiny_export, server, study, tmp_path):
+    assert predict.predict(tiny_export[2], study, tmp_path / "here", overlay=False) == 0
+    assert predict.predict(None, study, tmp_path / "there", overlay=False, server=predict.Server(server)) == 0
+    for case in ("00000", "00001"):
+        here, there = ((tmp_path / where / f"prediction_{case}.nii.gz").read_bytes() for where in ("here", "there"))
+        assert here == there
+        one, other = (json.loads((tmp_path / where / f"prediction_{case}.json").read_text())
+                      for where in ("here", "there"))
+        for place in ("model", "made_from"):
+            del one[place], other[place]
+        assert one == other
+    assert predict.predict(None, study, tmp_path / "there", overlay=False, server=predict.Server(server)) == 0
+    assert [row["status"] for row in rows(tmp_path / "there")] == ["unchanged", "unchanged"]
+
+
+def test_one_case_that_fails_leaves_the_others(relay, study, tmp_path, capsys):
+    relay.fails = lambda request, _: Code.INTERNAL if request.inputs["volume"].tensor_shape.dim[0].size == 24 else None
+    assert predict.predict(None, study, tmp_path / "out", overlay=False, server=predict.Server(relay.address)) == 1
+    assert [row["status"] for row in rows(tmp_path / "out")] == ["failed", "done"]
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed:")]
+    assert len(told) == 1 and "INTERNAL: as the test wanted" in told[0]
+
+
+def test_unavailable_is_tried_again(relay, scan, expected):
+    relay.fails = lambda _, before: Code.UNAVAILABLE if before < 3 else None
+    assert np.array_equal(RemotePredictor(relay.address).predict(scan).voxels, expected[0])
+    assert len(relay.seen) == 4
+
+
+def test_unavailable_is_not_tried_for_ever(relay, scan):
+    relay.fails = lambda *_: Code.UNAVAILABLE
+    with pytest.raises(InputError, match="no server answers"):
+        RemotePredictor(relay.address).predict(scan)
+    assert len(relay.seen) == 5
+
+
+@pytest.mark.parametrize("code", [Code.INTERNAL, Code.INVALID_ARGUMENT, Code.RESOURCE_EXHAUSTED, Code.ABORTED])
+def test_nothing_else_is_tried_again(relay, scan, code):
+    relay.fails = lambda *_: code
+    with pytest.raises(InputError, match="as the test wanted") as caught:
+        RemotePredictor(relay.address).predict(scan)
+    assert "\n" not in str(caught.value)
+    assert len(relay.seen) == 1
+
+
+def test_the_deadline_counts(relay, scan):
+    relay.delay_s = 3.0
+    with pytest.raises(InputError, match="no answer within 1 s; give it more by --server_deadline"):
+        RemotePredictor(relay.address, deadline_s=1.0).predict(scan)
+
+
+def test_a_scan_that_the_server_finds_too_large_is_one_line(relay):
+    large = Volume.from_spacing(np.zeros((60, 200, 200), np.int16), (5, 2, 2))
+    with pytest.raises(InputError, match=r"too large for it .*raise its message size"):
+        RemotePredictor(relay.address).predict(large)
+
+
+def test_a_scan_that_no_message_can_hold_is_not_sent(relay):
+    endless = np.broadcast_to(np.zeros((), np.int16), (4200, 512, 512))
+    with pytest.raises(InputError, match=r"2\.2 GB as int16"):
+        RemotePredictor(relay.address).predict(Volume.from_spacing(endless, (0.5, 1, 1)))
+    assert not relay.seen
+
+
+def test_1059_slices_of_64_x_64_pass_the_usual_limit_of_4_mb(server):
+    air = Volume.from_spacing(np.full((1059, 64, 64), -1024, np.int16), (0.5, 6, 6))
+    assert not RemotePredictor(server).predict(air).voxels.any()
+
+
+def test_no_server_is_one_line():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    with pytest.raises(InputError, match=rf"{address}: no server answers .*--server") as caught:
+        RemotePredictor(address)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("asked", "told"), [
+    ({"model": "lungs"}, "has no model lungs .*--server_model"),
+    ({"version": 7}, "has no model kits version 7 .*--server_version")])
+def test_another_model_or_version_is_not_there(server, asked, told):
+    with pytest.raises(InputError, match=told):
+        RemotePredictor(server, **asked)
+
+
+def test_a_model_without_our_signatures_is_one_line(server):
+    remote = RemotePredictor(server)
+    with pytest.raises(InputError, match=r"does not take what is sent .*nonsense.*is it a cascade"):
+        remote._ask("nonsense", {})
+
+
+@pytest.mark.parametrize(("inputs", "told"), [
+    ({"volume": np.zeros((3, 4, 5), np.float32), "spacing_mm": np.ones(3, np.float32)}, "to be int16 but float32"),
+    ({"volume": np.zeros((3, 4), np.int16), "spacing_mm": np.ones(3, np.float32)}, "another shape"),
+    ({"volume": np.zeros((3, 4, 5), np.int16)}, "does not match"),
+])
+def test_the_stand_in_refuses_what_tensorflow_serving_refuses(server, inputs, told):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "kits"
+    for name, value in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    with grpc.insecure_channel(server) as channel, pytest.raises(grpc.RpcError, match=told) as caught:
+        prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=60)
+    assert caught.value.code() == Code.INVALID_ARGUMENT
+
+
+def test_tls_is_spoken_where_a_certificate_authority_is_given(server, scan, expected, tmp_path):
+    ours, other = trustme.CA(), trustme.CA()
+    own = ours.issue_cert("localhost")
+    credentials = grpc.ssl_server_credentials([(own.private_key_pem.bytes(), own.cert_chain_pems[0].bytes())])
+    ours.cert_pem.write_to_path(tmp_path / "ours.pem")
+    other.cert_pem.write_to_path(tmp_path / "other.pem")
+    with Relay(server, credentials) as relay:
+        remote = RemotePredictor(relay.address, ca=tmp_path / "ours.pem")
+        assert np.array_equal(remote.predict(scan).voxels, expected[0])
+        for ca in (tmp_path / "other.pem", None):
+            with pytest.raises(InputError, match=r"no server answers .*--server_ca right"):
+                RemotePredictor(relay.address, ca=ca)
+    with pytest.raises(InputError, match=r"nowhere\.pem: cannot be read"):
+        RemotePredictor("localhost:1", ca=tmp_path / "nowhere.pem")
+
+
+def run_clients(address, scan, expected, seconds, process):
+    """Eight clients at once: (latencies in s, faults, resident MiB of the server once a second)."""
+    latencies, faults, resident = [], [], []
+    end = time.monotonic() + seconds
+
+    def one_client():
+        try:
+            remote = RemotePredictor(address)
+            while time.monotonic() < end:
+                began = time.monotonic()
+                labels = remote.predict(scan).voxels
+                latencies.append(time.monotonic() - began)
+                if not np.array_equal(labels, expected):
+                    faults.append("wrong labels")
+        except Exception as error:
+            faults.append(repr(error))
+
+    clients = [threading.Thread(target=one_client) for _ in range(CLIENTS)]
+    for one in clients:
+        one.start()
+    while any(one.is_alive() for one in clients):
+        status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+        resident.append(int(status.split("VmRSS:")[1].split()[0]) / 1024)
+        time.sleep(1.0)
+    return latencies, faults, resident
+
+
+def test_eight_clients_at_once_get_right_answers(process, scan, expected):
+    latencies, faults, _ = run_clients(process.address, scan, expected[0], 10.0, process)
+    assert not faults
+    assert len(latencies) >= CLIENTS
+
+
+@pytest.mark.soak
+def test_eight_clients_for_five_minutes_leave_the_server_s_memory_flat(process, scan, expected, capsys):
+    latencies, faults, resident = run_clients(process.address, scan, expected[0], 300.0, process)
+    early, late = (np.mean(part) for part in (resident[60:120], resident[-60:]))
+    with capsys.disabled():
+        print(f"\n{CLIENTS} clients, 300 s: {len(latencies)} scans, {len(faults)} faults, "
+              f"median {np.median(latencies):.2f} s, 95 % within {np.percentile(latencies, 95):.2f} s, "
+              f"server {early:.0f} MiB in the second minute, {late:.0f} MiB in the last")
+    assert not faults
+    assert late < early * 1.05
