@@ -200,5 +200,5 @@ REFUSED = {
 }
 # Read as labels, this would only be slow: 8 bits a voxel are kept of it, whatever it claims.
 REFUSED_AS_SCAN = {
-    "bomb_of_doubles.nii.gz": (_bomb((1024, 1024, 256), np.float64, 2 * 1024), "is it a gzip bomb"),
+    "bomb_of_doubles.nii.gz": (_bomb((1024, 1024, 512), np.float64, 4 * 1024), "is it a gzip bomb"),
 }

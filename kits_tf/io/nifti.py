@@ -35,7 +35,8 @@ MOST_VOXELS = 2**29  # 2048 slices of 512 x 512
 MOST_HEADER_BYTES = 2**24  # extensions included
 MOST_BYTES_AFTER = 2**20  # that may follow the voxels
 DEFLATE_RATIO = 1032  # bytes that gzip can make of one, at most
-LARGE_BYTES, LARGE_RATIO = 2**30, 100  # a scan beyond both is no scan: real ones compress 2 to 20 times
+# A scan beyond both is no scan: real ones compress 2 to 20 times, and 1059 slices of air as float64 are 2.1 GiB.
+LARGE_BYTES, LARGE_RATIO = 3 * 2**30, 100
 SLAB_VOXELS = 2**22  # read at once
 SPACING_LIMITS_MM = (0.01, 100.0)
 LONGEST_MM = 3000.0  # along one axis
@@ -283,9 +284,11 @@ def read_geometry(path):
 
 
 def _hounsfield(path, block):
-    """int16 where the block holds integers that fit it, else finite float32."""
+    """int16 where the block holds whole numbers that fit it, however they are stored, else finite float32."""
     if block.dtype.kind == "f":
-        return _finite(path, block)
+        block = _finite(path, block)
+        whole = block.astype(np.int16) if np.abs(block).max() < 2**15 else None
+        return whole if whole is not None and np.array_equal(whole, block) else block
     limits = np.iinfo(np.int16)
     fits = np.can_cast(block.dtype, np.int16) or (
         limits.min <= int(block.min()) and int(block.max()) <= limits.max)
@@ -305,8 +308,8 @@ def read_volume(path):
     """Reads a scan.
 
     Returns:
-        A Volume in the canonical orientation: int16 where the file holds integers that fit it without scaling, else
-        float32 with scl_slope and scl_inter applied. Its `doubts` say what is odd about the header.
+        A Volume in the canonical orientation, with scl_slope and scl_inter applied: int16 where all voxels are whole
+        numbers that fit it, else float32. Its `doubts` say what is odd about the header.
 
     Raises:
         InputError: if the file is missing, damaged, no NIfTI, not one 3D volume, not real numbers, holds NaN or Inf,
