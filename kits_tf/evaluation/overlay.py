@@ -62,13 +62,12 @@ def draw_overlay(path, ct, labels, case_id, truth=None):
     for other in (labels, truth):
         if other is not None and other.voxels.shape != ct.voxels.shape:
             raise ValueError(f"labels must have the scan's shape {ct.voxels.shape}, got {other.voxels.shape}")
-    regions = [(foreground(labels.voxels), tumor(labels.voxels))]
-    if truth is not None:
-        regions.append((foreground(truth.voxels), tumor(truth.voxels)))
-    masks = dict(zip(LINES, (mask for pair in regions for mask in pair), strict=False))
-    box = common_box(*(kidney for kidney, _ in regions))
+    volumes = [other.voxels for other in (labels, truth) if other is not None]
+    # Masks are made of what is looked at only: a mask of a long scan is a quarter of a gigabyte.
+    masks = dict(zip(LINES, ((voxels, classes) for voxels in volumes for classes in (foreground, tumor)), strict=False))
+    box = common_box(*volumes)
 
-    row, strip = _three_planes(ct, masks, box, cut_through(regions)), _axial_strip(ct, masks, box)
+    row, strip = _three_planes(ct, masks, box, _cut(volumes, box)), _axial_strip(ct, masks, box)
     row_scale = _scale(row, sum(picture.width_mm for picture in row), TALLEST_ROW)
     strip_scale = _scale(strip, STRIP_SLICES * strip[0].width_mm, TALLEST_STRIP, places=STRIP_SLICES)
     row_height = row_scale * max(picture.height_mm for picture in row)
@@ -85,6 +84,14 @@ def draw_overlay(path, ct, labels, case_id, truth=None):
     png = io.BytesIO()
     canvas.print_png(png)
     write_bytes(path, png.getvalue())
+
+
+def _cut(volumes, box):
+    """As cut_through, of arrays of class ids and the box that holds all that is in them."""
+    if box is None:
+        return tuple(size // 2 for size in volumes[0].shape)
+    inside = cut_through([(foreground(voxels[box]), tumor(voxels[box])) for voxels in volumes])
+    return tuple(block.start + index for block, index in zip(box, inside, strict=True))
 
 
 def cut_through(regions):
@@ -162,7 +169,8 @@ class _Picture:
 
 
 def _picture(ct, masks, plane, index, view, caption):
-    """Cuts a plane out of the scan; view is a slice along each axis, of which the cut axis' is not used."""
+    """Cuts a plane out of the scan; view is a slice along each axis, of which the cut axis' is not used. A mask is an
+    array of class ids and which of them it is."""
     axis, (rows, columns), letters = PLANES[plane]
     whole = [slice(None)] * 3
     whole[axis] = index
@@ -171,7 +179,7 @@ def _picture(ct, masks, plane, index, view, caption):
         image=ct.voxels[whole][view[rows], view[columns]],
         start=(view[columns].start, view[rows].start),
         voxel_mm=(ct.spacing_mm[rows], ct.spacing_mm[columns]),
-        lines={name: outlines(mask[whole]) for name, mask in masks.items()},
+        lines={name: outlines(classes(voxels[whole])) for name, (voxels, classes) in masks.items()},
         letters=letters,
         caption=caption,
     )
