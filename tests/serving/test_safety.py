@@ -72,5 +72,5 @@ def test_an_export_holds_no_program(oracle_export):
     """No pickle, no Keras archive, no Python: a graph, its variables and JSON."""
     files = {path.relative_to(oracle_export / "1").as_posix() for path in oracle_export.rglob("*") if path.is_file()}
     assert files >= {"saved_model.pb", "assets/config.json", "variables/variables.index"}
-    assert {path.split(".")[-1].split("-")[0] for path in files} <= {"pb", "json", "index", "data",
-                                                                     "tf_serving_warmup_requests"}
+    assert {path.split("/")[-1].split(".")[-1].split("-")[0] for path in files} <= {
+        "pb", "json", "index", "data", "tf_serving_warmup_requests"}
