@@ -43,20 +43,18 @@ def export(run_dir, output, folds, weights="best", tta="none", precision="float3
     """
     # TensorFlow takes seconds to import: not for --help
     from kits_tf.cascade import compare
-    from kits_tf.cascade.average import mirrored_axes
     from kits_tf.cascade.collect import collect
-    from kits_tf.cascade.export import export_cascade
-    from kits_tf.cascade.module import Cascade
+    from kits_tf.cascade.export import build_cascade, save_cascade
 
     flips = tta == "flips"
     cases = compare.study_cases(study) if study else compare.drawn_cases()
     nets, config = collect(run_dir, folds, weights, precision)
+    origin = {"folds": folds, "weights": weights, "precision": precision}
+    cascade = build_cascade(nets, config, flips, origin)
     if precision != "float32":
-        mirrored = mirrored_axes(config) if flips else None
-        float32 = Cascade(collect(run_dir, folds, weights)[0], config, mirrored)
-        rows = compare.compare(float32, Cascade(nets, config, mirrored), cases)
-        print(compare.table(rows, "float32", precision))
-    return export_cascade(nets, output, config, flips, {"folds": folds, "weights": weights, "precision": precision})
+        float32 = build_cascade(collect(run_dir, folds, weights)[0], config, flips)
+        print(compare.table(compare.compare(float32, cascade, cases), "float32", precision))
+    return save_cascade(cascade, output)
 
 
 def main(arguments):

@@ -21,47 +21,57 @@ from kits_tf.cascade.module import Cascade
 
 
 def export_cascade(nets, directory, config=None, flips=False, origin=None):
-    """Exports the cascade as the next version in a folder; the version appears whole or not at all.
+    """Exports the cascade as the next version in a folder: build_cascade, then save_cascade, with their arguments.
+
+    Returns:
+        Path of the new version folder.
+    """
+    return save_cascade(build_cascade(nets, config, flips, origin), directory)
+
+
+def build_cascade(nets, config=None, flips=False, origin=None):
+    """The Cascade as it is exported, with what is in it.
 
     Args:
         nets: dict from each name in config.STAGES to a Keras model or another TensorFlow callable, from windowed
             float32 (n, y, x, channels) or (n, z, y, x, 1) to probabilities of the same shape with one channel
             (tumor2d sees two: the image and the kidney mask); or to a list of them, whose mean counts.
-        directory: the export folder; made if it is not there.
         config: CascadeConfig; None for the `paper` preset.
         flips: average every net over mirror images too, along the axes its training mirrored (average.py).
         origin: dict of JSON values that say where the nets come from, kept in contents.json.
-
-    Returns:
-        Path of the new version folder.
 
     Raises:
         ValueError: if a stage has no net, or a net answers with another shape.
     """
     config = configs.PRESETS["paper"] if config is None else config
-    directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     mirrored = mirrored_axes(config) if flips else dict.fromkeys(configs.STAGES, "")
-    module = Cascade(nets, config, mirrored, {
+    return Cascade(nets, config, mirrored, {
         "class_names": [classes.CLASS_NAMES[value] for value in sorted(classes.CLASS_NAMES)],
         "nets": {stage: len(net) if isinstance(net, list) else 1 for stage, net in nets.items()},
         "mirrored": mirrored,
         "tensorflow": tf.__version__,
         **(origin or {}),
     })
+
+
+def save_cascade(cascade, directory):
+    """Saves a Cascade as the next version in a folder, made if it is not there; the version appears whole or not at
+    all. Returns its path."""
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
     done = runs.versions(directory)
     target = directory / str(int(done[-1].name) + 1 if done else 1)
     # The temporary name is not a number, so that no server takes it for a version.
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=directory))
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            module.assets = []
-            for name, text in module.texts.items():
+            cascade.assets = []
+            for name, text in cascade.texts.items():
                 asset = pathlib.Path(scratch) / f"{name}.json"
                 asset.write_text(text)
-                module.assets.append(tf.saved_model.Asset(str(asset)))
-            tf.saved_model.save(module, str(temporary), signatures=module.functions)
-        warmup.write_requests(temporary, config)
+                cascade.assets.append(tf.saved_model.Asset(str(asset)))
+            tf.saved_model.save(cascade, str(temporary), signatures=cascade.functions)
+        warmup.write_requests(temporary, cascade.config)
         temporary.chmod(0o755)
         os.replace(temporary, target)
     except BaseException:

@@ -110,6 +110,7 @@ class Cascade(tf.Module):
     """Holds the nets' variables and the functions that are exported.
 
     Attributes:
+        config: CascadeConfig.
         texts: what `about` gives: `config` and `contents`, JSON.
         functions: dict from signature to concrete function: `serving_default` and `xla` are `segment` with the nets
             plain and compiled; one by the name of each stage is its net alone, from `image` to `probabilities`; and
@@ -132,6 +133,7 @@ class Cascade(tf.Module):
         missing = [stage for stage in configs.STAGES if nets.get(stage) in (None, [])]
         if missing:
             raise ValueError(f"nets must have all of {', '.join(configs.STAGES)}; {', '.join(missing)} missing")
+        self.config = config
         mirrored = mirrored or dict.fromkeys(configs.STAGES, "")
         plain = {}
         for stage in configs.STAGES:
