@@ -62,9 +62,8 @@ def draw_overlay(path, ct, labels, case_id, truth=None):
     for other in (labels, truth):
         if other is not None and other.voxels.shape != ct.voxels.shape:
             raise ValueError(f"labels must have the scan's shape {ct.voxels.shape}, got {other.voxels.shape}")
+    masks = masks_by_line(labels, truth)
     volumes = [other.voxels for other in (labels, truth) if other is not None]
-    # Masks are made of what is looked at only: a mask of a long scan is a quarter of a gigabyte.
-    masks = dict(zip(LINES, ((voxels, classes) for voxels in volumes for classes in (foreground, tumor)), strict=False))
     box = common_box(*volumes)
 
     row, strip = _three_planes(ct, masks, box, _cut(volumes, box)), _axial_strip(ct, masks, box)
@@ -84,6 +83,15 @@ def draw_overlay(path, ct, labels, case_id, truth=None):
     png = io.BytesIO()
     canvas.print_png(png)
     write_bytes(path, png.getvalue())
+
+
+def masks_by_line(labels, truth=None):
+    """What each of LINES goes around: the name of the line to (array of class ids, which of them make the mask).
+
+    So that masks are made of what is looked at only: one of a long scan is a quarter of a gigabyte.
+    """
+    volumes = [other.voxels for other in (labels, truth) if other is not None]
+    return dict(zip(LINES, ((voxels, classes) for voxels in volumes for classes in (foreground, tumor)), strict=False))
 
 
 def _cut(volumes, box):
@@ -169,8 +177,7 @@ class _Picture:
 
 
 def _picture(ct, masks, plane, index, view, caption):
-    """Cuts a plane out of the scan; view is a slice along each axis, of which the cut axis' is not used. A mask is an
-    array of class ids and which of them it is."""
+    """Cuts a plane out of the scan; view is a slice along each axis, of which the cut axis' is not used."""
     axis, (rows, columns), letters = PLANES[plane]
     whole = [slice(None)] * 3
     whole[axis] = index

@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from kits_tf.evaluation.overlay import LINES, WINDOW_HU, outlines
+from kits_tf.evaluation.overlay import LINES, WINDOW_HU, masks_by_line, outlines
 from kits_tf.io.files import write_text
 from kits_tf.labels import foreground, tumor
 
@@ -46,20 +46,18 @@ def write_case_page(path, ct, labels, report, truth=None):
     """
     step = -(-ct.voxels.shape[0] // MOST_SLICES)
     shown = range(0, ct.voxels.shape[0], step)
-    masks = [foreground(labels.voxels), tumor(labels.voxels)]
-    if truth is not None:
-        masks += [foreground(truth.voxels), tumor(truth.voxels)]
-    names = list(LINES)[:len(masks)]
+    masks = masks_by_line(labels, truth)
     height, width = ct.voxels.shape[1:]
     y_mm, x_mm = ct.spacing_mm[1:]
     slices = [{"number": z, "image": _jpeg(_gray(ct.voxels[z]), PIXELS),
-               "lines": [_svg_path(mask[z]) for mask in masks]} for z in shown]
+               "lines": [_svg_path(classes(voxels[z])) for voxels, classes in masks.values()]} for z in shown]
     # Opens on the slice with the most tumor, without one on that with the most kidney.
-    areas = [np.count_nonzero(masks[0][z]) + height * width * np.count_nonzero(masks[1][z]) for z in shown]
+    areas = [np.count_nonzero(foreground(plane)) + plane.size * np.count_nonzero(tumor(plane))
+             for plane in labels.voxels[::step]]
     page = _TEMPLATES.get_template("case.html").render(
         title=report["case"], facts=_facts(report), warnings=report.get("warnings", []),
         findings=report.get("findings", {"kidneys": [], "tumors": []}), width=width, height=height,
-        aspect=width * x_mm / (height * y_mm), styles=[(name, LINES[name]) for name in names],
+        aspect=width * x_mm / (height * y_mm), styles=[(name, LINES[name]) for name in masks],
         data=_script_json({"slices": slices, "first": int(np.argmax(areas)), "of": ct.voxels.shape[0]}))
     write_text(path, page)
 
