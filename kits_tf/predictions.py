@@ -19,6 +19,7 @@ from kits_tf.evaluation.measure import measure
 from kits_tf.evaluation.overlay import draw_overlay
 from kits_tf.evaluation.page import write_case_page
 from kits_tf.evaluation.scores import dice_scores
+from kits_tf.evaluation.study import PREFIX, check_same_place
 from kits_tf.io import dicom
 from kits_tf.io.files import file_facts, folder_digest, write_text
 from kits_tf.io.nifti import read_labels, read_volume, write_labels, write_volume
@@ -55,7 +56,7 @@ class Settings:
 
     def target(self, case, ending):
         """The file of a case with an ending, as ".nii.gz"."""
-        return self.output / f"prediction_{case.short_name}{ending}"
+        return self.output / f"{PREFIX}{case.short_name}{ending}"
 
     def endings(self):
         """Of the files that a case gets beside its report."""
@@ -125,7 +126,6 @@ def _make(case, settings, made_from):
         write_labels(settings.target(case, ".nii.gz"), labels.voxels, like=case.imaging)
     if settings.overlay:
         draw_overlay(settings.target(case, ".png"), scan, labels, case.name)
-    paths = [settings.target(case, ending) for ending in settings.endings()]
     findings = measure(labels, scan)
     report = {"case": case.name, "input": str(case.imaging), "model": str(predictor.path),
               "preset": predictor.config.preset, "shape_zyx": list(scan.voxels.shape),
@@ -149,8 +149,7 @@ def _truth(case, scan, warnings):
         return None
     try:
         truth = read_labels(case.segmentation)
-        if truth.voxels.shape != scan.voxels.shape:
-            raise InputError(f"{case.segmentation}: has {truth.voxels.shape} voxels, the scan {scan.voxels.shape}")
+        check_same_place(case.segmentation, truth, scan, "scan")
     except InputError as error:
         warnings.append(f"The ground truth was left out: {error}.")
         return None

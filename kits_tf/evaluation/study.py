@@ -123,7 +123,7 @@ def score_case(files):
         return CaseScores(files.case, zeros, volumes, MISSING)
     try:
         predicted = read_labels(files.prediction)
-        _check_same_place(files.prediction, predicted, truth)
+        check_same_place(files.prediction, predicted, truth)
     except InputError as error:
         return CaseScores(files.case, zeros, volumes, str(error))
     found = {**scores.dice_scores(truth.voxels, predicted.voxels),
@@ -136,13 +136,14 @@ def _volumes_ml(whose, labels):
     return {f"{whose}_{name}_ml": voxels * labels.voxel_ml for name, voxels in count.items()}
 
 
-def _check_same_place(path, predicted, truth):
-    """Raises InputError unless both volumes have one shape and their corners lie on each other."""
-    if predicted.voxels.shape != truth.voxels.shape:
-        raise InputError(f"{path}: has shape {predicted.voxels.shape}, its labels have {truth.voxels.shape}")
-    shift_mm = apart_mm(predicted, truth)
+def check_same_place(path, volume, other, what="labels"):
+    """Raises InputError, naming the volume's file and what the other one is, unless both have one shape and their
+    corners lie on each other."""
+    if volume.voxels.shape != other.voxels.shape:
+        raise InputError(f"{path}: has shape {volume.voxels.shape}, its {what} have {other.voxels.shape}")
+    shift_mm = apart_mm(volume, other)
     if shift_mm > SAME_PLACE_MM:
-        raise InputError(f"{path}: lies up to {shift_mm:.3g} mm from its labels (their affines differ)")
+        raise InputError(f"{path}: lies up to {shift_mm:.3g} mm from its {what} (their affines differ)")
 
 
 def score_files(files):
