@@ -65,7 +65,10 @@ def strategy(name="auto"):
     """
     workers, _ = addresses()
     if name == "auto":
-        name = "multiworker" if len(workers) > 1 else "auto"
+        if len(workers) > 1:
+            name = "multiworker"
+        else:
+            name = "mirrored" if len(tf.config.list_logical_devices("GPU")) > 1 else "one"
     if name == "multiworker":
         if len(workers) < 2:
             raise InputError("--strategy=multiworker expects TF_CONFIG to name two workers or more")
@@ -73,7 +76,7 @@ def strategy(name="auto"):
         options = tf.distribute.experimental.CommunicationOptions(
             implementation=ring.NCCL if tf.config.list_physical_devices("GPU") else ring.RING)
         return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
-    if name == "mirrored" or (name == "auto" and len(tf.config.list_logical_devices("GPU")) > 1):
+    if name == "mirrored":
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
 
