@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 
 AIR_HU = -1024  # what lies outside a scan
+BODY_HU = -300.0  # above it is body, below it the air around and inside
 CANONICAL_CODES = ("I", "P", "L")
 SAME_PLACE_MM = 0.01  # how far a corner may move by the rounding of headers; a shift that matters is 50 times that
 

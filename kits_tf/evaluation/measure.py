@@ -12,9 +12,9 @@ from scipy.spatial.distance import pdist
 
 from kits_tf import labels as classes
 from kits_tf.evaluation.box import common_box
+from kits_tf.volume import BODY_HU
 
 SPECK_ML = 0.1  # a smaller piece is left over from resampling and is not listed
-BODY_HU = -300.0
 ONE_SIDED = 0.8  # share of a kidney's voxels that must lie on one side of the midline; else it is on both
 
 
@@ -36,25 +36,18 @@ def measure(labels, ct):
     box = common_box(classes.foreground(labels.voxels))
     if box is None:
         return {"kidneys": [], "tumors": []}
-    inside, first_x = labels.voxels[box], box[2].start
-    midline = _midline(ct.voxels[box[0]])
-    pieces = [(piece, labels.voxel_ml * piece.sum()) for piece in _pieces(classes.foreground(inside))]
-    pieces.sort(key=lambda piece: np.nonzero(piece[0])[2].mean())
-    kidneys = []
-    for kidney, volume_ml in pieces:
-        tumor_ml = labels.voxel_ml * np.count_nonzero(kidney & classes.tumor(inside))
-        if volume_ml >= SPECK_ML:
-            kidneys.append({"side": _side(kidney, midline - first_x), "volume_ml": round(volume_ml, 2),
-                            "tumor_ml": round(tumor_ml, 2), "tumor_share": round(tumor_ml / volume_ml, 4)})
-    tumors = []
-    for tumor in _pieces(classes.tumor(inside)):
-        volume_ml = labels.voxel_ml * tumor.sum()
-        if volume_ml >= SPECK_ML:
-            axial_mm = [largest_diameter_mm(plane, labels.spacing_mm[1:]) for plane in tumor]
-            tumors.append({"side": _side(tumor, midline - first_x), "volume_ml": round(volume_ml, 2),
-                           "diameter_axial_mm": round(max(axial_mm), 1),
-                           "diameter_mm": round(largest_diameter_mm(tumor, labels.spacing_mm), 1),
-                           "slice": box[0].start + int(np.argmax(axial_mm))})
+    first_z, _, first_x = (axis.start for axis in box)
+    inside, midline = labels.voxels[box], _midline(ct.voxels[box[0]]) - first_x
+    kidneys, tumors = [], []
+    for block, kidney, found in _pieces(classes.foreground(inside), labels.voxel_ml, midline):
+        tumor_ml = labels.voxel_ml * np.count_nonzero(kidney & classes.tumor(inside[block]))
+        kidneys.append({**found, "tumor_ml": round(tumor_ml, 2),
+                        "tumor_share": round(tumor_ml / (labels.voxel_ml * np.count_nonzero(kidney)), 4)})
+    for block, tumor, found in _pieces(classes.tumor(inside), labels.voxel_ml, midline):
+        axial_mm = [largest_diameter_mm(plane, labels.spacing_mm[1:]) for plane in tumor]
+        tumors.append({**found, "diameter_axial_mm": round(max(axial_mm), 1),
+                       "diameter_mm": round(largest_diameter_mm(tumor, labels.spacing_mm), 1),
+                       "slice": first_z + block[0].start + int(np.argmax(axial_mm))})
     return {"kidneys": kidneys, "tumors": sorted(tumors, key=lambda tumor: -tumor["volume_ml"])}
 
 
@@ -80,10 +73,17 @@ def largest_diameter_mm(mask, spacing_mm):
     return float(pdist(points[ConvexHull(points).vertices]).max())
 
 
-def _pieces(mask):
-    """Each connected piece as a mask of the same shape."""
+def _pieces(mask, voxel_ml, midline):
+    """Each connected piece of a mask that is no speck, from the patient's right to left: (its bounding box as slices,
+    its own mask in there, dict of `side` and `volume_ml`)."""
     numbered = cc3d.connected_components(mask, connectivity=26)
-    return [numbered == number for number in range(1, int(numbered.max()) + 1)]
+    found = cc3d.statistics(numbered)  # number 0 is what is around the pieces
+    listed = [number for number, voxels in enumerate(found["voxel_counts"]) if number and voxels * voxel_ml >= SPECK_ML]
+    for number in sorted(listed, key=lambda number: found["centroids"][number][2]):
+        block = found["bounding_boxes"][number]
+        piece = numbered[block] == number
+        yield block, piece, {"side": _side(piece, midline - block[2].start),
+                             "volume_ml": round(float(voxel_ml * found["voxel_counts"][number]), 2)}
 
 
 def _midline(hu):

@@ -7,7 +7,7 @@ alone shows comes with the Volume (io/nifti.py).
 import numpy as np
 
 from kits_tf.labels import foreground
-from kits_tf.volume import AIR_HU
+from kits_tf.volume import AIR_HU, BODY_HU
 
 SAMPLES = 2**21  # voxels looked at, about; a scan has a hundred times as many
 FAR = {"coarser": 2.5, "finer": 1 / 6}  # times the spacing the nets were trained at; KiTS19's scans lie in between
@@ -76,7 +76,7 @@ def _direction_doubts(sample):
 
     A scan mirrored from right to left cannot be told by these.
     """
-    body, bone = sample > -300, sample > 350
+    body, bone = sample > BODY_HU, sample > 350
     lung = (sample > -950) & (sample < -650)
     if not bone.any() or min(sample.shape) < 4:
         return []

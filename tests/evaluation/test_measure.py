@@ -1,5 +1,7 @@
 """Measurements against shapes of known size, scikit-image, and the drawings' own plans."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
@@ -107,3 +109,16 @@ def test_tumors_come_largest_first_and_specks_not_at_all():
 
 def test_nothing_found_is_two_empty_lists():
     assert measure(*patient(np.zeros((4, 10, 12), np.uint8))) == {"kidneys": [], "tumors": []}
+
+
+def test_thousands_of_specks_take_no_memory_of_their_own():
+    voxels = np.zeros((60, 120, 120), np.uint8)
+    voxels[::2, ::2, ::2] = 2  # 108 000 tumors of a voxel, a kidney each
+    voxels[10:30, 20:60, 20:60] = 1
+    labels, ct = patient(voxels)
+    tracemalloc.start()
+    found = measure(labels, ct)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [len(found["kidneys"]), len(found["tumors"])] == [1, 0]
+    assert peak < 100 * voxels.size  # a mask for each would be a thousand times as much
