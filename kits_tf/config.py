@@ -11,11 +11,13 @@ import dataclasses
 import json
 import typing
 
+from kits_tf.volume import BODY_HU
+
 STAGES = ("coarse", "correction", "fine", "tumor3d", "tumor2d")
 SCHEDULES = ("polynomial", "cosine")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 RECORDS = 1  # version of what records hold: to be raised when the same case and settings would give other examples
-
+LESION_LOSS = {"dice_weight": 0.25, "example_dice_weight": 0.25, "cross_entropy_weight": 0.5}
 
 LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3e38  # what TensorFlow's int32 and float32 hold
 MOST_LEVELS = 12  # of a U-Net; inputs are multiples of 2 ** (levels - 1)
@@ -235,7 +237,7 @@ class Tumor2dConfig:
     predict_batch: int = 16
     net: UNetConfig = UNetConfig()
     # Dice over the batch leaves small tumors out, Dice over all slices is drowned by those without tumor (losses.py).
-    training: TrainingConfig = TrainingConfig(dice_weight=0.25, example_dice_weight=0.25, cross_entropy_weight=0.5)
+    training: TrainingConfig = TrainingConfig(**LESION_LOSS)
 
     def __post_init__(self):
         _check_types(self)
@@ -251,7 +253,7 @@ class CascadeConfig:
     window_hu: tuple[float, float] = (-79.0, 304.0)  # scaled to 0..1; the KiTS19 convention
     kidney_min_voxels: int = 10000  # a smaller component of the coarse mask is no kidney (18 ml)
     normal_kidneys: int = 2  # any other count is abnormal and goes to the correction net
-    body_hu: float = -300.0  # above it is body: where to look when the coarse mask is empty
+    body_hu: float = BODY_HU  # above it is body: where to look when the coarse mask is empty
     tumor_min_voxels: int = 50  # fewer detected by tumor3d count as nothing (0.1 ml)
     refine_margin_voxels: int = 10  # in-plane, around what was detected: where tumor2d may act; along z the same in mm
     tumor_fusion: str = "union"  # inside the detected region: "union" of tumor3d and tumor2d, or "tumor2d" alone
@@ -362,8 +364,6 @@ def _paper():
                           gamma=0.3, noise=0.05)
     mirrored = dataclasses.replace(shape, flip_x=True)  # left and right kidneys are one population
 
-    lesions = {"dice_weight": 0.25, "example_dice_weight": 0.25, "cross_entropy_weight": 0.5}
-
     def training(augment, **changes):
         return TrainingConfig(augment=augment, **changes)
 
@@ -372,7 +372,7 @@ def _paper():
         correction=CorrectionConfig(training=training(shape)),
         fine=FineConfig(training=training(mirrored)),
         tumor3d=Tumor3dConfig(training=training(mirrored, batch_size=4, dice_weight=0.0, cross_entropy_weight=1.0)),
-        tumor2d=Tumor2dConfig(training=training(mirrored, **lesions)),
+        tumor2d=Tumor2dConfig(training=training(mirrored, **LESION_LOSS)),
     )
 
 
@@ -383,8 +383,6 @@ def _demo():
     mirrored = dataclasses.replace(gentle, flip_x=True)
     # Tumor and medulla differ by little but their Hounsfield units, which a scanner calibrates: those stay as they are.
     calibrated = dataclasses.replace(mirrored, brightness=0.0, contrast=0.0)
-    # tumor3d too: on cross-entropy alone it needs more steps than a demo has before it finds a single tumor.
-    lesions = {"dice_weight": 0.25, "example_dice_weight": 0.25, "cross_entropy_weight": 0.5}
 
     def training(augment, epochs, **changes):
         return TrainingConfig(epochs=epochs, steps_per_epoch=50, learning_rate=3e-3, augment=augment, **changes)
@@ -400,11 +398,12 @@ def _demo():
                                     training=training(gentle, 5)),
         fine=FineConfig(crop_voxels=80, margin_voxels=6, overlap_voxels=32, jitter_voxels=8, net=unet,
                         training=training(mirrored, 12)),
+        # On cross-entropy alone tumor3d needs more steps than a demo has before it finds a single tumor.
         tumor3d=Tumor3dConfig(patch_voxels=(24, 48, 48), jitter_voxels=(3, 8, 8), roi_pad_voxels=15,
                               tile_voxels=(24, 64, 64), net=FCN3DConfig(filters=(8, 16, 32)),
-                              training=training(calibrated, 14, batch_size=6, **lesions)),
+                              training=training(calibrated, 14, batch_size=6, **LESION_LOSS)),
         tumor2d=Tumor2dConfig(net=UNetConfig(base_filters=16, levels=4),
-                              training=training(calibrated, 14, **lesions)),
+                              training=training(calibrated, 14, **LESION_LOSS)),
     )
 
 
