@@ -38,22 +38,8 @@ _SEGMENTS = {
 
 def _datasets(path):
     """All DICOM objects with an image in a folder or zip: a list of (name, pydicom Dataset)."""
-    found = []
     try:
-        if path.is_dir():
-            streams = ((child.name, child.read_bytes()) for child in sorted(path.iterdir()) if child.is_file()
-                       and is_dicom(child))
-            found = [(name, _parse(data)) for name, data in streams]
-        else:
-            with zipfile.ZipFile(path) as archive:
-                entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-                size = sum(entry.file_size for entry in entries)
-                if size > MOST_BYTES:
-                    raise InputError(f"{path}: unpacks to {size / 2**30:.0f} GiB, expected one CT series")
-                for entry in sorted(entries, key=lambda entry: entry.filename):
-                    data = archive.read(entry)
-                    if data[DICOM_MARK] == b"DICM":
-                        found.append((entry.filename, _parse(data)))
+        found = [(name, pydicom.dcmread(io.BytesIO(data))) for name, data in _dicom_files(path)]
     except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError,
             pydicom.errors.InvalidDicomError) as error:
         if isinstance(error, InputError):
@@ -62,8 +48,22 @@ def _datasets(path):
     return [(name, dataset) for name, dataset in found if "PixelData" in dataset]
 
 
-def _parse(data):
-    return pydicom.dcmread(io.BytesIO(data))
+def _dicom_files(path):
+    """Name and bytes of each DICOM file in a folder or zip, sorted by name."""
+    if path.is_dir():
+        for child in sorted(path.iterdir()):
+            if child.is_file() and is_dicom(child):
+                yield child.name, child.read_bytes()
+        return
+    with zipfile.ZipFile(path) as archive:
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        size = sum(entry.file_size for entry in entries)
+        if size > MOST_BYTES:
+            raise InputError(f"{path}: unpacks to {size / 2**30:.0f} GiB, expected one CT series")
+        for entry in sorted(entries, key=lambda entry: entry.filename):
+            data = archive.read(entry)
+            if data[DICOM_MARK] == b"DICM":
+                yield entry.filename, data
 
 
 def read_series(path):
