@@ -10,12 +10,12 @@ statistics) takes all of them, so every worker calls the same methods.
 
 import dataclasses
 import json
-import os
 import pathlib
 
 import tensorflow as tf
 
 from kits_tf import models, runs
+from kits_tf.io.files import whole_file
 from kits_tf.training import watching
 from kits_tf.training.step import tf_variables
 from kits_tf.volume import InputError
@@ -48,14 +48,8 @@ class Progress:
 
 def save_weights(model, path):
     """Writes a model's weights, whole or not at all."""
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # Keras insists on the ending
-    try:
+    with whole_file(path) as temporary:
         model.save_weights(str(temporary))
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def best_epoch(history):

@@ -1,6 +1,5 @@
 """What a run shows while it goes on and leaves behind: progress bar, history.csv, its plot, TensorBoard events."""
 
-import csv
 import io
 import math
 import pathlib
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 from kits_tf import runs
 from kits_tf.inputs import sheet
 from kits_tf.inputs.pipeline import plane_spacing_mm
-from kits_tf.io.files import write_bytes, write_text
+from kits_tf.io.files import write_bytes, write_table
 
 # `dice` is soft, of the training examples as they were when the net saw them; `val_dice` is the mean over held-out
 # cases. `input_wait` is the share of the epoch's steps that was spent waiting for the next batch.
@@ -39,11 +38,8 @@ def duration(seconds):
 
 def write_history(folder, history):
     """Writes history.csv; columns that a run of old did not have stay empty."""
-    table = io.StringIO()
-    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in history)
-    write_text(pathlib.Path(folder) / runs.HISTORY, table.getvalue())
+    rows = [{name: f"{value:.6g}" for name, value in row.items()} for row in history]
+    write_table(pathlib.Path(folder) / runs.HISTORY, COLUMNS, rows)
 
 
 def draw_history(folder, history):
