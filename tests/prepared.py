@@ -6,6 +6,7 @@ import numpy as np
 from ellipses import tiny_config
 from scipy import ndimage
 
+from data_prep.study import prepare_study
 from kits_tf.io import dataset, records
 from kits_tf.io.nifti import write_volume
 from kits_tf.volume import Volume
@@ -53,6 +54,14 @@ def write_case(study, name, labels, seed=0, spacing_mm=SPACING_MM):
     write_volume(study / name / "imaging.nii.gz", Volume.from_spacing(ct, spacing_mm))
     write_volume(study / name / "segmentation.nii.gz", Volume.from_spacing(labels, spacing_mm))
     return ct
+
+
+def prepared_pair(folder, stages):
+    """Writes a study of two cases into folder/study and prepares it for some stages in folder/data; returns folder."""
+    for seed in range(2):
+        write_case(folder / "study", f"case_0000{seed}", two_kidneys(), seed)
+    assert prepare_study(folder / "study", folder / "data", stages, CONFIG, 0) == 0
+    return folder
 
 
 def by_scipy(array, grid=GRID):

@@ -5,10 +5,9 @@ import json
 import shutil
 
 import pytest
-from prepared import CONFIG, noisy_scan, two_kidneys, write_case
+from prepared import CONFIG, noisy_scan, prepared_pair, two_kidneys, write_case
 
 from data_prep.check import DAMAGED, WHOLE, check_data, problems
-from data_prep.study import prepare_study
 from kits_tf.io import dataset
 from kits_tf.volume import InputError
 
@@ -17,11 +16,7 @@ STAGES = ("coarse", "tumor3d")
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("template")
-    for seed in range(2):
-        write_case(folder / "study", f"case_0000{seed}", two_kidneys(), seed)
-    assert prepare_study(folder / "study", folder / "data", STAGES, CONFIG, 0) == 0
-    return folder
+    return prepared_pair(tmp_path_factory.mktemp("template"), STAGES)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import sys
 import nibabel as nib
 import numpy as np
 import pytest
-from prepared import CONFIG, SPACING_MM, noisy_scan, read_records, two_kidneys, write_case
+from prepared import CONFIG, SPACING_MM, noisy_scan, prepared_pair, read_records, two_kidneys, write_case
 
 import data_prep
 from data_prep import writing
@@ -29,11 +29,7 @@ TWO = ("coarse", "fine")
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("template")
-    for seed in range(2):
-        write_case(folder / "study", f"case_0000{seed}", two_kidneys(), seed)
-    assert prepare(folder) == 0
-    return folder
+    return prepared_pair(tmp_path_factory.mktemp("template"), TWO)
 
 
 @pytest.fixture
