@@ -14,7 +14,9 @@ Exit status: 0 if all cases were done, 1 if one failed or nothing could start.
 
 import collections
 import dataclasses
+import pathlib
 import sys
+from collections.abc import Sequence
 
 from absl import app, flags
 
@@ -58,7 +60,8 @@ class Server:
     ca: str | None = None
 
 
-def choose(model, server, xla, place):
+def choose(model: str | pathlib.Path | None, server: Server | None, xla: str,
+           place: cluster.Place) -> tuple[tuple, str, str | pathlib.Path]:
     """What predicts: (predictor and fingerprint as kits_tf.predictions.Settings has them, and its name for people)."""
     if server is None:
         version = runs.find_export(place.path(model))
@@ -69,8 +72,9 @@ def choose(model, server, xla, place):
     return ("kits_tf.serving:RemotePredictor", *dataclasses.astuple(server), xla), remote.digest, remote.path
 
 
-def predict(model, scans, output, xla="auto", overlay=True, report=False, place=cluster.HERE,
-            formats=("nifti",), server=None):
+def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output: str | pathlib.Path, xla: str = "auto",
+            overlay: bool = True, report: bool = False, place: cluster.Place = cluster.HERE,
+            formats: Sequence[str] = ("nifti",), server: Server | None = None) -> int:
     """Segments every scan that a path names, with an exported model or by a server; returns the exit status.
 
     Raises:
@@ -103,7 +107,7 @@ def predict(model, scans, output, xla="auto", overlay=True, report=False, place=
     return 1 if counts["failed"] else 0
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]}")
     quiet_tensorflow()
@@ -120,7 +124,7 @@ def main(arguments):
         return 130
 
 
-def run():
+def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
     app.run(main)
 

@@ -42,7 +42,7 @@ for field, kind in TRAINING.items():
     DEFINE[kind](field, None, "In place of the preset's, in every stage alike.")
 
 
-def overridden(config):
+def overridden(config: configs.CascadeConfig) -> configs.CascadeConfig:
     """The preset with the flags that were given in place of its fields, in every stage alike.
 
     Raises:
@@ -62,7 +62,7 @@ def overridden(config):
     return config
 
 
-def main(_):
+def main(_: list[str]) -> None:
     try:
         config = overridden(configs.PRESETS[FLAGS.preset])
     except ValueError as error:
@@ -101,7 +101,7 @@ def main(_):
         sys.exit(130)
 
 
-def run():
+def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
     app.run(main)
 

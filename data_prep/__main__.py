@@ -31,7 +31,7 @@ flags.DEFINE_boolean("check", False, "only hold the records in --output against 
 cluster.define_flags(__name__)
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]}")
     quiet_tensorflow()
@@ -53,7 +53,7 @@ def main(arguments):
         return 130
 
 
-def run():
+def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
     app.run(main)
 

@@ -11,7 +11,7 @@ import tqdm
 from kits_tf import labels as classes
 from kits_tf.io.doubts import label_doubts, scan_doubts
 from kits_tf.io.nifti import read_labels, read_volume
-from kits_tf.io.study import SEGMENTATION
+from kits_tf.io.study import SEGMENTATION, Case
 from kits_tf.ops import resample
 from kits_tf.volume import AIR_HU, SAME_PLACE_MM, InputError, apart_mm, to_int16
 
@@ -32,25 +32,25 @@ class NormalizedCase:
     labels: tf.Tensor
     grid: np.ndarray
 
-    def image(self, start, size):
+    def image(self, start: np.ndarray, size: np.ndarray) -> np.ndarray:
         """A block of the normalized scan: int16 HU, air outside the volume."""
         return _whole_hu(_resample_ct(self.ct, self.grid, start, size))
 
-    def classes(self, start, size):
+    def classes(self, start: np.ndarray, size: np.ndarray) -> np.ndarray:
         """A block of the normalized labels: uint8; foreground and tumor are resampled each and cut at one half."""
         return _class_ids(*(_resample_mask(self.labels, tf.constant(least, tf.uint8), self.grid, start, size)
                             for least in (classes.KIDNEY, classes.TUMOR)))
 
-    def coarse_image(self, size):
+    def coarse_image(self, size: int) -> np.ndarray:
         """What the coarse net sees: int16 HU (normalized z, size, size)."""
         return _whole_hu(resample.resample_square(self.ct, self.grid, size, AIR_HU))
 
-    def coarse_classes(self, size):
+    def coarse_classes(self, size: int) -> np.ndarray:
         """The labels on the coarse grid: uint8 (normalized z, size, size)."""
         return _class_ids(*(resample.resample_square(tf.cast(self.labels >= least, tf.uint8), self.grid, size)
                             for least in (classes.KIDNEY, classes.TUMOR)))
 
-    def foreground_box(self):
+    def foreground_box(self) -> tuple[np.ndarray, np.ndarray]:
         """A box of the normalized grid that holds kidneys and tumors: (start, stop), int arrays (3,)."""
         mask = classes.foreground(self.labels.numpy())
         starts, stops = [], []
@@ -61,7 +61,7 @@ class NormalizedCase:
             stops.append(min(int(np.ceil((hits[-1] + 1) * ratio)) + 1, int(self.grid[axis])))
         return np.array(starts), np.array(stops)
 
-    def generator(self, stage):
+    def generator(self, stage: str) -> np.random.Generator:
         """Random numbers that depend on the case and the stage alone."""
         return np.random.default_rng(list(hashlib.sha256(f"{self.name} {stage}".encode()).digest()[:8]))
 
@@ -88,7 +88,7 @@ def _resample_mask(labels, least, grid, start, size):
     return resample.resample_box(tf.cast(labels >= least, tf.uint8), grid, start, size)
 
 
-def read_case(case, spacing_mm):
+def read_case(case: Case, spacing_mm: tuple[float, float, float]) -> NormalizedCase:
     """Reads and checks one case; what is odd about it, yet usable, is a line each on stderr.
 
     Args:

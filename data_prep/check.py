@@ -4,7 +4,7 @@ import pathlib
 import sys
 
 from data_prep.manifest import sources
-from kits_tf.config import STAGES
+from kits_tf.config import STAGES, CascadeConfig
 from kits_tf.io import dataset, integrity
 from kits_tf.io.study import find_study
 from kits_tf.volume import InputError
@@ -12,7 +12,8 @@ from kits_tf.volume import InputError
 WHOLE, DAMAGED = 0, 2  # the exit status; 1, as everywhere, is for what could not be checked at all
 
 
-def check_data(data_dir, stage="all", config=None, study=None):
+def check_data(data_dir: str | pathlib.Path, stage: str = "all", config: CascadeConfig | None = None,
+               study: str | pathlib.Path | None = None) -> int:
     """Prints what `problems` finds and a verdict; returns the exit status, WHOLE or DAMAGED.
 
     Raises:
@@ -26,7 +27,8 @@ def check_data(data_dir, stage="all", config=None, study=None):
     return DAMAGED if lines else WHOLE
 
 
-def problems(data_dir, stage="all", config=None, study=None):
+def problems(data_dir: str | pathlib.Path, stage: str = "all", config: CascadeConfig | None = None,
+             study: str | pathlib.Path | None = None) -> tuple[list[str], dict[str, int]]:
     """Looks for shards that are damaged, missing, stale or orphans.
 
     Args:

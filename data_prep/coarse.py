@@ -1,10 +1,14 @@
 """Coarse stage: every axial slice, padded to a square with air and resized whole."""
 
+from collections.abc import Iterator
+
+from data_prep.cases import NormalizedCase
+from kits_tf.config import CascadeConfig
 from kits_tf.io.records import Example
 from kits_tf.ops.resample import pad_to_square
 
 
-def examples(case, config):
+def examples(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
     """One example per normalized slice, (y, x) on the coarse grid."""
     size = config.coarse.size_voxels
     image, labels = case.coarse_image(size), case.coarse_classes(size)

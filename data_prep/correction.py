@@ -1,12 +1,16 @@
 """Correction stage: sagittal planes cut around the (z, y) centroid of the ground truth."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from data_prep.cases import NormalizedCase
+from kits_tf.config import CascadeConfig
 from kits_tf.io.records import Example
 from kits_tf.labels import foreground
 
 
-def examples(case, config):
+def examples(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
     """All sagittal planes that meet a kidney and as many that do not (all there are, if fewer): (z, y) crops."""
     box_start, box_stop = case.foreground_box()
     mask = foreground(case.classes(box_start, box_stop - box_start))

@@ -1,14 +1,18 @@
 """Fine stage: axial crops around one kidney at a time, its slices and a few beyond either pole."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import tensorflow as tf
 
-from kits_tf.cascade.kidneys import find_kidneys, kidney_blocks
+from data_prep.cases import NormalizedCase
+from kits_tf.cascade.kidneys import Kidneys, find_kidneys, kidney_blocks
+from kits_tf.config import CascadeConfig
 from kits_tf.io.records import Example
 from kits_tf.labels import foreground
 
 
-def ground_truth_kidneys(case, config):
+def ground_truth_kidneys(case: NormalizedCase, config: CascadeConfig) -> Kidneys:
     """The case's kidneys as the cascade would find them in a perfect mask; the largest, if none is large enough."""
     start, stop = case.foreground_box()
     mask = tf.constant(foreground(case.classes(start, stop - start)))
@@ -19,7 +23,7 @@ def ground_truth_kidneys(case, config):
     return find_kidneys(mask, tf.ones(3), offset, case.grid, float(tf.reduce_max(found.voxels)) - 0.5)
 
 
-def examples(case, config):
+def examples(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
     """(y, x) crops with room to jitter: for each kidney all its slices, and each of the crops that cover it."""
     kidneys = ground_truth_kidneys(case, config)
     size = np.array(config.record_shape("fine"))

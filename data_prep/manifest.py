@@ -7,19 +7,23 @@ run that is killed loses nothing: the next one finds its notes.
 
 import contextlib
 import json
+import pathlib
+from collections.abc import Collection
 
+from kits_tf.config import CascadeConfig
 from kits_tf.io import dataset
 from kits_tf.io.files import file_facts, sweep, write_text
+from kits_tf.io.study import Case
 from kits_tf.volume import InputError
 
 
-def sources(case):
+def sources(case: Case) -> dict:
     """The facts of the files a case is read from. Raises InputError if one is there but cannot be read."""
     return {"imaging": file_facts(case.imaging),
             "segmentation": case.segmentation and file_facts(case.segmentation)}
 
 
-def stands(data_dir, stage, name, entry, found):
+def stands(data_dir: str | pathlib.Path, stage: str, name: str, entry: dict | None, found: dict) -> bool:
     """Whether a case's shard is there, as its entry in the manifest has it, and was written from these sources."""
     if not entry or entry.get("sources") != found or "shard" not in entry:
         return False
@@ -30,7 +34,7 @@ def _note_path(data_dir, stage, name):
     return dataset.shard_path(data_dir, stage, name).parent / ".done" / f"{name}.json"
 
 
-def write_note(data_dir, stage, name, settings, found, records):
+def write_note(data_dir: str | pathlib.Path, stage: str, name: str, settings: dict, found: dict, records: int) -> None:
     """Notes a shard that was just written.
 
     Args:
@@ -43,7 +47,7 @@ def write_note(data_dir, stage, name, settings, found, records):
     write_text(_note_path(data_dir, stage, name), json.dumps({"settings": settings, "entry": entry}))
 
 
-def read_note(data_dir, stage, name, settings):
+def read_note(data_dir: str | pathlib.Path, stage: str, name: str, settings: dict) -> dict | None:
     """The entry that is noted of a case's shard under these settings, or None."""
     try:
         note = json.loads(_note_path(data_dir, stage, name).read_text(encoding="utf-8"))
@@ -61,7 +65,7 @@ class Manifest:
         config: CascadeConfig; entries made under other record settings are forgotten, as is a file that cannot be read.
     """
 
-    def __init__(self, data_dir, stage, config):
+    def __init__(self, data_dir: str | pathlib.Path, stage: str, config: CascadeConfig) -> None:
         self.data_dir, self.stage = data_dir, stage
         self.settings = config.record_settings(stage)
         try:
@@ -75,18 +79,18 @@ class Manifest:
             sweep(folder)
         self.enter_all()
 
-    def enter_all(self):
+    def enter_all(self) -> None:
         """Takes over all notes."""
         for path in self._notes.glob("*.json"):
             self.enter(path.stem)
 
-    def enter(self, name):
+    def enter(self, name: str) -> None:
         """Takes over what is noted of a case's shard, if anything is."""
         entry = read_note(self.data_dir, self.stage, name, self.settings)
         if entry is not None:
             self.cases[name] = entry
 
-    def failed(self, case, message):
+    def failed(self, case: Case, message: str) -> None:
         """Enters that a case cannot be used, unless its shard was written all the same."""
         self.enter(case.name)
         if dataset.shard_path(self.data_dir, self.stage, case.name).exists():
@@ -97,14 +101,14 @@ class Manifest:
             found = {}
         self.cases[case.name] = {"sources": found, "failure": message}
 
-    def keep_only(self, names):
+    def keep_only(self, names: Collection[str]) -> None:
         """Forgets cases that the study no longer has, with their shards."""
         for name in set(self.cases) - set(names):
             dataset.shard_path(self.data_dir, self.stage, name).unlink(missing_ok=True)
             del self.cases[name]
         self.save()
 
-    def save(self):
+    def save(self) -> None:
         """Writes the file, whole or not at all; the notes of what it holds have then done their duty."""
         text = json.dumps({"settings": self.settings, "cases": dict(sorted(self.cases.items()))}, indent=1)
         write_text(dataset.manifest_path(self.data_dir, self.stage), text + "\n")
@@ -112,7 +116,7 @@ class Manifest:
             if self.cases.get(path.stem) == read_note(self.data_dir, self.stage, path.stem, self.settings):
                 path.unlink(missing_ok=True)
 
-    def close(self):
+    def close(self) -> None:
         """Takes over what is left and saves; the folder of notes goes, unless one came too late."""
         self.enter_all()
         self.save()

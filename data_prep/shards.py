@@ -1,13 +1,18 @@
 """One case of a study, prepared as far as it is not yet: the work that is given to workers. Light until there is some.
 """
 
+import pathlib
+
 from data_prep.manifest import read_note, sources, stands
 from kits_tf import cluster
+from kits_tf.config import CascadeConfig
 from kits_tf.io import dataset
+from kits_tf.io.study import Case
 from kits_tf.volume import InputError
 
 
-def prepare_case(case, data_dir, entries, config):
+def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, dict | None],
+                 config: CascadeConfig) -> dict[str, str]:
     """Writes those of a case's shards that do not stand.
 
     Args:

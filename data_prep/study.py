@@ -3,23 +3,26 @@ call it."""
 
 import collections
 import json
+import pathlib
 import sys
 import time
+from collections.abc import Sequence
 
 from data_prep.folds import deal_folds
 from data_prep.manifest import Manifest
 from kits_tf import cluster
+from kits_tf.config import CascadeConfig
 from kits_tf.io import dataset
 from kits_tf.io.files import write_table, write_text
 from kits_tf.io.lock import only_writer
-from kits_tf.io.study import IMAGING, SEGMENTATION, find_study
+from kits_tf.io.study import IMAGING, SEGMENTATION, Case, find_study
 from kits_tf.volume import InputError
 
 SUMMARY = ("case", "status", "seconds", "message")
 SAVED_EVERY = 2.0  # seconds between two savings of the manifests: in a large study they are large too
 
 
-def find_cases(study):
+def find_cases(study: str | pathlib.Path) -> list[Case]:
     """The study's cases, sorted by name.
 
     Raises:
@@ -31,7 +34,8 @@ def find_cases(study):
     return cases
 
 
-def prepare_study(study, data_dir, stages, config, seed, place=cluster.HERE):
+def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stages: Sequence[str], config: CascadeConfig,
+                  seed: int, place: cluster.Place = cluster.HERE) -> int:
     """Prepares every case for the stages. A case that cannot be used is one line on stderr and one in summary.csv; the
     others go on.
 

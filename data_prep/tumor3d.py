@@ -3,14 +3,18 @@
 Dense training as in DeepMedic (Kamnitsas et al. 2017): as many centres of each class; training draws from them.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from data_prep.cases import NormalizedCase
 from kits_tf.cascade.kidneys import tumor_pad
+from kits_tf.config import CascadeConfig
 from kits_tf.io.records import Example
 from kits_tf.labels import CLASS_NAMES
 
 
-def examples(case, config):
+def examples(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
     """(z, y, x) patches with room to jitter, `centres_per_class` of each class that the box holds."""
     pad = np.array(tumor_pad(config))
     start, stop = case.foreground_box()

@@ -1,14 +1,19 @@
 """Writes one case's shards: where TensorFlow comes in. Which of them are due, shards.py says."""
 
+import pathlib
+
 from data_prep import coarse, correction, fine, tumor2d, tumor3d
 from data_prep.cases import read_case
 from data_prep.manifest import write_note
+from kits_tf.config import CascadeConfig
 from kits_tf.io import dataset, records
+from kits_tf.io.study import Case
 
 WRITERS = {"coarse": coarse, "correction": correction, "fine": fine, "tumor3d": tumor3d, "tumor2d": tumor2d}
 
 
-def write_shards(case, data_dir, stages, config, found):
+def write_shards(case: Case, data_dir: str | pathlib.Path, stages: list[str], config: CascadeConfig,
+                 found: dict) -> None:
     """Writes a case's shards for some stages; notes each when it is whole.
 
     Args:

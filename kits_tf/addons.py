@@ -17,7 +17,7 @@ except ImportError:
     tfa = None
 
 
-def warp_affine(images, matrices, interpolation="linear", fill=0.0):
+def warp_affine(images: tf.Tensor, matrices: tf.Tensor, interpolation: str = "linear", fill: float = 0.0) -> tf.Tensor:
     """Moves each image by an affine map from output to input positions.
 
     Args:
@@ -39,7 +39,7 @@ def warp_affine(images, matrices, interpolation="linear", fill=0.0):
                                                data_format="channels_last")
 
 
-def warp_dense(images, displacement, fill=0.0):
+def warp_dense(images: tf.Tensor, displacement: tf.Tensor, fill: float = 0.0) -> tf.Tensor:
     """Moves each voxel of each image by its own displacement; linear interpolation.
 
     Args:

@@ -4,6 +4,8 @@ A tumor is part of the kidney it grows in, so "foreground" (kidney with tumor) i
 look for and what KiTS19 scores as the kidney (`tk_dice`).
 """
 
+import typing
+
 BACKGROUND = 0
 KIDNEY = 1
 TUMOR = 2
@@ -11,11 +13,11 @@ TUMOR = 2
 CLASS_NAMES = {BACKGROUND: "background", KIDNEY: "kidney", TUMOR: "tumor"}
 
 
-def foreground(labels):
+def foreground(labels: typing.Any) -> typing.Any:
     """Kidney with tumor, as a boolean mask of the labels' shape (NumPy array or tensor)."""
     return labels >= KIDNEY
 
 
-def tumor(labels):
+def tumor(labels: typing.Any) -> typing.Any:
     """Tumor alone, as a boolean mask of the labels' shape (NumPy array or tensor)."""
     return labels == TUMOR

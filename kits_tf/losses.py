@@ -10,10 +10,12 @@ the batch a tumor of fifty voxels counts for nothing beside one of five thousand
 term: Dice per example, over the examples that have foreground alone; what is false elsewhere is cross-entropy's.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 
-def soft_dice_sums(labels, logits):
+def soft_dice_sums(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """The two sums that soft Dice is a ratio of; they add up over batches and replicas, as Dice itself does not.
 
     Returns:
@@ -23,13 +25,14 @@ def soft_dice_sums(labels, logits):
     return tf.stack([tf.reduce_sum(labels * probabilities), tf.reduce_sum(labels) + tf.reduce_sum(probabilities)])
 
 
-def soft_dice_loss_of(sums, smooth=1.0):
+def soft_dice_loss_of(sums: tf.Tensor, smooth: float = 1.0) -> tf.Tensor:
     """One minus soft Dice, from `soft_dice_sums`."""
     overlap, size = tf.unstack(sums)
     return 1.0 - (2.0 * overlap + smooth) / (size + smooth)
 
 
-def soft_dice_loss(labels, logits, smooth=1.0, total=tf.identity):
+def soft_dice_loss(labels: tf.Tensor, logits: tf.Tensor, smooth: float = 1.0,
+                   total: Callable[[tf.Tensor], tf.Tensor] = tf.identity) -> tf.Tensor:
     """One minus the soft Dice overlap of all voxels in the batch.
 
     Args:
@@ -49,7 +52,7 @@ def soft_dice_loss(labels, logits, smooth=1.0, total=tf.identity):
     return soft_dice_loss_of(total(soft_dice_sums(labels, logits)), smooth)
 
 
-def example_dice_sums(labels, logits, smooth=1.0):
+def example_dice_sums(labels: tf.Tensor, logits: tf.Tensor, smooth: float = 1.0) -> tf.Tensor:
     """Soft Dice losses of the examples that have foreground, added up, and how many they are: float32 (2,)."""
     within = list(range(1, len(labels.shape)))
     probabilities = tf.sigmoid(logits)
@@ -60,12 +63,13 @@ def example_dice_sums(labels, logits, smooth=1.0):
     return tf.stack([tf.reduce_sum(shown * (1.0 - (2.0 * overlap + smooth) / (size + smooth))), tf.reduce_sum(shown)])
 
 
-def example_dice_loss_of(sums):
+def example_dice_loss_of(sums: tf.Tensor) -> tf.Tensor:
     """The mean, from `example_dice_sums`; 0 where no example has foreground."""
     return tf.math.divide_no_nan(sums[0], sums[1])
 
 
-def example_dice_loss(labels, logits, smooth=1.0, total=tf.identity):
+def example_dice_loss(labels: tf.Tensor, logits: tf.Tensor, smooth: float = 1.0,
+                      total: Callable[[tf.Tensor], tf.Tensor] = tf.identity) -> tf.Tensor:
     """One minus the mean soft Dice of the examples that have foreground: a small lesion counts as much as a large one.
 
     Args and source as soft_dice_loss; a batch without foreground has loss 0 and teaches nothing.
@@ -73,12 +77,13 @@ def example_dice_loss(labels, logits, smooth=1.0, total=tf.identity):
     return example_dice_loss_of(total(example_dice_sums(labels, logits, smooth)))
 
 
-def cross_entropy_loss(labels, logits):
+def cross_entropy_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Mean binary cross-entropy of all voxels, in nats: log 2 for a net that knows nothing."""
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits))
 
 
-def segmentation_loss(labels, logits, dice_weight, example_dice_weight, cross_entropy_weight, total=tf.identity):
+def segmentation_loss(labels: tf.Tensor, logits: tf.Tensor, dice_weight: float, example_dice_weight: float,
+                      cross_entropy_weight: float, total: Callable[[tf.Tensor], tf.Tensor] = tf.identity) -> tf.Tensor:
     """The three losses weighted and added; one whose weight is zero is not computed.
 
     Args:

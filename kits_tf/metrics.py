@@ -6,9 +6,10 @@ added, and only then divided: the Dice of a case, not the mean of its slices.
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 
-def overlap_counts(labels, probabilities, threshold=0.5):
+def overlap_counts(labels: tf.Tensor, probabilities: tf.Tensor, threshold: float = 0.5) -> tf.Tensor:
     """Counts voxels of each example.
 
     Args:
@@ -24,7 +25,7 @@ def overlap_counts(labels, probabilities, threshold=0.5):
     return tf.stack([tf.reduce_sum(part, axis=space) for part in (labels * predicted, labels, predicted)], axis=1)
 
 
-def sum_per_case(cases, counts, number_of_cases):
+def sum_per_case(cases: tf.Tensor, counts: tf.Tensor, number_of_cases: int) -> tf.Tensor:
     """Adds up the counts of each case.
 
     Args:
@@ -38,7 +39,7 @@ def sum_per_case(cases, counts, number_of_cases):
     return tf.math.unsorted_segment_sum(tf.cast(counts, tf.float64), cases, number_of_cases)
 
 
-def dice_of_counts(counts):
+def dice_of_counts(counts: ArrayLike) -> np.ndarray:
     """Dice of each case.
 
     Args:

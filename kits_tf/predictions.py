@@ -13,6 +13,7 @@ made again. It holds no date and no duration, so that a case gives the same byte
 import dataclasses
 import json
 import pathlib
+import typing
 
 from kits_tf import cluster
 from kits_tf.evaluation.measure import measure
@@ -54,16 +55,16 @@ class Settings:
     formats: tuple[str, ...]
     output: pathlib.Path
 
-    def target(self, case, ending):
+    def target(self, case: Case, ending: str) -> pathlib.Path:
         """The file of a case with an ending, as ".nii.gz"."""
         return self.output / f"{PREFIX}{case.short_name}{ending}"
 
-    def endings(self):
+    def endings(self) -> tuple[str, ...]:
         """Of the files that a case gets beside its report."""
         return (*(FORMATS[name] for name in self.formats), *[".png"] * self.overlay, *[".html"] * self.page)
 
 
-def predict_case(case: Case, settings: Settings):
+def predict_case(case: Case, settings: Settings) -> dict:
     """One case from NIfTI to NIfTI, unless it is done already.
 
     Returns:
@@ -156,7 +157,7 @@ def _truth(case, scan, warnings):
     return truth
 
 
-def load(settings):
+def load(settings: Settings) -> typing.Any:
     """The predictor of the settings, loaded once per process. Raises RunError: no other case could be predicted."""
     try:
         return cluster.once(*settings.predictor, version=settings.model)

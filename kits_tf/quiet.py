@@ -5,11 +5,12 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 
 from absl import logging as absl_logging
 
 
-def quiet_tensorflow():
+def quiet_tensorflow() -> None:
     """Leaves warnings and errors; to be called before TensorFlow is imported. The environment's own setting wins."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     absl_logging.set_verbosity(absl_logging.WARNING)
@@ -17,7 +18,7 @@ def quiet_tensorflow():
 
 
 @contextlib.contextmanager
-def hushed():
+def hushed() -> Iterator[None]:
     """For importing TensorFlow: what is written to stderr inside is dropped, unless an exception is raised.
 
     From 2.20 on it says a few lines while it is loaded, before any setting of ours can reach it.

@@ -16,19 +16,19 @@ BEST = "best.weights.h5"
 LAST = "last.weights.h5"
 
 
-def stage_folder(run_dir, stage, fold):
+def stage_folder(run_dir: str | pathlib.Path, stage: str, fold: int) -> pathlib.Path:
     """Where one stage's training on one fold lives."""
     return pathlib.Path(run_dir) / stage / f"fold{fold}"
 
 
-def versions(directory):
+def versions(directory: str | pathlib.Path) -> list[pathlib.Path]:
     """The complete version folders of an export folder, rising; none if there is no such folder."""
     found = [path for path in pathlib.Path(directory).glob("*")
              if path.name.isdigit() and (path / "saved_model.pb").exists()]
     return sorted(found, key=lambda path: int(path.name))
 
 
-def find_export(directory):
+def find_export(directory: str | pathlib.Path) -> pathlib.Path:
     """The version to load: the folder itself, or the newest version in an export folder.
 
     Raises:
@@ -44,17 +44,17 @@ def find_export(directory):
     return found[-1]
 
 
-def export_digest(version):
+def export_digest(version: str | pathlib.Path) -> str:
     """SHA-256 of what an exported version answers by: its graph, weights and settings."""
     return folder_digest(version, ("saved_model.pb", "variables", "assets"))
 
 
-def save_config(folder, config):
+def save_config(folder: str | pathlib.Path, config: configs.CascadeConfig) -> None:
     """Writes the cascade's config into a run folder."""
     write_text(pathlib.Path(folder) / CONFIG, configs.to_json(config))
 
 
-def load_config(folder):
+def load_config(folder: str | pathlib.Path) -> configs.CascadeConfig:
     """The config that was saved in a run folder.
 
     Raises:

@@ -5,6 +5,8 @@ feet, y from front to back and x from the patient's right to left: nibabel axis 
 """
 
 import dataclasses
+import typing
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,7 +24,7 @@ class RunError(InputError):
     """What the next case would not escape either: a full disk, a model that cannot be loaded. The run ends with it."""
 
 
-def spacing_of(affine):
+def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
     """Voxel size along each array axis, in mm: the norms of the affine's columns, so oblique scans are right too.
 
     Rounded to a tenth of a micrometre, since headers hold float32 and the same scan stored in another axis order must
@@ -32,7 +34,7 @@ def spacing_of(affine):
     return tuple(round(float(norm), 4) for norm in norms)
 
 
-def is_singular(affine):
+def is_singular(affine: np.ndarray) -> bool:
     """Whether an affine's axes do not span space: one has no length, or they lie (nearly) in a plane."""
     norms = np.linalg.norm(affine[:3, :3], axis=0)
     return not norms.all() or bool(abs(np.linalg.det(affine[:3, :3] / norms)) < 1e-3)
@@ -68,39 +70,39 @@ class Volume:
             raise ValueError(f"affine must not be singular, got {self.affine.tolist()}")
 
     @classmethod
-    def from_affine(cls, voxels, affine):
+    def from_affine(cls, voxels: np.ndarray, affine: np.ndarray) -> typing.Self:
         """A volume whose spacing is read off its affine."""
         affine = np.asarray(affine, np.float64)
         return cls(voxels, spacing_of(affine), affine)
 
     @classmethod
-    def from_spacing(cls, voxels, spacing_mm):
+    def from_spacing(cls, voxels: np.ndarray, spacing_mm: Sequence[float]) -> typing.Self:
         """A volume in the canonical orientation, its first voxel at the world's origin."""
         z_mm, y_mm, x_mm = (float(mm) for mm in spacing_mm)
         affine = np.zeros((4, 4))
         affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = -z_mm, -y_mm, -x_mm, 1.0
         return cls(voxels, (z_mm, y_mm, x_mm), affine)
 
-    def with_voxels(self, voxels):
+    def with_voxels(self, voxels: np.ndarray) -> typing.Self:
         """Other voxels of the same shape in the same place."""
         if voxels.shape != self.voxels.shape:
             raise ValueError(f"voxels must keep the shape {self.voxels.shape}, got {voxels.shape}")
         return dataclasses.replace(self, voxels=voxels)
 
     @property
-    def voxel_ml(self):
+    def voxel_ml(self) -> float:
         """Volume of one voxel, in millilitres."""
         return float(np.prod(self.spacing_mm)) / 1000.0
 
 
-def apart_mm(one, other):
+def apart_mm(one: Volume, other: Volume) -> float:
     """How far the outer corners of two volumes of one shape lie from each other, at most, in mm."""
     corners = np.array([(z, y, x, 1) for z in (0, 1) for y in (0, 1) for x in (0, 1)], float)
     corners[:, :3] = corners[:, :3] * one.voxels.shape - 0.5
     return float(np.linalg.norm(corners @ (one.affine - other.affine).T, axis=1).max())
 
 
-def to_int16(voxels):
+def to_int16(voxels: np.ndarray) -> np.ndarray:
     """Voxels as int16: as they are if they are that already, else rounded and clipped to what it holds."""
     if voxels.dtype == np.int16:
         return voxels

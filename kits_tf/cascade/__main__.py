@@ -27,7 +27,7 @@ flags.DEFINE_string("compare", None, "study to compare the labels of both precis
 flags.mark_flags_as_required(["run_dir"])
 
 
-def fold_numbers(names):
+def fold_numbers(names: list[str]) -> list[int]:
     """The folds that --folds names. Raises InputError for what is no list of different numbers."""
     folds = [int(name) for name in names if name.strip().isdigit()]
     if not folds or len(folds) != len(names) or len(set(folds)) != len(folds):
@@ -35,7 +35,8 @@ def fold_numbers(names):
     return folds
 
 
-def export(run_dir, output, folds, weights="best", tta="none", precision="float32", study=None):
+def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[int], weights: str = "best",
+           tta: str = "none", precision: str = "float32", study: str | pathlib.Path | None = None) -> pathlib.Path:
     """Exports, and compares with float32 what is not; returns the version folder.
 
     Raises:
@@ -57,7 +58,7 @@ def export(run_dir, output, folds, weights="best", tta="none", precision="float3
     return save_cascade(cascade, output)
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]}")
     quiet_tensorflow()
@@ -75,7 +76,7 @@ def main(arguments):
     return 0
 
 
-def run():
+def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
     app.run(main)
 

@@ -10,10 +10,11 @@ import itertools
 import tensorflow as tf
 
 from kits_tf import config as configs
+from kits_tf.cascade.tiling import Net
 from kits_tf.inputs.pipeline import plane_axes
 
 
-def mirrored_axes(config):
+def mirrored_axes(config: configs.CascadeConfig) -> dict[str, str]:
     """The axes that each stage's training mirrored images along.
 
     Returns:
@@ -28,7 +29,7 @@ def mirrored_axes(config):
     return axes
 
 
-def average(members, stage, mirrored=""):
+def average(members: list[Net], stage: str, mirrored: str = "") -> Net:
     """The mean of nets, each on the image and on its mirror images.
 
     Args:

@@ -2,16 +2,20 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
+
+import tensorflow as tf
 
 from kits_tf import models, runs
-from kits_tf.config import STAGES, TrainingConfig
+from kits_tf.config import STAGES, CascadeConfig, TrainingConfig
 from kits_tf.volume import InputError
 
 WEIGHTS = {"best": runs.BEST, "last": runs.LAST}
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # the weights stay float32, and so does the answer
 
 
-def collect(run_dir, folds=(0,), weights="best", precision="float32"):
+def collect(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,), weights: str = "best",
+            precision: str = "float32") -> tuple[dict[str, list[tf.keras.Model]], CascadeConfig]:
     """The trained nets of a run and the settings they were trained under.
 
     Args:

@@ -3,13 +3,16 @@
 The scans are drawn patients, or a study's, which says more of the patients the nets are for.
 """
 
+import pathlib
 import time
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
 from kits_tf import labels as classes
+from kits_tf.cascade.module import Cascade
 from kits_tf.io.nifti import read_labels, read_volume
 from kits_tf.io.study import find_study
 from kits_tf.metrics import dice_of_counts
@@ -21,14 +24,14 @@ SEED = 20_000  # far from those that studies are drawn from
 MASKS = {"kidney": classes.foreground, "tumor": classes.tumor}  # as KiTS19 scores them: kidney with tumor, and tumor
 
 
-def drawn_cases():
+def drawn_cases() -> Iterator[tuple[str, Volume, Volume]]:
     """(name, scan, labels) of drawn patients."""
     for index in range(DRAWN):
         kind = kind_of(index)
         yield (f"drawn {kind}", *draw_abdomen(SEED + index, kind, Scanner(size_voxels=256, slice_mm=(4, 5))))
 
 
-def study_cases(folder):
+def study_cases(folder: str | pathlib.Path) -> Iterator[tuple[str, Volume, Volume | None]]:
     """(name, scan, labels or None) of a study's cases; raises InputError if there are none."""
     cases = [case for case in find_study(folder) if case.imaging.exists()]
     if not cases:
@@ -37,7 +40,7 @@ def study_cases(folder):
             for case in cases)
 
 
-def compare(reference, other, cases):
+def compare(reference: Cascade, other: Cascade, cases: Iterable[tuple[str, Volume, Volume | None]]) -> list[dict]:
     """Runs two cascades on the same scans.
 
     Args:
@@ -63,7 +66,7 @@ def compare(reference, other, cases):
     return rows
 
 
-def table(rows, reference, other):
+def table(rows: list[dict], reference: str, other: str) -> str:
     """The rows as text, with their means; `reference` and `other` name the two cascades."""
     numbers = [name for name in rows[0] if name != "case"]
     mean = {"case": "mean", **{name: float(np.mean([row[name] for row in rows])) for name in numbers}}

@@ -11,6 +11,7 @@ import typing
 import tensorflow as tf
 
 from kits_tf.cascade import tiling
+from kits_tf.config import CascadeConfig
 from kits_tf.ops import components, crop, resample
 from kits_tf.ops.window import scale_window
 from kits_tf.volume import AIR_HU
@@ -37,17 +38,17 @@ class Blocks(typing.NamedTuple):
     stop: tf.Tensor  # int32 (3,), exclusive
 
 
-def even_positions(start, stop, size):
+def even_positions(start: tf.Tensor, stop: tf.Tensor, size: int) -> tf.Tensor:
     """Tiles of one size from start to stop, side by side as far as they fit, evenly overlapping where they do not."""
     return crop.cover_axis(start, stop, tf.cast(start + stop, tf.float32) / 2.0, size, 0)
 
 
-def coarse_slices(volume, grid, config):
+def coarse_slices(volume: tf.Tensor, grid: tf.Tensor, config: CascadeConfig) -> tf.Tensor:
     """What the coarse net sees before the window: float32 HU (normalized z, size, size)."""
     return resample.resample_square(volume, grid, config.coarse.size_voxels, AIR_HU)
 
 
-def coarse_mask(net, slices_hu, config):
+def coarse_mask(net: tiling.Net, slices_hu: tf.Tensor, config: CascadeConfig) -> tf.Tensor:
     """The coarse net's answer on its own grid: bool (normalized z, size, size)."""
     size, batch = config.coarse.size_voxels, config.coarse.predict_batch
     positions = (even_positions(0, tf.shape(slices_hu)[0], batch), tf.constant([0]), tf.constant([0]))
@@ -55,7 +56,7 @@ def coarse_mask(net, slices_hu, config):
     return tiling.predict_tiles(net, [image], positions, (batch, size, size), tiling.AXIAL) > THRESHOLD
 
 
-def coarse_scale(grid, config):
+def coarse_scale(grid: tf.Tensor, config: CascadeConfig) -> tuple[tf.Tensor, tf.Tensor]:
     """(scale, offset), float32 (3,): a coordinate c of the coarse grid's voxel edges is c * scale - offset."""
     square = tf.maximum(grid[1], grid[2])
     ratio = tf.cast(square, tf.float32) / config.coarse.size_voxels
@@ -63,7 +64,7 @@ def coarse_scale(grid, config):
     return tf.stack([1.0, ratio, ratio]), tf.stack([0.0, *offset])
 
 
-def find_kidneys(mask, scale, offset, grid, min_voxels):
+def find_kidneys(mask: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, grid: tf.Tensor, min_voxels: float) -> Kidneys:
     """The components of a mask that are large enough to be kidneys.
 
     Args:
@@ -90,7 +91,7 @@ def find_kidneys(mask, scale, offset, grid, min_voxels):
     return Kidneys(start, stop, centre, voxels)
 
 
-def centroid(mask):
+def centroid(mask: tf.Tensor) -> tf.Tensor:
     """The mean position of a mask's voxels, float32 (3,); the array's middle if it is empty."""
     means = []
     for axis in range(3):
@@ -103,7 +104,7 @@ def centroid(mask):
     return tf.stack(means)
 
 
-def body_centre(slices_hu, config):
+def body_centre(slices_hu: tf.Tensor, config: CascadeConfig) -> tf.Tensor:
     """The centroid of the body (the largest component above body_hu) on the coarse grid; its middle in bare air."""
     numbered, count = components.label_components(slices_hu > config.body_hu)
     sizes = components.component_sizes(numbered, count)
@@ -111,7 +112,8 @@ def body_centre(slices_hu, config):
     return centroid(tf.equal(numbered, largest) & (numbered > 0))
 
 
-def correct(net, volume, grid, centre, found, config):
+def correct(net: tiling.Net, volume: tf.Tensor, grid: tf.Tensor, centre: tf.Tensor, found: Kidneys,
+            config: CascadeConfig) -> Kidneys:
     """The correction net over all sagittal planes, cropped in z and y around the centroid of the coarse foreground.
 
     One crop, as in the method, unless a coarse component as large as a kidney reaches beyond it: then as many as
@@ -150,7 +152,7 @@ def correct(net, volume, grid, centre, found, config):
     return find_kidneys(mask, tf.ones(3), -tf.cast(start, tf.float32), grid, config.kidney_min_voxels)
 
 
-def kidney_blocks(kidneys, index, grid, config):
+def kidney_blocks(kidneys: Kidneys, index: int | tf.Tensor, grid: tf.Tensor, config: CascadeConfig) -> Blocks:
     """Where the fine net and the tumor refiner look for one kidney.
 
     Its slices and a few beyond either pole; in-plane one crop around its centroid, or several where the kidney with a
@@ -170,7 +172,7 @@ def kidney_blocks(kidneys, index, grid, config):
         tf.stack([last, in_plane[0][-1] + settings.crop_voxels, in_plane[1][-1] + settings.crop_voxels]))
 
 
-def region_around(kidneys, grid, config):
+def region_around(kidneys: Kidneys, grid: tf.Tensor, config: CascadeConfig) -> tuple[tf.Tensor, tf.Tensor]:
     """The one box of the normalized volume that all later stages work in, clipped to the volume: (start, stop)."""
     starts, stops = tf.map_fn(
         lambda index: kidney_blocks(kidneys, index, grid, config)[1:], tf.range(tf.shape(kidneys.start)[0]),
@@ -182,13 +184,14 @@ def region_around(kidneys, grid, config):
     return start, tf.clip_by_value(tf.reduce_max(stops, axis=0) + pad, start + 1, grid)
 
 
-def tumor_pad(config):
+def tumor_pad(config: CascadeConfig) -> tuple[int, int, int]:
     """The frame around the fine result in which tumors are looked for: voxels along z, y, x."""
     pad = config.tumor3d.roi_pad_voxels
     return config.slices_of(pad), pad, pad
 
 
-def predict_kidneys(net, channels, kidneys, origin, grid, config, batch, active=None):
+def predict_kidneys(net: tiling.Net, channels: list[tf.Tensor], kidneys: Kidneys, origin: tf.Tensor, grid: tf.Tensor,
+                    config: CascadeConfig, batch: int, active: tf.Tensor | None = None) -> tf.Tensor:
     """A net's probabilities over the axial crops of every kidney, each kidney on its own.
 
     Within a kidney overlapping crops are blended; between kidneys the larger probability counts.

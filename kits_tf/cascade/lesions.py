@@ -11,7 +11,8 @@ import typing
 import tensorflow as tf
 
 from kits_tf.cascade import tiling
-from kits_tf.cascade.kidneys import THRESHOLD, predict_kidneys, tumor_pad
+from kits_tf.cascade.kidneys import THRESHOLD, Kidneys, predict_kidneys, tumor_pad
+from kits_tf.config import CascadeConfig
 from kits_tf.ops import components, crop
 
 
@@ -24,7 +25,7 @@ class Lesions(typing.NamedTuple):
     dropped: tf.Tensor  # int32, how many touched no kidney
 
 
-def keep_connected(probabilities, kidney_mask):
+def keep_connected(probabilities: tf.Tensor, kidney_mask: tf.Tensor) -> Lesions:
     """The lesion rule: a lesion stays if it is connected (26 neighbours) to the fine result, else it goes.
 
     The probabilities one voxel around a kept lesion stay too, so that its edge lies where the net put it when it is
@@ -38,7 +39,7 @@ def keep_connected(probabilities, kidney_mask):
     return Lesions(near, mask, kept, count - kept)
 
 
-def detect(net, image, kidney_mask, config):
+def detect(net: tiling.Net, image: tf.Tensor, kidney_mask: tf.Tensor, config: CascadeConfig) -> tf.Tensor:
     """The 3D net, tile by tile, over the bounding box of the fine result with a frame around it.
 
     Args:
@@ -63,7 +64,9 @@ def detect(net, image, kidney_mask, config):
     return tf.pad(inside, tf.stack([start, tf.shape(image) - stop], axis=1))
 
 
-def segment_tumor(nets, image, kidney_probabilities, kidneys, origin, grid, config):
+def segment_tumor(nets: dict[str, tiling.Net], image: tf.Tensor, kidney_probabilities: tf.Tensor, kidneys: Kidneys,
+                  origin: tf.Tensor, grid: tf.Tensor,
+                  config: CascadeConfig) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
     """From the fine result to tumor probabilities.
 
     Args:

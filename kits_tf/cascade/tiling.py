@@ -4,14 +4,18 @@ A tile is a batch of axial slices, a batch of sagittal planes, or one 3D block. 
 blended with weights that fall linearly towards a tile's edge and sum to one at every voxel.
 """
 
+from collections.abc import Callable, Sequence
+
 import tensorflow as tf
 
 from kits_tf.ops import crop
 
 AXIAL, SAGITTAL, BLOCK = "axial", "sagittal", "block"
 
+Net = Callable[[tf.Tensor], tf.Tensor]  # of a stage, from images to probabilities
 
-def axis_shares(positions, size):
+
+def axis_shares(positions: tf.Tensor, size: int) -> tf.Tensor:
     """Each tile's share of every voxel it covers along one axis.
 
     Args:
@@ -28,7 +32,8 @@ def axis_shares(positions, size):
     return tf.cast(tf.minimum(voxel + 1, size - voxel), tf.float32) / total
 
 
-def predict_tiles(net, channels, positions, tile, plane):
+def predict_tiles(net: Net, channels: list[tf.Tensor], positions: Sequence[tf.Tensor], tile: tuple[int, int, int],
+                  plane: str) -> tf.Tensor:
     """A net's probabilities over a volume.
 
     Args:

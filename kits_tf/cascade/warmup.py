@@ -8,6 +8,7 @@ Format: TFRecord of tensorflow.serving.PredictionLog (tensorflow.org/tfx/serving
 """
 
 import pathlib
+from collections.abc import Iterator
 
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
@@ -20,7 +21,7 @@ PLACE = pathlib.PurePath("assets.extra", "tf_serving_warmup_requests")
 VOXELS, SPACING_MM = (24, 128, 128), (5.0, 3.0, 3.0)  # a small scan
 
 
-def requests(config):
+def requests(config: configs.CascadeConfig) -> Iterator[predict_pb2.PredictRequest]:
     """The requests, a PredictRequest each; every tensor has one value, which a TensorProto stores once."""
     yield _request("serving_default", volume=tf.make_tensor_proto(AIR_HU, tf.int16, VOXELS),
                    spacing_mm=tf.make_tensor_proto(SPACING_MM, tf.float32))
@@ -29,7 +30,7 @@ def requests(config):
         yield _request(stage, image=tf.make_tensor_proto(0.0, tf.float32, (batch, *net_shape(stage, config))))
 
 
-def write_requests(version, config):
+def write_requests(version: str | pathlib.Path, config: configs.CascadeConfig) -> None:
     """Writes the requests into a version folder."""
     path = pathlib.Path(version) / PLACE
     path.parent.mkdir()

@@ -11,6 +11,7 @@ to another. A lost scheduler, a full disk, or a model that cannot be loaded ends
 
 import contextlib
 import sys
+from collections.abc import Iterator
 
 import tqdm
 
@@ -20,7 +21,7 @@ from kits_tf.cluster.places import HERE, Place, define_flags, place_from_flags
 __all__ = ["HERE", "Done", "Job", "Place", "define_flags", "named", "once", "place_from_flags", "run"]
 
 
-def run(function, jobs, doing, place=HERE, gpu=False):
+def run(function: str, jobs: list[Job], doing: str, place: Place = HERE, gpu: bool = False) -> Iterator[Done]:
     """Calls a function for every case, with a progress bar, and prints a line for each case that failed.
 
     Args:

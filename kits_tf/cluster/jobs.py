@@ -6,6 +6,7 @@ import pkgutil
 import threading
 import time
 import traceback
+import typing
 
 from kits_tf.quiet import hushed, quiet_tensorflow
 from kits_tf.volume import InputError, RunError
@@ -29,7 +30,7 @@ class Done:
     seconds: float
 
 
-def attempt(function, job, sharers=None):
+def attempt(function: str, job: Job, sharers: int | None = None) -> Done:
     """Does one job.
 
     Args:
@@ -64,7 +65,7 @@ def attempt(function, job, sharers=None):
     return Done(job.name, result, failure, round(time.monotonic() - began, 2))
 
 
-def one_line(error):
+def one_line(error: BaseException) -> str:
     """An exception's kind and message, short and without line breaks."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
@@ -73,7 +74,7 @@ _made = {}
 _making = threading.Lock()
 
 
-def once(function, *arguments, version=""):
+def once(function: str, *arguments: object, version: str = "") -> typing.Any:
     """What "module:function" returns for these arguments: called at the first need and then kept, until it is asked for
     with other arguments or of another version.
 
@@ -87,7 +88,7 @@ def once(function, *arguments, version=""):
         return _made[function][1]
 
 
-def named(function):
+def named(function: str) -> typing.Any:
     """The function or class that "module:name" names, imported now: for what brings TensorFlow, which takes seconds."""
     with hushed():
         return pkgutil.resolve_name(function)

@@ -8,12 +8,14 @@ import pathlib
 import sys
 import time
 import uuid
+from collections.abc import Iterable, Iterator
 
 import dask
 import distributed
 from distributed.system import MEMORY_LIMIT
 
-from kits_tf.cluster.jobs import Done, attempt, one_line
+from kits_tf.cluster.jobs import Done, Job, attempt, one_line
+from kits_tf.cluster.places import Place
 from kits_tf.volume import RunError
 
 LOOPBACK = "127.0.0.1"  # where the scheduler, workers and dashboard that are started here listen
@@ -22,7 +24,7 @@ PATIENCE = "15s"  # for a scheduler to answer
 ASKED_EVERY = 2.0  # seconds between two looks at how many workers there are
 
 
-def attempt_all(function, jobs, place, gpu):
+def attempt_all(function: str, jobs: Iterable[Job], place: Place, gpu: bool) -> Iterator[Done]:
     """As kits_tf.cluster.run, without the words for the user."""
     jobs = list(jobs)
     _hush_dask()
@@ -47,7 +49,7 @@ def _hush_dask():
 
 
 @contextlib.contextmanager
-def local_cluster(workers):
+def local_cluster(workers: int) -> Iterator[distributed.SpecCluster]:
     """A cluster of processes on this machine, each on a GPU of its own as far as there are GPUs. Ends with the block.
 
     A process that dies, or outgrows its share of the memory, is replaced.
@@ -70,7 +72,7 @@ def local_cluster(workers):
         yield cluster
 
 
-def visible_gpus():
+def visible_gpus() -> list[str]:
     """The GPUs that CUDA_VISIBLE_DEVICES names, or all that NVIDIA's driver shows; without asking TensorFlow."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:

@@ -24,7 +24,7 @@ class Place:
             raise InputError(f"--workers={self.workers} starts processes here, --scheduler={self.scheduler} joins "
                              f"a cluster; give one of the two")
 
-    def path(self, path):
+    def path(self, path: str | pathlib.Path) -> pathlib.Path:
         """A path as the workers must be given it: absolute where they may have been started in another folder."""
         return pathlib.Path(path).absolute() if self.scheduler else pathlib.Path(path)
 
@@ -32,7 +32,7 @@ class Place:
 HERE = Place()
 
 
-def define_flags(module):
+def define_flags(module: str) -> None:
     """--workers and --scheduler, the same for every command; `module` is its __name__, so that --help lists them."""
     command = sys.argv[0] if module == "__main__" else module  # as absl names it
     flags.DEFINE_integer("workers", 0, "processes on this machine to spread the cases over; 0: this process alone",
@@ -41,6 +41,6 @@ def define_flags(module):
                         module_name=command)
 
 
-def place_from_flags():
+def place_from_flags() -> Place:
     """The Place that the flags name. Raises InputError if they contradict each other."""
     return Place(flags.FLAGS.workers, flags.FLAGS.scheduler)

@@ -24,7 +24,7 @@ cluster.define_flags(__name__)
 flags.mark_flags_as_required(["predictions", "labels", "output"])
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]}")
     try:
@@ -35,7 +35,7 @@ def main(arguments):
         return 1
 
 
-def run():
+def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
     app.run(main)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def common_box(*masks):
+def common_box(*masks: np.ndarray) -> tuple[slice, ...] | None:
     """Finds the smallest block that holds every true element of any of the masks.
 
     Args:

@@ -6,6 +6,8 @@ picture's left, head up, front up in axial slices. The three planes share one sc
 
 import dataclasses
 import io
+import pathlib
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,6 +21,7 @@ from skimage.measure import find_contours
 from kits_tf.evaluation.box import common_box
 from kits_tf.io.files import write_bytes
 from kits_tf.labels import CLASS_NAMES, KIDNEY, TUMOR, foreground, tumor
+from kits_tf.volume import Volume
 
 WINDOW_HU = (-160.0, 240.0)  # the usual soft tissue window: level 40, width 400
 STRIP_SLICES = 6
@@ -43,7 +46,8 @@ GAP, TITLE, CAPTION, LEGEND = 0.14, 0.6, 0.32, 0.45
 DPI = 100
 
 
-def draw_overlay(path, ct, labels, case_id, truth=None):
+def draw_overlay(path: str | pathlib.Path, ct: Volume, labels: Volume, case_id: str,
+                 truth: Volume | None = None) -> None:
     """Draws labels over a scan and writes the picture as PNG, whole or not at all.
 
     The planes go through the largest tumor where it is widest; without a tumor through the widest kidney, without
@@ -85,7 +89,7 @@ def draw_overlay(path, ct, labels, case_id, truth=None):
     write_bytes(path, png.getvalue())
 
 
-def masks_by_line(labels, truth=None):
+def masks_by_line(labels: Volume, truth: Volume | None = None) -> dict[str, tuple[np.ndarray, Callable]]:
     """What each of LINES goes around: the name of the line to (array of class ids, which of them make the mask).
 
     So that masks are made of what is looked at only: one of a long scan is a quarter of a gigabyte.
@@ -102,7 +106,7 @@ def _cut(volumes, box):
     return tuple(block.start + index for block, index in zip(box, inside, strict=True))
 
 
-def cut_through(regions):
+def cut_through(regions: list[tuple[np.ndarray, np.ndarray]]) -> tuple[int, ...]:
     """Where to cut: the voxel (z, y, x) whose three planes show most of the finding.
 
     Args:
@@ -131,7 +135,7 @@ def _largest_component(mask):
     return components == 1 + np.bincount(components.ravel())[1:].argmax()
 
 
-def outlines(mask):
+def outlines(mask: np.ndarray) -> list[np.ndarray]:
     """Closed outlines of a mask, halfway between voxel centres, also where it touches the picture's edge.
 
     Args:
@@ -168,11 +172,11 @@ class _Picture:
     caption: str
 
     @property
-    def height_mm(self):
+    def height_mm(self) -> float:
         return self.image.shape[0] * self.voxel_mm[0]
 
     @property
-    def width_mm(self):
+    def width_mm(self) -> float:
         return self.image.shape[1] * self.voxel_mm[1]
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from kits_tf.evaluation.overlay import LINES, WINDOW_HU, masks_by_line, outlines
 from kits_tf.io.files import write_text
 from kits_tf.labels import foreground, tumor
+from kits_tf.volume import Volume
 
 MOST_SLICES = 200  # of a case; a longer scan shows every second, third, ... slice
 PIXELS = 384  # of a slice's longer side
@@ -34,7 +35,8 @@ _TEMPLATES = jinja2.Environment(
     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def write_case_page(path, ct, labels, report, truth=None):
+def write_case_page(path: str | pathlib.Path, ct: Volume, labels: Volume, report: dict,
+                    truth: Volume | None = None) -> None:
     """Writes the page of one case, whole or not at all.
 
     Args:
@@ -62,7 +64,7 @@ def write_case_page(path, ct, labels, report, truth=None):
     write_text(path, page)
 
 
-def write_run_page(path, rows, title):
+def write_run_page(path: str | pathlib.Path, rows: list[dict], title: str) -> None:
     """Writes the table of all cases, the worst first, whole or not at all.
 
     Args:
@@ -81,7 +83,7 @@ def write_run_page(path, rows, title):
         title=title, columns=list(columns.values()), cases=cases, failed=failed, total=len(rows)))
 
 
-def worst_first(row):
+def worst_first(row: dict) -> tuple:
     """Sorts cases by how much they need a look: failed ones, then by Dice, then by warnings, then by name."""
     scores = [float(row[key]) for key in ("tk_dice", "tu_dice") if row.get(key) not in (None, "")]
     return (row["status"] != "failed", sum(scores) if scores else 2.0, -len(row.get("message") or ""), row["case"])

@@ -36,22 +36,22 @@ class CaseScores:
     note: str = ""
 
     @property
-    def missing(self):
+    def missing(self) -> bool:
         """Whether there was no prediction."""
         return self.note == MISSING
 
     @property
-    def failed(self):
+    def failed(self) -> bool:
         """Whether there was a prediction that cannot be compared with the labels, or no labels to compare with."""
         return bool(self.note) and not self.missing
 
     @property
-    def scored(self):
+    def scored(self) -> bool:
         """Whether the case counts in the means."""
         return None not in self.scores.values()
 
 
-def to_csv(rows):
+def to_csv(rows: list[CaseScores]) -> str:
     """The rows as CSV text with the columns COLUMNS; what is not known stays empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -66,7 +66,7 @@ def _number(value, digits, unknown=""):
     return unknown if value is None else f"{value:.{digits}f}"
 
 
-def summarize(rows):
+def summarize(rows: list[CaseScores]) -> dict:
     """Mean, median and worst case of each score over all rows, those that score 0 for want of a prediction included.
 
     Args:
@@ -93,12 +93,12 @@ def summarize(rows):
     }
 
 
-def to_json(summary):
+def to_json(summary: dict) -> str:
     """The summary as JSON text."""
     return json.dumps(summary, indent=2) + "\n"
 
 
-def to_table(rows, summary):
+def to_table(rows: list[CaseScores], summary: dict) -> str:
     """The rows, mean, median and worst cases as text to read in a terminal, without a final line break."""
     heads = ("tk_dice", "tu_dice", "composite", "kidney+mass", "mass", "tumor")
     widths = [max(len(head), 6) for head in heads]

@@ -14,7 +14,7 @@ from kits_tf.labels import foreground, tumor
 COLUMNS = ("tk_dice", "tu_dice", "composite_dice")
 
 
-def dice(truth, predicted):
+def dice(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Twice the overlap over the sum of sizes, from 0 to 1.
 
     Args:
@@ -35,7 +35,7 @@ def dice(truth, predicted):
     return 2.0 * np.count_nonzero(truth & predicted) / size
 
 
-def dice_scores(truth, predicted):
+def dice_scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """KiTS19's scores of one case.
 
     Args:

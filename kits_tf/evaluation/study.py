@@ -6,6 +6,7 @@ A folder of predictions and a folder of ground truth go in; scores.csv, summary.
 import dataclasses
 import pathlib
 import sys
+from collections.abc import Iterable
 
 import numpy as np
 import tqdm
@@ -17,7 +18,7 @@ from kits_tf.io.files import write_text
 from kits_tf.io.nifti import ENDINGS, read_labels, stem
 from kits_tf.io.study import short_name
 from kits_tf.labels import KIDNEY, TUMOR
-from kits_tf.volume import SAME_PLACE_MM, InputError, apart_mm
+from kits_tf.volume import SAME_PLACE_MM, InputError, Volume, apart_mm
 
 PREFIX = "prediction_"
 
@@ -31,12 +32,13 @@ class CaseFiles:
     prediction: pathlib.Path | None
 
 
-def case_id(name):
+def case_id(name: str) -> str:
     """The part of a name that predictions and labels share: 00210 for prediction_00210, case_00210 and 00210."""
     return short_name(name.removeprefix(PREFIX))
 
 
-def find_cases(predictions, labels, only=None):
+def find_cases(predictions: str | pathlib.Path, labels: str | pathlib.Path,
+               only: Iterable[str] | None = None) -> tuple[list[CaseFiles], list[pathlib.Path]]:
     """Pairs ground truth with predictions.
 
     Args:
@@ -103,7 +105,7 @@ def _unique(pairs):
     return found
 
 
-def score_case(files):
+def score_case(files: CaseFiles) -> CaseScores:
     """Reads and scores one case.
 
     Args:
@@ -136,7 +138,7 @@ def _volumes_ml(whose, labels):
     return {f"{whose}_{name}_ml": voxels * labels.voxel_ml for name, voxels in count.items()}
 
 
-def check_same_place(path, volume, other, what="labels"):
+def check_same_place(path: str | pathlib.Path, volume: Volume, other: Volume, what: str = "labels") -> None:
     """Raises InputError, naming the volume's file and what the other one is, unless both have one shape and their
     corners lie on each other."""
     if volume.voxels.shape != other.voxels.shape:
@@ -146,12 +148,13 @@ def check_same_place(path, volume, other, what="labels"):
         raise InputError(f"{path}: lies up to {shift_mm:.3g} mm from its {what} (their affines differ)")
 
 
-def score_files(files):
+def score_files(files: CaseFiles) -> dict:
     """score_case for workers: its result as a dict."""
     return dataclasses.asdict(score_case(files))
 
 
-def evaluate_study(predictions, labels, output, only=None, place=cluster.HERE):
+def evaluate_study(predictions: str | pathlib.Path, labels: str | pathlib.Path, output: str | pathlib.Path,
+                   only: Iterable[str] | None = None, place: cluster.Place = cluster.HERE) -> int:
     """Scores all cases, writes scores.csv and summary.json, prints the table.
 
     Args:

@@ -7,6 +7,9 @@ empty region counts as: neheller/kits23, kits23/configuration/labels.py and kits
 is tumor or cyst. We know no cysts, so mass and tumor hold the same voxels and differ in their tolerance only.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import surface_distance
 
 from kits_tf.evaluation.box import common_box
@@ -20,7 +23,8 @@ TOLERANCES_MM = {  # how far KiTS's annotators lie apart
 COLUMNS = tuple(f"{region}_surface_dice" for region in TOLERANCES_MM)
 
 
-def surface_dice(truth, predicted, spacing_mm, tolerances_mm):
+def surface_dice(truth: np.ndarray, predicted: np.ndarray, spacing_mm: Sequence[float],
+                 tolerances_mm: Sequence[float]) -> list[float]:
     """Surface Dice at one or more tolerances; the distances are computed once.
 
     Args:
@@ -49,7 +53,7 @@ def surface_dice(truth, predicted, spacing_mm, tolerances_mm):
     return [float(surface_distance.compute_surface_dice_at_tolerance(distances, mm)) for mm in tolerances_mm]
 
 
-def surface_scores(truth, predicted, spacing_mm):
+def surface_scores(truth: np.ndarray, predicted: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
     """KiTS23's surface Dice of one case.
 
     Args:

@@ -26,7 +26,7 @@ flags.DEFINE_integer("seed", 0, "Of what is drawn and how it is varied.", lower_
 flags.DEFINE_string("output", None, "The .png file; augmented_<stage>.png unless given.")
 
 
-def main(_):
+def main(_: list[str]) -> None:
     if not FLAGS.show:
         raise app.UsageError("--show draws a contact sheet")
     quiet_tensorflow()

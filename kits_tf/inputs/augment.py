@@ -7,15 +7,17 @@ are warped linearly and cut at 0.5, which keeps their area.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from kits_tf import addons
+from kits_tf.config import AugmentConfig
 
 CONTROL_POINTS = 5  # of the elastic grid, along either axis
 
 
-def split(seed, number):
+def split(seed: tf.Tensor, number: int) -> list[tf.Tensor]:
     """Independent seeds from one, a list."""
     return tf.unstack(tf.random.experimental.stateless_split(seed, number))
 
@@ -32,12 +34,12 @@ class Rows:
     first: int = 0
     total: int | None = None  # `count` unless given
 
-    def __getitem__(self, drawn):
+    def __getitem__(self, drawn: tf.Tensor) -> tf.Tensor:
         """This part of what was drawn for the whole batch."""
         return drawn[self.first:self.first + self.count]
 
     @property
-    def batch(self):
+    def batch(self) -> int:
         """Examples in the whole batch."""
         return self.total or self.count
 
@@ -59,7 +61,8 @@ def _matrix(a, b, c, d):
     return tf.stack([tf.stack([a, b], axis=1), tf.stack([c, d], axis=1)], axis=1)
 
 
-def random_matrices(config, seed, rows, shape, jitter, axes, spacing_mm):
+def random_matrices(config: AugmentConfig, seed: tf.Tensor, rows: Rows, shape: Sequence[int], jitter: Sequence[int],
+                    axes: str, spacing_mm: Sequence[float]) -> tf.Tensor:
     """Draws affine maps from output to input voxels, for addons.warp_affine.
 
     The centre of the output reads a voxel within the jitter of the centre of the input; mirroring, rotation, shear and
@@ -103,7 +106,8 @@ def _elastic(config, seed, rows, shape, spacing_mm):
     return tf.image.resize(rows[grid], shape, method="bicubic") * [smallest / mm for mm in spacing_mm]
 
 
-def warp(planes, config, seed, jitter, axes, spacing_mm, rows=None):
+def warp(planes: tf.Tensor, config: AugmentConfig, seed: tf.Tensor, jitter: Sequence[int], axes: str,
+         spacing_mm: Sequence[float], rows: Rows | None = None) -> tf.Tensor:
     """Moves every channel of an example alike, at random; outside the record is 0.
 
     Args:
@@ -126,7 +130,8 @@ def warp(planes, config, seed, jitter, axes, spacing_mm, rows=None):
     return addons.warp_dense(planes, there - here + _elastic(config, seeds[1], rows, shape, spacing_mm))
 
 
-def vary_intensity(images, config, seed, spacing_mm=(1.0, 1.0), rows=None):
+def vary_intensity(images: tf.Tensor, config: AugmentConfig, seed: tf.Tensor, spacing_mm: Sequence[float] = (1.0, 1.0),
+                   rows: Rows | None = None) -> tf.Tensor:
     """Varies windowed images at random, one draw per example; the result is cut to 0..1, where the nets live.
 
     Args:
@@ -193,7 +198,7 @@ def _averaging(weights):
     return tf.math.divide_no_nan(weights, tf.reduce_sum(weights, axis=-1, keepdims=True))
 
 
-def roughen(masks, seed, reach, holes=0.15, rows=None):
+def roughen(masks: tf.Tensor, seed: tf.Tensor, reach: int, holes: float = 0.15, rows: Rows | None = None) -> tf.Tensor:
     """Makes ground-truth kidney masks look like what a net would have found.
 
     Per example at random: grown or shrunk by up to `reach` voxels, shifted by as much, and bitten: patches of a smooth

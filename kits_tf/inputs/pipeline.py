@@ -9,10 +9,13 @@ and is only shifted by whole slices.
 """
 
 import math
+import pathlib
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from kits_tf import labels as classes
+from kits_tf.config import CascadeConfig
 from kits_tf.inputs import augment, sampling
 from kits_tf.io import records
 from kits_tf.ops.window import scale_window
@@ -25,7 +28,7 @@ HELD_OUT_PER_CASE = 32
 OUTLINE_ERROR_MM = 1.6
 
 
-def plane_axes(stage):
+def plane_axes(stage: str) -> str:
     """The axes of the plane that augmentation turns and mirrors: "yx", and "zy" in the sagittal planes."""
     return "zy" if stage == "correction" else "yx"
 
@@ -61,7 +64,8 @@ def _centre(tensor, jitter, first_axis=1):
     return tensor[tuple(cut)]
 
 
-def augmented(image, labels, seed, config, stage, rows=None):
+def augmented(image: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, config: CascadeConfig, stage: str,
+              rows: augment.Rows | None = None) -> tuple[tf.Tensor, tf.Tensor]:
     """A batch of raw records -> (image, target), at random.
 
     Args:
@@ -92,14 +96,14 @@ def augmented(image, labels, seed, config, stage, rows=None):
     return _from_planes(image, stage), _from_planes(target, stage)
 
 
-def plain(image, labels, config, stage):
+def plain(image: tf.Tensor, labels: tf.Tensor, config: CascadeConfig, stage: str) -> tuple[tf.Tensor, tf.Tensor]:
     """A batch of raw records -> (image, target): the centre crop, nothing varied."""
     image, labels = (_centre(block, config.jitter(stage)) for block in (image, labels))
     image, masks = scale_window(image, config.window_hu), _masks(labels, stage)
     return tf.stack([image, *masks[1:]], axis=-1), masks[0][..., None]
 
 
-def decode(serialized, shape, cases):
+def decode(serialized: tf.Tensor, shape: tuple[int, ...], cases: list[str]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """A serialized example -> (image, labels, record): as stored, and which one it is (see above).
 
     Args:
@@ -112,19 +116,21 @@ def decode(serialized, shape, cases):
     return example["image"], example["labels"], tf.stack([case, *tf.unstack(example["start"]), example["kidney"]])
 
 
-def plane_spacing_mm(config, stage):
+def plane_spacing_mm(config: CascadeConfig, stage: str) -> tuple[float, ...]:
     """Voxel size along `plane_axes`."""
     return tuple(config.spacing_mm["zyx".index(axis)] for axis in plane_axes(stage))
 
 
-def drawn_examples(config, stage, paths, seed):
+def drawn_examples(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path],
+                   seed: int) -> Callable[[int], tf.data.Dataset]:
     """A function of the epoch that gives its examples, serialized, without end, as sampling.draw."""
     counts = sampling.count_kinds(paths)
     record_bytes = 3 * math.prod(config.record_shape(stage))
     return lambda epoch: sampling.draw(paths, counts, stage, record_bytes, tf.stack([seed, tf.cast(epoch, tf.int32)]))
 
 
-def training_batches(config, stage, paths, seed, first_step=0, part=(0, 1)):
+def training_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path], seed: int, first_step: int = 0,
+                     part: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
     """Augmented batches for training, epoch after epoch; the same seed gives the same.
 
     Args:
@@ -165,7 +171,8 @@ def training_batches(config, stage, paths, seed, first_step=0, part=(0, 1)):
     return batches.map(vary, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4)
 
 
-def held_out_batches(config, stage, paths, per_case=HELD_OUT_PER_CASE):
+def held_out_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path],
+                     per_case: int = HELD_OUT_PER_CASE) -> tf.data.Dataset:
     """The held-out cases, unvaried and in order, the last batch smaller.
 
     Args:

@@ -9,6 +9,9 @@ A stage draws from one or more groups of examples in turn, by the `kind` of thei
 Everything random comes from a seed, so that the same seed draws the same examples.
 """
 
+import pathlib
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -20,7 +23,7 @@ WINDOW_BYTES = 2**27  # of records held and shuffled at once
 _GROUPS = {"tumor3d": ((0,), (1,), (2,)), "tumor2d": ((2,), (0, 1))}
 
 
-def groups(stage):
+def groups(stage: str) -> tuple[tuple[int, ...], ...]:
     """The groups of kinds that a stage draws from in turn, equally often."""
     return _GROUPS.get(stage, ((0, 1, 2),))
 
@@ -30,7 +33,7 @@ def _kind(serialized):
                    tf.int32)
 
 
-def count_kinds(paths):
+def count_kinds(paths: Sequence[pathlib.Path]) -> np.ndarray:
     """Reads every shard once and counts its examples.
 
     Returns:
@@ -55,7 +58,8 @@ def count_kinds(paths):
     return np.stack(counts)
 
 
-def draw(paths, counts, stage, record_bytes, seed):
+def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, stage: str, record_bytes: int,
+         seed: tf.Tensor) -> tf.data.Dataset:
     """Draws examples without end.
 
     Shards come in random order, a few at a time. Each is read from a random place on and then from its start: an epoch

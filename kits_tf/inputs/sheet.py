@@ -1,12 +1,15 @@
 """Contact sheets: examples as the nets see them, side by side, with the outlines of their masks."""
 
 import io
+import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from kits_tf.config import CascadeConfig
 from kits_tf.inputs import pipeline
 
 # Target, and what is drawn beside it: the net's answer, or the kidney mask that tumor2d is given. Told apart with any
@@ -16,7 +19,7 @@ INCHES = 1.6  # a panel's longer side
 ROWS, VARIANTS = 6, 7  # of a contact sheet
 
 
-def contact_sheet(config, stage, paths, seed):
+def contact_sheet(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path], seed: int) -> bytes:
     """Examples as training draws and varies them: PNG bytes.
 
     A row per record, titled with its case and position (z, y, x); the first panel is its centre crop as it was
@@ -43,7 +46,7 @@ def contact_sheet(config, stage, paths, seed):
     return draw(rows, pipeline.plane_spacing_mm(config, stage), titles)
 
 
-def panel(image, *masks):
+def panel(image: np.ndarray, *masks: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     """What a panel shows of one example.
 
     Args:
@@ -61,7 +64,8 @@ def panel(image, *masks):
     return planes[0], planes[1:]
 
 
-def draw(rows, spacing_mm, titles=None):
+def draw(rows: list[list[tuple[np.ndarray, list[np.ndarray]]]], spacing_mm: Sequence[float],
+         titles: list[str] | None = None) -> bytes:
     """Draws panels in rows.
 
     Args:

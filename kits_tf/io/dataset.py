@@ -10,29 +10,30 @@ Written by data_prep, read by training.
 import json
 import pathlib
 
+from kits_tf.config import CascadeConfig
 from kits_tf.io.study import check_name
 from kits_tf.volume import InputError
 
 FOLDS = 5
 
 
-def shard_path(data_dir, stage, case):
+def shard_path(data_dir: str | pathlib.Path, stage: str, case: str) -> pathlib.Path:
     """The file with one case's examples for one stage. Raises InputError for a name that would lead elsewhere."""
     check_name(case, manifest_path(data_dir, stage))
     return pathlib.Path(data_dir) / "records" / stage / f"{case}.tfrecord"
 
 
-def manifest_path(data_dir, stage):
+def manifest_path(data_dir: str | pathlib.Path, stage: str) -> pathlib.Path:
     """The file that says what a stage's shards were written from."""
     return pathlib.Path(data_dir) / "records" / stage / "manifest.json"
 
 
-def folds_path(data_dir):
+def folds_path(data_dir: str | pathlib.Path) -> pathlib.Path:
     """The file that says which case is held out in which fold."""
     return pathlib.Path(data_dir) / "folds.json"
 
 
-def read_manifest(data_dir, stage):
+def read_manifest(data_dir: str | pathlib.Path, stage: str) -> dict | None:
     """A stage's manifest as a dict with `settings` and `cases`, or None if there is none.
 
     Raises:
@@ -52,7 +53,7 @@ def read_manifest(data_dir, stage):
     return known
 
 
-def read_folds(data_dir):
+def read_folds(data_dir: str | pathlib.Path) -> list[set[str]]:
     """The five lists of case ids.
 
     Raises:
@@ -69,7 +70,8 @@ def read_folds(data_dir):
     return folds
 
 
-def split(data_dir, stage, fold, config):
+def split(data_dir: str | pathlib.Path, stage: str, fold: int,
+          config: CascadeConfig) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
     """The shards to train on and those held out.
 
     Args:

@@ -4,10 +4,12 @@ Nothing here changes a voxel. predict.py puts the sentences into its report, dat
 alone shows comes with the Volume (io/nifti.py).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from kits_tf.labels import foreground
-from kits_tf.volume import AIR_HU, BODY_HU
+from kits_tf.volume import AIR_HU, BODY_HU, Volume
 
 SAMPLES = 2**21  # voxels looked at, about; a scan has a hundred times as many
 FAR = {"coarser": 2.5, "finer": 1 / 6}  # times the spacing the nets were trained at; KiTS19's scans lie in between
@@ -16,7 +18,7 @@ AXES = {"z": ("from head to feet", ("head", "feet")), "y": ("from front to back"
         "x": ("from right to left", ("right", "left"))}
 
 
-def scan_doubts(volume, spacing_mm):
+def scan_doubts(volume: Volume, spacing_mm: Sequence[float]) -> list[str]:
     """All that is odd about a scan.
 
     Args:
@@ -95,7 +97,7 @@ def _direction_doubts(sample):
     return doubts
 
 
-def label_doubts(labels):
+def label_doubts(labels: np.ndarray) -> list[str]:
     """Where labelled kidneys or tumors touch the edge of their scan.
 
     Args:

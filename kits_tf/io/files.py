@@ -12,6 +12,7 @@ import io
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 
 from kits_tf.volume import InputError, RunError
 
@@ -21,7 +22,7 @@ NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, 
 
 
 @contextlib.contextmanager
-def whole_file(path):
+def whole_file(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a temporary path to write to; on leaving, it becomes `path`, or goes if an exception was raised.
 
     The temporary name starts with a dot and keeps the ending, which some writers read the format from. Folders above
@@ -50,12 +51,12 @@ def whole_file(path):
         raise
 
 
-def cannot_write(path, reason):
+def cannot_write(path: str | pathlib.Path, reason: str) -> RunError:
     """The error that ends a run: neither this file nor the next can be written."""
     return RunError(f"{path}: cannot be written ({reason}); see to it and give the same command again")
 
 
-def sweep(folder):
+def sweep(folder: str | pathlib.Path) -> None:
     """Removes the temporary files that killed runs left in a folder (not in those below it).
 
     Only for the one that holds the folder (lock.py): a file that is being written goes too.
@@ -64,19 +65,19 @@ def sweep(folder):
         path.unlink(missing_ok=True)
 
 
-def write_text(path, text):
+def write_text(path: str | pathlib.Path, text: str) -> None:
     """Writes a small text file, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_bytes(path, data):
+def write_bytes(path: str | pathlib.Path, data: bytes) -> None:
     """Writes bytes, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_bytes(data)
 
 
-def write_table(path, columns, rows):
+def write_table(path: str | pathlib.Path, columns: Sequence[str], rows: Iterable[dict]) -> None:
     """Writes dicts as CSV, whole or not at all; what a row lacks stays empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
@@ -85,7 +86,7 @@ def write_table(path, columns, rows):
     write_text(path, text.getvalue())
 
 
-def file_facts(path):
+def file_facts(path: str | pathlib.Path) -> dict | None:
     """Size and SHA-256 of a file, or None if it is not there: what tells a changed file from the same one.
 
     Raises:
@@ -102,7 +103,7 @@ def file_facts(path):
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def folder_digest(folder, names):
+def folder_digest(folder: str | pathlib.Path, names: Iterable[str]) -> str:
     """One SHA-256 over the files and folders of these names in a folder, their paths and what is in them."""
     folder = pathlib.Path(folder)
     digest = hashlib.sha256()

@@ -9,7 +9,9 @@ and one core hashes about 1 GB/s, several shards at a time. What changes later i
 import concurrent.futures
 import functools
 import os
+import pathlib
 import sys
+from collections.abc import Iterable
 
 import tqdm
 
@@ -41,7 +43,7 @@ def _damage(path, written):
     return None if found == written else f"{path}: is damaged, its bytes are not those that were written"
 
 
-def damages(data_dir, stage, entries):
+def damages(data_dir: str | pathlib.Path, stage: str, entries: dict[str, dict]) -> list[str]:
     """Hashes shards, with a progress bar where a terminal watches.
 
     Args:
@@ -64,7 +66,7 @@ def damages(data_dir, stage, entries):
     return [line for line in found if line]
 
 
-def verify(data_dir, stage, cases):
+def verify(data_dir: str | pathlib.Path, stage: str, cases: Iterable[str]) -> None:
     """Holds the shards of some cases against the manifest, before they are read.
 
     Raises:
@@ -78,7 +80,7 @@ def verify(data_dir, stage, cases):
                          f"command that prepared them writes what is damaged anew")
 
 
-def strays(data_dir, stage, entries):
+def strays(data_dir: str | pathlib.Path, stage: str, entries: dict[str, dict]) -> list[str]:
     """A line for each shard that the manifest does not know, or says could not be made."""
     known = {dataset.shard_path(data_dir, stage, name) for name, entry in entries.items() if "failure" not in entry}
     folder = dataset.manifest_path(data_dir, stage).parent

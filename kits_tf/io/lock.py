@@ -14,6 +14,7 @@ import pathlib
 import shlex
 import socket
 import sys
+from collections.abc import Iterator
 
 from kits_tf.io.files import sweep
 from kits_tf.volume import InputError
@@ -22,7 +23,7 @@ LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def only_writer(folder, flag="--output"):
+def only_writer(folder: str | pathlib.Path, flag: str = "--output") -> Iterator[None]:
     """Holds a folder for this process, made if it is not there, and sweeps what killed runs left half-written in it.
 
     Args:

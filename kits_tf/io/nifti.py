@@ -44,7 +44,7 @@ SAME_FORMS_MM = 0.1  # how far qform and sform may lie apart: quaternions are ro
 UNITS = {1: "metres", 3: "micrometres"}
 
 
-def stem(path):
+def stem(path: str | pathlib.Path) -> str:
     """The file's name without its NIfTI ending, or without its last ending if it has none of those."""
     name = pathlib.Path(path).name
     for ending in ENDINGS:
@@ -270,7 +270,7 @@ def _header_doubts(source):
     return doubts
 
 
-def read_geometry(path):
+def read_geometry(path: str | pathlib.Path) -> tuple[tuple[int, ...], np.ndarray]:
     """Reads a file's header only.
 
     Returns:
@@ -304,7 +304,7 @@ def _finite(path, block):
     return block
 
 
-def read_volume(path):
+def read_volume(path: str | pathlib.Path) -> Volume:
     """Reads a scan.
 
     Returns:
@@ -319,7 +319,7 @@ def read_volume(path):
     return Volume(voxels, spacing_of(source.affine), source.affine, tuple(doubts))
 
 
-def read_labels(path, classes=3):
+def read_labels(path: str | pathlib.Path, classes: int = 3) -> Volume:
     """Reads a label volume: a Volume of uint8 class ids, canonical.
 
     Raises:
@@ -337,7 +337,7 @@ def read_labels(path, classes=3):
     return Volume(voxels, spacing_of(source.affine), source.affine, tuple(doubts))
 
 
-def write_labels(path, labels, like):
+def write_labels(path: str | pathlib.Path, labels: np.ndarray, like: str | pathlib.Path) -> None:
     """Writes labels in the geometry of the file that the scan came from.
 
     Args:
@@ -358,7 +358,7 @@ def write_labels(path, labels, like):
     _save(image_class, voxels.reshape(image.shape), image.affine, header, path)
 
 
-def write_volume(path, volume):
+def write_volume(path: str | pathlib.Path, volume: Volume) -> None:
     """Writes a Volume as NIfTI with axes (z, y, x), as KiTS19 stores its cases; whole or absent."""
     header = nib.Nifti1Header()
     header.set_data_dtype(volume.voxels.dtype)

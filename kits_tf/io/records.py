@@ -6,6 +6,8 @@ class ids of the same shape, 2D (in the stage's axis order: y, x for axial slice
 """
 
 import dataclasses
+import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -40,7 +42,7 @@ class Example:
             raise ValueError(f"image must be int16 and labels uint8, got {self.image.dtype} and {self.labels.dtype}")
 
 
-def serialize(example):
+def serialize(example: Example) -> bytes:
     """The example as bytes of a tf.train.Example."""
 
     def ints(values):
@@ -61,7 +63,7 @@ def serialize(example):
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
-def parse(serialized, shape):
+def parse(serialized: tf.Tensor, shape: tuple[int, ...]) -> dict[str, tf.Tensor]:
     """The example back as tensors, in a graph or eagerly.
 
     Args:
@@ -98,7 +100,7 @@ def parse(serialized, shape):
     }
 
 
-def write(path, examples):
+def write(path: str | pathlib.Path, examples: Iterable[Example]) -> int:
     """Writes a shard, whole or not at all.
 
     Args:
@@ -123,7 +125,7 @@ def write(path, examples):
     return count
 
 
-def read(paths, shape):
+def read(paths: Iterable[str | pathlib.Path], shape: tuple[int, ...]) -> tf.data.Dataset:
     """A tf.data.Dataset of parsed examples, shard after shard."""
     dataset = tf.data.TFRecordDataset([str(path) for path in paths])
     return dataset.map(lambda serialized: parse(serialized, shape))

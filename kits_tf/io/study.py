@@ -29,18 +29,18 @@ class Case:
     segmentation: pathlib.Path | None = None
 
     @property
-    def short_name(self):
+    def short_name(self) -> str:
         """00210 for case_00210, as KiTS names submissions; else the name."""
         return short_name(self.name)
 
 
-def short_name(name):
+def short_name(name: str) -> str:
     """00210 for case_00210; other names stay."""
     numbered = re.fullmatch(r"case_(\d+)", name)
     return numbered[1] if numbered else name
 
 
-def check_name(name, where):
+def check_name(name: str, where: str | pathlib.Path) -> None:
     """Refuses a case name that is no plain file name: one that would lead out of its folder, or break a line.
 
     Args:
@@ -64,7 +64,7 @@ def _either(folder, name):
     return next((pathlib.Path(path) for path in paths if os.path.lexists(path)), None)
 
 
-def find_study(folder):
+def find_study(folder: str | pathlib.Path) -> list[Case]:
     """The cases of a KiTS-shaped study, sorted by name: every subfolder that holds imaging or a segmentation.
 
     A case without imaging, or whose folder is a broken link, is listed all the same, with the path where imaging was
@@ -100,7 +100,7 @@ def _may_be_folder(link):
     return os.path.isdir(link) or not (os.path.exists(link) or link.lower().endswith(ENDINGS))
 
 
-def find_scans(path):
+def find_scans(path: str | pathlib.Path) -> list[Case]:
     """The scans that a file, a folder of files, a study, one of its cases, a DICOM series or a folder of such names,
     sorted by name.
 
@@ -143,7 +143,7 @@ def _from_file(path):
     return Case(name, path)
 
 
-def is_series(path):
+def is_series(path: str | pathlib.Path) -> bool:
     """Whether a path may be a DICOM series: a zip, or a folder with a DICOM file in it."""
     path = pathlib.Path(path)
     if path.is_dir():
@@ -151,7 +151,7 @@ def is_series(path):
     return path.name.lower().endswith(ZIP)
 
 
-def is_dicom(path):
+def is_dicom(path: str | pathlib.Path) -> bool:
     """Whether a file says that it is DICOM."""
     try:
         with open(path, "rb") as stream:

@@ -10,15 +10,16 @@ skip connection is only named, so fcn3d.py is ours.
 
 import tensorflow as tf
 
+from kits_tf.config import CascadeConfig
 from kits_tf.models import fcn3d, unet2d
 
 
-def channels(stage):
+def channels(stage: str) -> int:
     """How many channels a stage's net reads: CT, and for tumor2d the kidney mask too."""
     return 2 if stage == "tumor2d" else 1
 
 
-def build(config, stage, precision="float32", replicas=1):
+def build(config: CascadeConfig, stage: str, precision: str = "float32", replicas: int = 1) -> tf.keras.Model:
     """A stage's net with fresh weights.
 
     Args:
@@ -42,6 +43,6 @@ def build(config, stage, precision="float32", replicas=1):
         tf.keras.mixed_precision.set_global_policy(usual)
 
 
-def logits_model(model):
+def logits_model(model: tf.keras.Model) -> tf.keras.Model:
     """The same layers and weights, ending before the sigmoid: what the losses need."""
     return tf.keras.Model(model.input, model.get_layer("logits").output, name=f"{model.name}_logits")

@@ -1,5 +1,8 @@
 """The few pieces both nets are made of. All work on (n, y, x, channels) and on (n, z, y, x, channels)."""
 
+import typing
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 layers = tf.keras.layers
@@ -18,11 +21,11 @@ class Repeat(layers.Layer):
     not, and for sizes that are known only when called.
     """
 
-    def __init__(self, factors, **kwargs):
+    def __init__(self, factors: Sequence[int], **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         self.factors = tuple(int(factor) for factor in factors)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         for axis, factor in enumerate(self.factors, start=1):
             if factor > 1:
                 known, asked = inputs.shape, tf.shape(inputs)
@@ -31,11 +34,11 @@ class Repeat(layers.Layer):
                 inputs = tf.reshape(tf.stack([inputs] * factor, axis=axis + 1), sizes)
         return inputs
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "factors": self.factors}
 
 
-def convolution(inputs, filters, kernel, normalization, name):
+def convolution(inputs: tf.Tensor, filters: int, kernel: tuple[int, ...], normalization: str, name: str) -> tf.Tensor:
     """Convolution, normalization and ReLU; the size stays.
 
     `normalization` is "batch", "synchronized" (batch norm over all replicas' examples; on one device as "batch", but
@@ -52,13 +55,13 @@ def convolution(inputs, filters, kernel, normalization, name):
     return layers.ReLU(name=f"{name}_relu")(outputs)
 
 
-def shrink(inputs, factors, name):
+def shrink(inputs: tf.Tensor, factors: tuple[int, ...], name: str) -> tf.Tensor:
     """Max-pooling by whole factors along the spatial axes."""
     pool = {2: layers.MaxPooling2D, 3: layers.MaxPooling3D}[len(factors)]
     return pool(factors, name=f"{name}_pool")(inputs)
 
 
-def grow(inputs, filters, factors, normalization, name):
+def grow(inputs: tf.Tensor, filters: int, factors: tuple[int, ...], normalization: str, name: str) -> tf.Tensor:
     """Back up: a pointwise convolution to `filters` channels, then repeated voxels.
 
     A transposed convolution of the same stride would learn one such pointwise map per repeated voxel; on oneDNN it is
@@ -69,7 +72,7 @@ def grow(inputs, filters, factors, normalization, name):
     return Repeat(factors, name=f"{name}_repeat")(outputs)
 
 
-def head(inputs, name="logits"):
+def head(inputs: tf.Tensor, name: str = "logits") -> tf.Tensor:
     """One logit and one probability per voxel, in float32 whatever the layers before compute in.
 
     Returns:

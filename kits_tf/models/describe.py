@@ -8,7 +8,7 @@ from kits_tf import config as configs
 from kits_tf import models
 
 
-def receptive_field(model):
+def receptive_field(model: tf.keras.Model) -> tuple[int, ...]:
     """How many input voxels, along each spatial axis, can change one output voxel at most.
 
     Walks from the output back to the input and asks every layer which of its input voxels it reads. Where branches
@@ -52,7 +52,7 @@ def _layer_reads(layer, axis, start, stop):
     return start, stop
 
 
-def table(config):
+def table(config: configs.CascadeConfig) -> str:
     """The five nets of a cascade as a text table, one line each."""
     rows = [("stage", "net", "input", "filters", "normalization", "parameters", "receptive field", "loss")]
     for stage in configs.STAGES:

@@ -8,12 +8,13 @@ all work is done below full resolution, where a voxel costs an eighth or less.
 
 import tensorflow as tf
 
+from kits_tf.config import FCN3DConfig
 from kits_tf.models import blocks
 
 DIVISOR = (2, 4, 4)  # sizes must be multiples of this, z, y, x
 
 
-def build(config, name="fcn3d", normalization=None):
+def build(config: FCN3DConfig, name: str = "fcn3d", normalization: str | None = None) -> tf.keras.Model:
     """An FCN with fresh weights, for blocks of any size that divides by DIVISOR.
 
     Args:

@@ -6,10 +6,12 @@ convolutions, so that output and input have one size, normalizes per batch, and 
 
 import tensorflow as tf
 
+from kits_tf.config import UNetConfig
 from kits_tf.models import blocks
 
 
-def build(shape, config, name="unet2d", normalization=None):
+def build(shape: tuple[int, ...], config: UNetConfig, name: str = "unet2d",
+          normalization: str | None = None) -> tf.keras.Model:
     """A U-Net with fresh weights.
 
     Args:

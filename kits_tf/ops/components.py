@@ -11,7 +11,7 @@ import tensorflow as tf
 from kits_tf.ops import crop
 
 
-def label_components(mask):
+def label_components(mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Numbers the connected components of a mask.
 
     Args:
@@ -70,7 +70,7 @@ def _follow(parents):
     return ends
 
 
-def component_sizes(components, count, voxel_weight=1.0):
+def component_sizes(components: tf.Tensor, count: tf.Tensor, voxel_weight: float | tf.Tensor = 1.0) -> tf.Tensor:
     """How large each component is.
 
     Args:
@@ -84,14 +84,14 @@ def component_sizes(components, count, voxel_weight=1.0):
     return tf.cast(voxels[1:], tf.float64) * tf.cast(voxel_weight, tf.float64)
 
 
-def touching(components, count, mask):
+def touching(components: tf.Tensor, count: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Which components share or neighbour (26) a voxel of a mask: bool (count,)."""
     hit = tf.where(crop.dilate(mask, (1, 1, 1)), components, 0)
     hits = tf.math.bincount(tf.reshape(hit, [-1]), minlength=count + 1, maxlength=count + 1)
     return hits[1:] > 0
 
 
-def select(components, chosen):
+def select(components: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
     """The voxels of some components.
 
     Args:

@@ -6,7 +6,7 @@ A block may reach outside the array: there a cut reads a fill value, and a paste
 import tensorflow as tf
 
 
-def crop(array, start, size, fill=0.0):
+def crop(array: tf.Tensor, start: tf.Tensor, size: tuple[int, ...], fill: float = 0.0) -> tf.Tensor:
     """Cuts a block of fixed size.
 
     Args:
@@ -41,19 +41,19 @@ def _update(array, begin, end, values):
         input=array, begin=begin, end=end, strides=tf.ones_like(begin), value=values)
 
 
-def paste_add(array, block, start):
+def paste_add(array: tf.Tensor, block: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     """Adds a block to an array where it lies inside it; the inverse of `crop` on an array of zeros."""
     begin, end, values = _overlap(array, block, start)
     return _update(array, begin, end, tf.slice(array, begin, end - begin) + values)
 
 
-def paste_max(array, block, start):
+def paste_max(array: tf.Tensor, block: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     """The voxelwise maximum of an array and a block laid into it."""
     begin, end, values = _overlap(array, block, start)
     return _update(array, begin, end, tf.maximum(tf.slice(array, begin, end - begin), values))
 
 
-def cover_axis(start, stop, centre, size, overlap):
+def cover_axis(start: tf.Tensor, stop: tf.Tensor, centre: tf.Tensor, size: int, overlap: int) -> tf.Tensor:
     """Where crops of one size must lie along one axis to cover start to stop.
 
     One crop is enough where the extent fits: it is centred as asked, moved as little as it takes to hold the extent.
@@ -80,12 +80,12 @@ def cover_axis(start, stop, centre, size, overlap):
     return tf.cond(extent <= size, one, several)
 
 
-def grid_of(*axes):
+def grid_of(*axes: tf.Tensor) -> tf.Tensor:
     """All combinations of positions along some axes: int32 (n, axes)."""
     return tf.reshape(tf.stack(tf.meshgrid(*axes, indexing="ij"), axis=-1), (-1, len(axes)))
 
 
-def box_of(mask):
+def box_of(mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The smallest box around a mask's true voxels.
 
     Args:
@@ -104,7 +104,7 @@ def box_of(mask):
     return tf.stack(starts), tf.stack(stops)
 
 
-def dilate(mask, radius):
+def dilate(mask: tf.Tensor, radius: tuple[int, int, int]) -> tf.Tensor:
     """Grows a mask by a box: true within `radius` voxels along every axis.
 
     Args:
@@ -127,7 +127,7 @@ def _spread(values, axis, reach):
     return values
 
 
-def shift(values, axis, by):
+def shift(values: tf.Tensor, axis: int, by: int) -> tf.Tensor:
     """Moves an array along one axis; what comes in at the edge is zero."""
     length = tf.shape(values)[axis]
     room = tf.minimum(abs(by), length)

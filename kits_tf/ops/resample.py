@@ -9,10 +9,13 @@ volume itself is never built.
 Values outside the volume are zero, or a floor: Hounsfield units are resampled above air, and nothing is below air.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 
-def grid_size(shape, spacing_mm, target_mm):
+def grid_size(shape: tf.Tensor | Sequence[int], spacing_mm: tf.Tensor | Sequence[float],
+              target_mm: Sequence[float]) -> tf.Tensor:
     """How many voxels of `target_mm` cover the extent of a volume: int32 (3,).
 
     Args:
@@ -34,7 +37,8 @@ def _tenths_of_micrometres(spacing_mm):
     return tf.cast(tf.round(tf.cast(spacing_mm, tf.float64) * 1e4), tf.int64)
 
 
-def axis_weights(size_in, size_out, rows=None, columns=None):
+def axis_weights(size_in: int | tf.Tensor, size_out: int | tf.Tensor, rows: tuple[tf.Tensor, tf.Tensor] | None = None,
+                 columns: tuple[tf.Tensor, tf.Tensor] | None = None) -> tf.Tensor:
     """The matrix that resamples one axis.
 
     Args:
@@ -68,7 +72,8 @@ def axis_weights(size_in, size_out, rows=None, columns=None):
     return tf.cast(weights, tf.float32)
 
 
-def source_range(size_in, size_out, rows):
+def source_range(size_in: int | tf.Tensor, size_out: int | tf.Tensor,
+                 rows: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     """Which input voxels some output voxels are made of: (start, stop), clipped to the axis, never empty."""
     step = tf.cast(size_in, tf.float64) / tf.cast(size_out, tf.float64)
     support = tf.maximum(step, 1.0)
@@ -79,12 +84,13 @@ def source_range(size_in, size_out, rows):
     return start, stop
 
 
-def pad_to_square(size_out, square):
+def pad_to_square(size_out: int | tf.Tensor, square: int | tf.Tensor) -> int | tf.Tensor:
     """How an axis of `size_out` voxels lies in a square: voxels of padding before it (as much after, or one more)."""
     return (square - size_out) // 2
 
 
-def apply_weights(source, weights, floor=None, chunk=8):
+def apply_weights(source: tf.Tensor, weights: Sequence[tf.Tensor], floor: float | None = None,
+                  chunk: int = 8) -> tf.Tensor:
     """Resamples a volume by one matrix per axis, a few output slices at a time.
 
     Args:
@@ -125,7 +131,8 @@ def apply_weights(source, weights, floor=None, chunk=8):
     return result if floor is None else result + floor
 
 
-def resample_box(source, grid, start, size, floor=None):
+def resample_box(source: tf.Tensor, grid: tf.Tensor, start: tf.Tensor, size: tf.Tensor,
+                 floor: float | None = None) -> tf.Tensor:
     """One block of the resampled volume, without resampling the rest.
 
     Args:
@@ -151,7 +158,7 @@ def resample_box(source, grid, start, size, floor=None):
     return apply_weights(block, weights, floor)
 
 
-def square_weights(shape, grid, size):
+def square_weights(shape: tf.Tensor, grid: tf.Tensor, size: int) -> tuple[tf.Tensor, ...]:
     """The (y, x) matrices of the coarse stage: normalize the spacing, pad to a square, resize to `size` pixels.
 
     Args:
@@ -171,7 +178,7 @@ def square_weights(shape, grid, size):
         for axis in (1, 2))
 
 
-def resample_square(source, grid, size, floor=None):
+def resample_square(source: tf.Tensor, grid: tf.Tensor, size: int, floor: float | None = None) -> tf.Tensor:
     """What the coarse net sees: every normalized slice, padded to a square, resized to `size` x `size`.
 
     Returns:
@@ -182,7 +189,7 @@ def resample_square(source, grid, size, floor=None):
     return apply_weights(source, weights, floor)
 
 
-def resample_back(block, grid, start, shape):
+def resample_back(block: tf.Tensor, grid: tf.Tensor, start: tf.Tensor, shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """A block of the normalized volume back on the input's grid; outside the block counts as zero.
 
     Args:

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def scale_window(hu, window_hu):
+def scale_window(hu: tf.Tensor, window_hu: tuple[float, float]) -> tf.Tensor:
     """Scales an intensity window to 0..1 and clips what lies outside it.
 
     Args:

@@ -20,7 +20,7 @@ from tensorflow_serving.apis import (
 
 from kits_tf import config as configs
 from kits_tf.serving import explain
-from kits_tf.volume import InputError
+from kits_tf.volume import InputError, Volume
 
 LARGEST_BYTES = 2**31 - 2**16  # of a message; protobuf's limit of 2 GiB, with room for what is not voxels
 RETRIES = {"maxAttempts": 5, "initialBackoff": "0.5s", "maxBackoff": "10s", "backoffMultiplier": 2,
@@ -57,7 +57,8 @@ class RemotePredictor:
         InputError: if the server does not answer, has no such model ready, or it is no cascade of ours.
     """
 
-    def __init__(self, address, model="kits", version=None, deadline_s=600.0, ca=None, xla="auto"):
+    def __init__(self, address: str, model: str = "kits", version: int | None = None, deadline_s: float = 600.0,
+                 ca: str | pathlib.Path | None = None, xla: str = "auto") -> None:
         self.address, self._deadline_s = address, deadline_s
         self._spec = {"name": model, "version": version, "signature": "xla" if xla == "on" else "serving_default"}
         self._channel = _channel(address, ca)
@@ -72,11 +73,11 @@ class RemotePredictor:
             raise InputError(f"{self.path}: is no cascade that this program can use ({_one_line(error)})") from error
         self.digest = hashlib.sha256(b"".join(texts) + self._spec["signature"].encode()).hexdigest()
 
-    def predict(self, volume):
+    def predict(self, volume: Volume) -> Volume:
         """Labels of a scan: a Volume of uint8 class ids in the scan's place."""
         return self.explain(volume)[0]
 
-    def explain(self, volume):
+    def explain(self, volume: Volume) -> tuple[Volume, dict]:
         """Labels of a scan, and why: as Predictor.explain.
 
         Raises:

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from kits_tf.config import CascadeConfig
 from kits_tf.io.doubts import label_doubts, scan_doubts
-from kits_tf.volume import InputError, to_int16
+from kits_tf.volume import InputError, Volume, to_int16
 
 
-def accepted(volume):
+def accepted(volume: Volume) -> np.ndarray:
     """A scan's voxels as the cascade takes them: int16, rounded and clipped where they are not.
 
     Raises:
@@ -17,12 +18,12 @@ def accepted(volume):
     return to_int16(volume.voxels)
 
 
-def answer(volume, outputs, config):
+def answer(volume: Volume, outputs: dict[str, np.ndarray], config: CascadeConfig) -> tuple[Volume, dict]:
     """(labels, report): a Volume of uint8 class ids in the scan's place, and the report."""
     return volume.with_voxels(outputs["labels"]), report(outputs, config, volume)
 
 
-def report(outputs, config, volume):
+def report(outputs: dict[str, np.ndarray], config: CascadeConfig, volume: Volume) -> dict:
     """The decisions that a case took.
 
     Args:

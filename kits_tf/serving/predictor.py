@@ -1,11 +1,13 @@
 """Runs an exported cascade on Volumes. Needs the SavedModel alone: no net is built here."""
 
+import pathlib
+
 import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf import runs
 from kits_tf.serving import explain, safety
-from kits_tf.volume import InputError
+from kits_tf.volume import InputError, Volume
 
 
 class Predictor:
@@ -20,7 +22,7 @@ class Predictor:
             than compute (serving/safety.py).
     """
 
-    def __init__(self, directory, xla="auto"):
+    def __init__(self, directory: str | pathlib.Path, xla: str = "auto") -> None:
         if xla not in ("auto", "on", "off"):
             raise ValueError(f'xla must be "auto", "on" or "off", got {xla}')
         self.path = runs.find_export(directory)
@@ -34,11 +36,11 @@ class Predictor:
         compiled = xla == "on" or (xla == "auto" and bool(tf.config.list_physical_devices("GPU")))
         self._run = self._model.signatures["xla" if compiled else "serving_default"]
 
-    def predict(self, volume):
+    def predict(self, volume: Volume) -> Volume:
         """Labels of a scan: a Volume of uint8 class ids in the scan's place."""
         return self.explain(volume)[0]
 
-    def explain(self, volume):
+    def explain(self, volume: Volume) -> tuple[Volume, dict]:
         """Labels of a scan, and why.
 
         Args:

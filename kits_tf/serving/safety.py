@@ -4,6 +4,7 @@ TensorFlow's own advice is to treat models as programs (its SECURITY.md). The ca
 a graph that would read or write files, run Python, or talk to the network is not ours and is not loaded.
 """
 
+import pathlib
 import re
 
 from tensorflow.core.protobuf import saved_model_pb2
@@ -16,7 +17,7 @@ _REACHES_OUT = re.compile(
     r"|Print.*|Send|Recv|_.*|Restore|RestoreSlice|Save|SaveSlices|LoadAndRemapMatrix|Copy|Debug.*|Abort|Config.*TPU.*")
 
 
-def check_graph(folder):
+def check_graph(folder: pathlib.Path) -> None:
     """Looks at every operation of a SavedModel before it is loaded.
 
     Args:

@@ -2,15 +2,21 @@
 
 import collections
 import math
+import threading
 import time
+from collections.abc import Iterator
 
 import numpy as np
+import tensorflow as tf
 
 from kits_tf.training import watching
+from kits_tf.training.checkpoints import Progress
+from kits_tf.training.stages import Task
+from kits_tf.training.step import TrainStep
 from kits_tf.volume import InputError
 
 
-def distributed_batches(strategy, task, first_step):
+def distributed_batches(strategy: tf.distribute.Strategy, task: Task, first_step: int) -> Iterator:
     """An iterator of a run's batches from a step on, each worker making its own part of them."""
     def of_worker(context):
         part = (context.input_pipeline_id, context.num_input_pipelines)
@@ -35,12 +41,13 @@ class Epochs:
         asked: threading.Event, set when the run shall end.
     """
 
-    def __init__(self, task, strategy, step, first_step, asked):
+    def __init__(self, task: Task, strategy: tf.distribute.Strategy, step: TrainStep, first_step: int,
+                 asked: threading.Event) -> None:
         self._task, self._strategy, self._step, self._asked = task, strategy, step, asked
         self._batches = distributed_batches(strategy, task, first_step)
         self._warm = False
 
-    def run(self, progress, title):
+    def run(self, progress: Progress, title: str) -> dict[str, float] | None:
         """Runs the steps that an epoch has left, or those until a worker is asked to stop.
 
         Args:

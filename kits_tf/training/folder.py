@@ -5,13 +5,14 @@ import json
 import pathlib
 
 from kits_tf import runs
+from kits_tf.training.stages import Task
 from kits_tf.volume import InputError
 
 IDENTITY = "training.json"  # seed and cases, beside config.json
 MOST_NAMED = 6  # differences in one message
 
 
-def claim(folder, task):
+def claim(folder: str | pathlib.Path, task: Task) -> None:
     """Writes who trains here into an empty run folder, or checks that it says the same.
 
     Args:
@@ -31,7 +32,7 @@ def claim(folder, task):
     runs.write_text(folder / IDENTITY, json.dumps(task.identity(), indent=2) + "\n")
 
 
-def check(folder, task):
+def check(folder: str | pathlib.Path, task: Task) -> None:
     """Checks that a run folder is this task's.
 
     Raises:

@@ -5,15 +5,19 @@ Not Keras's `fit`: with several workers it fails on Keras 3, and we want Dice pe
 
 import contextlib
 import math
+import pathlib
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from kits_tf import runs
+from kits_tf.config import TrainingConfig
 from kits_tf.training import checkpoints, folder, schedule, scoring, watching, workers
 from kits_tf.training.epochs import Epochs
+from kits_tf.training.stages import Task
 from kits_tf.training.step import TrainStep
 from kits_tf.volume import InputError
 
@@ -22,7 +26,8 @@ class StoppedError(Exception):
     """The run was asked to end by SIGTERM and has saved where it is."""
 
 
-def train(task, run_dir, strategy=None, compiled=False, report=print):
+def train(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strategy | None = None,
+          compiled: bool = False, report: Callable[[str], object] = print) -> list[dict]:
     """Trains a stage to its last epoch; goes on where an earlier, killed call stopped.
 
     Args:
@@ -74,7 +79,7 @@ def _sigterm():
         signal.signal(signal.SIGTERM, usual)
 
 
-def finished(history, training):
+def finished(history: list[dict], training: TrainingConfig) -> bool:
     """Whether a run has reached its last epoch, or has waited long enough for a better one."""
     if len(history) >= training.epochs:
         return True

@@ -1,8 +1,11 @@
 """The learning rate over a run, and the optimizer that follows it."""
 
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
+
+from kits_tf.config import TrainingConfig
 
 POWER = 0.9  # of the polynomial; nnU-Net's (Isensee et al. 2021), which took it from DeepLab (Chen et al. 2017)
 
@@ -18,22 +21,22 @@ class LearningRate(tf.keras.optimizers.schedules.LearningRateSchedule):
         training: config.TrainingConfig.
     """
 
-    def __init__(self, training):
+    def __init__(self, training: TrainingConfig) -> None:
         super().__init__()
         self.training = training
 
-    def __call__(self, step):
+    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
         training, step = self.training, tf.cast(step, tf.float32)
         warm = training.warm_up_steps
         done = tf.clip_by_value((step - warm) / (training.epochs * training.steps_per_epoch - warm), 0.0, 1.0)
         left = (1.0 - done) ** POWER if training.schedule == "polynomial" else (1.0 + tf.cos(math.pi * done)) / 2.0
         return training.learning_rate * (tf.minimum((step + 1.0) / warm, left) if warm else left)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"training": self.training}
 
 
-def optimizer(training, weights):
+def optimizer(training: TrainingConfig, weights: Sequence[tf.Variable]) -> tf.keras.optimizers.Optimizer:
     """The optimizer of a run, with its own variables made.
 
     Args:

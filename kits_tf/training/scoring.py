@@ -1,13 +1,15 @@
 """Loss and Dice on the held-out cases, over all replicas."""
 
 import warnings
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from kits_tf import losses, metrics
+from kits_tf.training.stages import Task
 
 
-def scorer(strategy, net, task):
+def scorer(strategy: tf.distribute.Strategy, net: tf.keras.Model, task: Task) -> Callable[[], tuple[float, float]]:
     """A function that returns the loss of all held-out examples, as if they were one batch, and the mean case Dice.
 
     Args:

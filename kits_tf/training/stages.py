@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -36,35 +37,36 @@ class Task:
     precision: str = "float32"
 
     @property
-    def training(self):
+    def training(self) -> configs.TrainingConfig:
         """The stage's TrainingConfig."""
         return self.config.stage(self.stage).training
 
-    def identity(self):
+    def identity(self) -> dict:
         """What, beside the config, decides the outcome; plain JSON values."""
         return {"seed": self.seed, "precision": self.precision, "train": [path.stem for path in self.train],
                 "held_out": [path.stem for path in self.held_out]}
 
-    def build(self, replicas=1):
+    def build(self, replicas: int = 1) -> tuple[tf.keras.Model, tf.keras.Model, tf.keras.optimizers.Optimizer]:
         """The net with fresh weights, the same net ending in logits, and the optimizer, ready for it."""
         tf.keras.utils.set_random_seed(self.seed)
         model = models.build(self.config, self.stage, self.precision, replicas)
         return model, models.logits_model(model), schedule.optimizer(self.training, model.trainable_variables)
 
-    def loss(self):
+    def loss(self) -> Callable[..., tf.Tensor]:
         """A function of (labels, logits, total=...), as losses.segmentation_loss."""
         return functools.partial(losses.segmentation_loss, dice_weight=self.training.dice_weight,
                                  example_dice_weight=self.training.example_dice_weight,
                                  cross_entropy_weight=self.training.cross_entropy_weight)
 
-    def training_batches(self, first_step=0, part=(0, 1)):
+    def training_batches(self, first_step: int = 0, part: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         return pipeline.training_batches(self.config, self.stage, self.train, self.seed, first_step, part)
 
-    def held_out_batches(self):
+    def held_out_batches(self) -> tf.data.Dataset:
         return pipeline.held_out_batches(self.config, self.stage, self.held_out)
 
 
-def task(config, stage, data_dir, fold, seed, precision="float32"):
+def task(config: configs.CascadeConfig, stage: str, data_dir: str | pathlib.Path, fold: int, seed: int,
+         precision: str = "float32") -> Task:
     """Finds the records of a stage and makes sure that they are whole.
 
     Raises:

@@ -7,10 +7,12 @@
 
 import contextlib
 import functools
+from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
 from kits_tf import losses
+from kits_tf.training.stages import Task
 
 # Loss scaling as in Micikevicius et al. 2018, arXiv:1710.03740, with the numbers of Keras's LossScaleOptimizer. That
 # class itself has one interface on Keras 2 and another on Keras 3, and lets nobody clip what it has unscaled.
@@ -18,7 +20,7 @@ FIRST_SCALE = 2.0**15
 STEPS_TO_DOUBLE = 2000
 
 
-def tf_variables(variables):
+def tf_variables(variables: Iterable) -> list[tf.Variable]:
     """The tf.Variables behind Keras's: Keras 3 wraps them."""
     return [variable if isinstance(variable, tf.Variable) else variable.value for variable in variables]
 
@@ -44,7 +46,7 @@ class TrainStep:
         scale: variables of the loss scale, in float16 only: the scale, and how many steps in a row had it right.
     """
 
-    def __init__(self, task, strategy, compiled=False):
+    def __init__(self, task: Task, strategy: tf.distribute.Strategy, compiled: bool = False) -> None:
         self._task, self._strategy = task, strategy
         self.model, self.net, self.optimizer = task.build(strategy.num_replicas_in_sync)
         self.weights = tf_variables(self.model.weights)
@@ -56,7 +58,7 @@ class TrainStep:
         self._replicated = tf.function(self._on_replica, jit_compile=True) if compiled else self._on_replica
         self._step = tf.function(self._on_all)
 
-    def __call__(self, image, target, stop):
+    def __call__(self, image: tf.Tensor, target: tf.Tensor, stop: bool) -> tf.Tensor:
         """Improves the net by one batch.
 
         Args:
@@ -70,7 +72,7 @@ class TrainStep:
         return self._step(image, target, tf.constant(stop, tf.float32))
 
     @contextlib.contextmanager
-    def averaged(self):
+    def averaged(self) -> Iterator[None]:
         """Puts the moving averages in the weights' place for a while; without averages nothing changes."""
         raw = [weight.numpy() for weight in self.weights] if self.average else []
         try:
