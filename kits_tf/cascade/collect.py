@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kits_tf import models, runs
 from kits_tf.config import STAGES, CascadeConfig, TrainingConfig
+from kits_tf.models.fold import folded
 from kits_tf.volume import InputError
 
 WEIGHTS = {"best": runs.BEST, "last": runs.LAST}
@@ -25,7 +26,7 @@ def collect(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,), weights: s
         precision: "float32" or "bfloat16", what the nets compute in.
 
     Returns:
-        (nets, config): lists of Keras models, one per fold, by stage; and the CascadeConfig.
+        (nets, config): lists of Keras models, one per fold, by stage, their batch norms folded; and the CascadeConfig.
 
     Raises:
         InputError: if a stage is not trained, its weights cannot be read, or the stages were trained on different
@@ -90,4 +91,4 @@ def _load(config, stage, path, precision):
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: cannot be read as weights of the {stage} net "
                          f"({' '.join(str(error).split())[:200]})") from error
-    return net
+    return folded(net, config, stage, PRECISIONS[precision])

@@ -1,0 +1,65 @@
+"""Exports a cascade whose nets have their full size and random weights, to measure speed with.
+
+    python -m benchmarks.untrained --preset=paper --output=DIR
+
+Random nets find nothing, or everything, and the cascade's work depends on what they find. So each net answers by a
+threshold on its first input channel, half-way between the classes of a scan drawn from a mask (background -79 HU,
+kidney 100, tumor 200), plus a vanishing share of its own answer, so that no optimizer can leave it out.
+"""
+
+import sys
+
+from absl import app, flags
+
+from kits_tf import config as configs
+from kits_tf.quiet import quiet_tensorflow
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("preset", "paper", list(configs.PRESETS), "whose nets and settings")
+flags.DEFINE_string("output", None, "export folder; each export is a new version in it")
+flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "what the nets compute in")
+flags.mark_flags_as_required(["output"])
+
+KIDNEY_ABOVE, TUMOR_ABOVE = 0.2335, 0.6  # after the window
+SHARE = 1e-7  # of the net's own answer: no threshold feels it, no rounding removes it
+
+
+def untrained_nets(config, precision="float32"):
+    """A net of every stage for export_cascade, folded as trained nets are.
+
+    Returns:
+        dict from stage to a function from windowed float32 (n, [z,] y, x, channels) to probabilities.
+    """
+    import tensorflow as tf
+
+    from kits_tf import models
+    from kits_tf.cascade.collect import PRECISIONS
+    from kits_tf.models.fold import folded
+
+    def answer(stage):
+        model = folded(models.build(config, stage), config, stage, PRECISIONS[precision])
+        above = TUMOR_ABOVE if stage.startswith("tumor") else KIDNEY_ABOVE
+
+        def call(image):
+            own = model(image, training=False)
+            return tf.cast(image[..., :1] > above, tf.float32) * (1.0 - SHARE) + SHARE * own
+
+        return call
+
+    return {stage: answer(stage) for stage in configs.STAGES}
+
+
+def main(arguments):
+    if len(arguments) > 1:
+        raise app.UsageError(f"unexpected argument {arguments[1]}")
+    quiet_tensorflow()
+    from kits_tf.cascade.export import export_cascade
+
+    config = configs.PRESETS[FLAGS.preset]
+    nets = untrained_nets(config, FLAGS.precision)
+    version = export_cascade(nets, FLAGS.output, config, origin={"weights": "untrained", "precision": FLAGS.precision})
+    print(f"{version}: five {FLAGS.precision} nets of the {FLAGS.preset} preset, untrained", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,41 @@
+"""Folds batch normalization into the convolutions before it, for prediction.
+
+A trained batch norm is an affine map per channel, and so is what a convolution adds to its sum: kernel and bias of one
+convolution do the work of both. That spares a pass over every activation, which on a CPU costs as much as a small
+convolution. TensorFlow's own graph optimizer does it for some kernels only, and not in 3D.
+"""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from kits_tf import models
+from kits_tf.config import CascadeConfig
+
+
+def folded(model: tf.keras.Model, config: CascadeConfig, stage: str, precision: str = "float32"
+           ) -> tf.keras.Model:
+    """A stage's trained net without normalization layers; equal but for the rounding of floats.
+
+    Args:
+        model: Keras model that models.build made for this config and stage.
+        config: CascadeConfig.
+        stage: one of config.STAGES.
+        precision: what the folded net computes in, as models.build takes it.
+    """
+    settings = config.stage(stage)
+    if settings.net.normalization == "none":
+        return model
+    plain = dataclasses.replace(settings, net=dataclasses.replace(settings.net, normalization="none"))
+    slim = models.build(dataclasses.replace(config, **{stage: plain}), stage, precision)
+    norms = {layer.name: layer for layer in model.layers if layer.name.endswith("_norm")}
+    for layer in slim.layers:
+        norm = norms.get(layer.name.removesuffix("_conv") + "_norm")
+        weights = model.get_layer(layer.name).get_weights()
+        if norm is not None and layer.name.endswith("_conv"):
+            gamma, beta, mean, variance = (values.astype(np.float64) for values in norm.get_weights())
+            gain = gamma / np.sqrt(variance + norm.epsilon)
+            weights = [weights[0] * gain, beta - mean * gain]
+        layer.set_weights(weights)
+    return slim

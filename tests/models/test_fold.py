@@ -1,0 +1,53 @@
+"""A folded net answers as the net it was made from, without its normalization layers."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kits_tf import config as configs
+from kits_tf import models
+from kits_tf.models.fold import folded
+
+CONFIG = configs.PRESETS["demo"]
+
+
+def trained(stage, seed=0):
+    """A net whose batch norms have statistics, scales and shifts as a training leaves them: unlike each other."""
+    tf.keras.utils.set_random_seed(seed)
+    model = models.build(CONFIG, stage)
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        if layer.name.endswith("_norm"):
+            gamma, beta, mean, variance = layer.get_weights()
+            layer.set_weights([rng.uniform(0.5, 2, gamma.shape), rng.normal(0, 0.3, beta.shape),
+                               rng.normal(0, 0.5, mean.shape), rng.uniform(0.2, 3, variance.shape)])
+    return model
+
+
+@pytest.mark.parametrize("stage", configs.STAGES)
+def test_folded_net_answers_alike(stage):
+    model = trained(stage)
+    image = np.random.default_rng(1).uniform(0, 1, (2, *CONFIG.input_shape(stage), models.channels(stage)))
+    image = tf.constant(image, tf.float32)
+    expected = model(image, training=False).numpy()
+    slim = folded(model, CONFIG, stage)
+    np.testing.assert_allclose(slim(image, training=False).numpy(), expected, atol=1e-4)
+    assert np.ptp(expected) > 0.1, "a constant answer would show nothing"
+    assert not [layer.name for layer in slim.layers if "norm" in layer.name]
+
+
+def test_bfloat16_folds_weights_of_float32():
+    model = trained("fine")
+    full, half = (folded(model, CONFIG, "fine", precision) for precision in ("float32", "mixed_bfloat16"))
+    assert tf.as_dtype(half.get_layer("down0_1_conv").compute_dtype) == tf.bfloat16
+    for one, other in zip(full.get_weights(), half.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_net_without_normalization_is_left_alone():
+    settings = dataclasses.replace(CONFIG.fine, net=dataclasses.replace(CONFIG.fine.net, normalization="none"))
+    config = dataclasses.replace(CONFIG, fine=settings)
+    model = models.build(config, "fine")
+    assert folded(model, config, "fine") is model
