@@ -2,6 +2,7 @@
 
     abdomen.py      one scan and its labels from a seed
     study.py        a folder of cases
-    anatomy.py      drawn scans around kidneys and tumors from KiTS19's label files
+    anatomy.py      drawn scans around kidneys and tumors from KiTS19's label files, as hard as real ones
+    surroundings.py artefacts.py    what makes them hard
     kidneys.py torso.py organs.py parenchyma.py tissues.py drawing.py      what they are drawn from
 """

@@ -1,4 +1,4 @@
-"""python -m kits_tf.phantoms --output=DIR --cases=16 --seed=0 [--anatomy=DIR]
+"""python -m kits_tf.phantoms --output=DIR --cases=16 --seed=0 [--anatomy=DIR] [--hard]
 
 Writes a KiTS19-shaped study of drawn CT scans. A small one for two CPU cores: --size=256 --slice_mm=4,5
 """
@@ -19,14 +19,16 @@ flags.DEFINE_integer("seed", 0, "Another seed, other patients.")
 flags.DEFINE_integer("size", 512, "Pixels in x and in y; the field of view stays, so fewer are larger.")
 flags.DEFINE_list("slice_mm", "1,5", "Range of the distance between slices, in mm; each case has its own.")
 flags.DEFINE_string("anatomy", None, "Folder of KiTS19 cases to take kidneys, tumors and voxels from, in turn; "
-                    "--size and --slice_mm then say nothing.")
+                    "--size, --slice_mm and --hard then say nothing.")
+flags.DEFINE_bool("hard", False, "As hard as cases with --anatomy always are: low contrast, one case in four without, "
+                  "noise by slice thickness, streaks.")
 
 
 def main(argv):
     try:
         if len(argv) > 1:
             raise InputError(f"{argv[1]}: not understood; flags are written --name=value")
-        write_study(FLAGS.output, FLAGS.cases, FLAGS.seed, _scanner(), FLAGS.first, FLAGS.anatomy)
+        write_study(FLAGS.output, FLAGS.cases, FLAGS.seed, _scanner(), FLAGS.first, FLAGS.anatomy, FLAGS.hard)
     except InputError as error:
         print(error, file=sys.stderr)
         sys.exit(1)

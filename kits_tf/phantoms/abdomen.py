@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from kits_tf.phantoms import tissues
+from kits_tf.phantoms.artefacts import scan_hard
 from kits_tf.phantoms.drawing import Grid
 from kits_tf.phantoms.kidneys import CYCLE, GIANT, HARD_KINDS, ORDINARY, plan_case
 from kits_tf.phantoms.organs import draw_organs
@@ -47,13 +48,15 @@ def kind_of(index):
     return CYCLE[index % len(CYCLE)]
 
 
-def draw_abdomen(seed, kind=ORDINARY, scanner=None):
+def draw_abdomen(seed, kind=ORDINARY, scanner=None, hard=None):
     """Draws a scan.
 
     Args:
         seed: int or tuple of ints; the same seed, kind and scanner give the same voxels.
         kind: ORDINARY or one of HARD_KINDS.
         scanner: a Scanner; None for the default.
+        hard: a Phase of tissues.HARD_PHASES to draw it in, with the noise and artefacts of artefacts.py; None for an
+            easy phase and even noise.
 
     Returns:
         (ct, labels): Volumes of int16 HU and of uint8 classes. Every case has a tumor.
@@ -66,14 +69,15 @@ def draw_abdomen(seed, kind=ORDINARY, scanner=None):
     patient_rng, drawing_rng, scan_rng = np.random.default_rng(seed).spawn(3)
     patient = Patient.random(patient_rng, room_mm=45.0 if kind == GIANT else 0.0)
     plan = plan_case(patient_rng, patient, kind)
-    phase = tissues.vary(tissues.PHASES[int(patient_rng.random() > 0.6)], patient_rng)
+    phase = tissues.PHASES[int(patient_rng.random() > 0.6)]
+    phase = tissues.vary(hard or phase, patient_rng)
     grid = _grid(patient, plan, scanner, patient_rng)
     hu = draw_torso(grid, patient, drawing_rng)
     upper_pole = min(kidney.centre_mm[0] - kidney.radii_mm[0] for kidney in plan.kidneys)
     draw_organs(hu, grid, patient, phase, drawing_rng, upper_pole)
     label_voxels = np.zeros(grid.shape, np.uint8)
     draw_plan(hu, label_voxels, grid, plan, phase, drawing_rng)
-    ct = scan(hu, scanner, scan_rng)
+    ct = scan_hard(hu, grid, scan_rng, label_voxels.any(axis=0)) if hard else scan(hu, scanner, scan_rng)
     volume = Volume.from_spacing(ct, grid.spacing_mm)
     return volume, volume.with_voxels(label_voxels)
 

@@ -41,7 +41,7 @@ def _textured(rng, shape, mean, spread, wavelength_mm):
     return lambda *at: mean + spread * field(*at)
 
 
-def _hollow(hu, grid, pieces, wall_mm, wall, content, gas_above_mm=None):
+def hollow(hu, grid, pieces, wall_mm, wall, content, gas_above_mm=None):
     """Draws a hollow organ: wall, content, and gas in front of a level, since the patient lies on the back.
 
     Args:
@@ -83,7 +83,7 @@ def _draw_gut(hu, grid, patient, phase, rng):
                 pieces.append(tube(place, stop, size, size * rng.uniform(0.9, 1.0)))
             place = stop
         gas = place[1] - rng.uniform(0, 10) if rng.random() < 0.2 else None
-        _hollow(hu, grid, pieces, 2.0, phase.gut_wall + rng.uniform(-12, 12), rng.uniform(5, 60), gas)
+        hollow(hu, grid, pieces, 2.0, phase.gut_wall + rng.uniform(-12, 12), rng.uniform(5, 60), gas)
     # Colon: up the right flank, across the front, sagging in the middle, and down the left flank.
     sag = rng.uniform(15, 60)
     right, left = -(width - 30), width - 24
@@ -107,7 +107,7 @@ def _draw_gut(hu, grid, patient, phase, rng):
             def stool(*at, lumps=lumps, full=full):
                 return full - 60 * np.maximum(lumps(*at), 0)
 
-            _hollow(hu, grid, pieces, 2.2, phase.gut_wall - 15, stool, gas)
+            hollow(hu, grid, pieces, 2.2, phase.gut_wall - 15, stool, gas)
 
 
 def _draw_liver(hu, grid, patient, phase, rng):
@@ -138,7 +138,7 @@ def _draw_liver(hu, grid, patient, phase, rng):
     for lateral in (-95, -60, -25):  # hepatic veins, to the vena cava
         paint(hu, grid, tube((-135, -18, -22), (-70, -front * 0.6, lateral), 5, 1.5).cut(inside), phase.vein * 0.9)
     bladder = ellipsoid((min(tip - 20, 5), -min(front * 0.62, 75), -62), (rng.uniform(18, 30), 13, 13))
-    _hollow(hu, grid, [bladder], 1.5, 60.0, tissues.BILE)
+    hollow(hu, grid, [bladder], 1.5, 60.0, tissues.BILE)
 
 
 def _draw_left_side(hu, grid, patient, phase, rng):
@@ -151,7 +151,7 @@ def _draw_left_side(hu, grid, patient, phase, rng):
     fundus = ellipsoid((-122, -18, 58), (36, 36, 38)).cut(inside)
     gas = -front + 48 - rng.uniform(-5, 18)
     meal = Field(rng, np.minimum(stomach.low_mm, fundus.low_mm), np.maximum(stomach.high_mm, fundus.high_mm), 12.0)
-    _hollow(hu, grid, [stomach, fundus], 4.5, phase.gut_wall, lambda *at: 32 + 16 * meal(*at), gas)
+    hollow(hu, grid, [stomach, fundus], 4.5, phase.gut_wall, lambda *at: 32 + 16 * meal(*at), gas)
     spleen = ellipsoid((-88, 18, width - 24), (rng.uniform(42, 58), rng.uniform(40, 52), 30)).cut(
         lambda *at: patient.cavity(*at) + 2.5)
     paint(hu, grid, spleen, _textured(rng, spleen, phase.spleen, 5, 8.0))
@@ -167,7 +167,7 @@ def _draw_pancreas(hu, grid, phase, rng):
                       lambda *at, piece=piece, bumps=bumps: piece.level(*at) + 1.8 * (bumps(*at) + 0.5))
         paint(hu, grid, lobed, phase.pancreas)
     duodenum = tube((-15, -42, -46), (45, -36, -42), 12, 11)
-    _hollow(hu, grid, [duodenum], 2.2, phase.gut_wall, tissues.GUT_CONTENT)
+    hollow(hu, grid, [duodenum], 2.2, phase.gut_wall, tissues.GUT_CONTENT)
 
 
 def _draw_vessels(hu, grid, phase):

@@ -29,7 +29,7 @@ def kidney_tissue(rng, phase, low_mm, high_mm):
     return value
 
 
-def tumor_tissue(rng, phase, low_mm, high_mm, radius_mm, darkness, necrosis, spread_hu):
+def tumor_tissue(rng, phase, low_mm, high_mm, radius_mm, darkness, necrosis, spread_hu, rim_hu=0.0):
     """HU of a tumor inside a block.
 
     Args:
@@ -39,6 +39,7 @@ def tumor_tissue(rng, phase, low_mm, high_mm, radius_mm, darkness, necrosis, spr
         darkness: place of its mean in the phase's range, 0 to 1.
         necrosis: share of the radius that is a dead centre.
         spread_hu: how much it varies.
+        rim_hu: how much brighter its rim is than the rest.
 
     Returns:
         A function of (depth, z, y, x), where depth is 0 at the surface and 1 in the middle.
@@ -50,7 +51,7 @@ def tumor_tissue(rng, phase, low_mm, high_mm, radius_mm, darkness, necrosis, spr
     def value(depth, *at):
         knots = nodules(*at)
         dead = edge(depth - (1 - necrosis) + 0.15 * knots, 0.15) if necrosis else 0.0
-        living = mean + spread_hu * knots
+        living = mean + spread_hu * knots + rim_hu * edge(0.25 - depth, 0.2)
         return living + dead * (tissues.NECROSIS - living)
 
     return value

@@ -1,7 +1,7 @@
 """Writes a study of drawn cases in KiTS19's layout, and what is in it.
 
     OUTPUT/case_00000/imaging.nii.gz and segmentation.nii.gz
-    OUTPUT/study.json        per case: kind, spacing, kidney and tumor volume
+    OUTPUT/study.json        per case: kind, spacing, kidney and tumor volume; phase ("native": without contrast medium)
 """
 
 import json
@@ -14,10 +14,11 @@ from kits_tf.io.files import write_text
 from kits_tf.io.nifti import read_labels, write_volume
 from kits_tf.phantoms.abdomen import draw_abdomen, kind_of
 from kits_tf.phantoms.anatomy import draw_around, find_anatomy
+from kits_tf.phantoms.tissues import hard_phase
 from kits_tf.volume import InputError
 
 
-def write_study(output, cases, seed, scanner, first=0, anatomy=None):
+def write_study(output, cases, seed, scanner, first=0, anatomy=None, hard=False):
     """Writes cases `first` to `first + cases - 1`. A case depends on its index, the seed, the scanner and the anatomy,
     not on how many are written. A case that is there already is overwritten; every file is whole or absent.
 
@@ -27,6 +28,7 @@ def write_study(output, cases, seed, scanner, first=0, anatomy=None):
         seed: int, zero or more.
         scanner: a Scanner.
         first: index of the first case.
+        hard: draw cases as hard as those with anatomy are: phases in turn, one in four without contrast medium.
         anatomy: folder with KiTS19's case_xxxxx/segmentation.nii.gz, whose kidneys and tumors are used in turn; None
             to draw those too.
 
@@ -48,7 +50,7 @@ def write_study(output, cases, seed, scanner, first=0, anatomy=None):
     written = {}
     for index in tqdm.tqdm(range(first, first + cases), desc="drawing", unit="case"):
         source = sources[index % len(sources)] if sources else None
-        ct, label_volume, kind = _draw(index, seed, scanner, source)
+        ct, label_volume, kind = _draw(index, seed, scanner, source, hard)
         case = f"case_{index:05d}"
         write_volume(output / case / "imaging.nii.gz", ct)
         write_volume(output / case / "segmentation.nii.gz", label_volume)
@@ -58,17 +60,19 @@ def write_study(output, cases, seed, scanner, first=0, anatomy=None):
         }
         if source:
             written[case]["anatomy"] = source.parent.name
+        if source or hard:
+            written[case]["phase"] = hard_phase(index).name
         _write_summary(output / "study.json", written)
     return written
 
 
-def _draw(index, seed, scanner, source):
+def _draw(index, seed, scanner, source, hard):
     if source is None:
         kind = kind_of(index)
-        return *draw_abdomen((seed, index), kind, scanner), kind
+        return *draw_abdomen((seed, index), kind, scanner, hard_phase(index) if hard else None), kind
     label_volume = read_labels(source)
     try:
-        return draw_around(label_volume, (seed, index), scanner), label_volume, "anatomy"
+        return draw_around(label_volume, (seed, index), hard_phase(index)), label_volume, "anatomy"
     except ValueError as error:
         raise InputError(f"{source}: {error}") from error
 

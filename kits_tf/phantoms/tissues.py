@@ -51,6 +51,24 @@ NEPHROGRAPHIC = Phase("nephrographic", cortex=180, medulla=168, urine=15, tumor=
                       liver=115, portal=165, spleen=122, pancreas=95, gut_wall=85)
 PHASES = (ARTERIAL, NEPHROGRAPHIC)
 
+# The same and worse for scans that a threshold must fail on: tumors from below to above medulla, spleen and liver as
+# bright as kidney, little contrast medium, and none.
+HARD_PHASES = (
+    Phase("arterial", cortex=200, medulla=128, urine=12, tumor=(80, 160), artery=265, vein=155, liver=98,
+          portal=130, spleen=165, pancreas=118, gut_wall=115),
+    Phase("nephrographic", cortex=172, medulla=160, urine=15, tumor=(85, 150), artery=160, vein=158, liver=135,
+          portal=165, spleen=145, pancreas=110, gut_wall=105),
+    Phase("weak", cortex=126, medulla=110, urine=12, tumor=(72, 114), artery=115, vein=112, liver=104,
+          portal=112, spleen=112, pancreas=90, gut_wall=85),
+    Phase("native", cortex=34, medulla=31, urine=7, tumor=(24, 46), artery=42, vein=40, liver=56, portal=42,
+          spleen=48, pancreas=40, gut_wall=38),
+)
+
+
+def hard_phase(index):
+    """The phase of the hard case with this index: in turn, so that one in four is without contrast medium."""
+    return HARD_PHASES[index % len(HARD_PHASES)]
+
 
 def vary(phase, rng):
     """The same phase in another patient: all enhancement a little stronger or weaker, and each tissue on its own."""

@@ -12,6 +12,7 @@ from kits_tf.io.nifti import read_labels, read_volume, write_volume
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen
 from kits_tf.phantoms.anatomy import draw_around
 from kits_tf.phantoms.study import write_study
+from kits_tf.phantoms.tissues import HARD_PHASES
 from kits_tf.volume import InputError, Volume
 
 SMALL = Scanner(size_voxels=64, slice_mm=(8.0, 8.0))
@@ -95,7 +96,7 @@ def test_anatomy_keeps_labels_and_geometry_to_the_voxel(anatomy, tmp_path):
 def test_anatomy_without_any_kidney_names_the_value():
     empty = Volume.from_spacing(np.zeros((4, 5, 6), np.uint8), (5.0, 2.0, 2.0))
     with pytest.raises(ValueError, match="kidney"):
-        draw_around(empty, 0, SMALL)
+        draw_around(empty, 0, HARD_PHASES[0])
 
 
 @pytest.mark.parametrize(("flags", "said"), [
