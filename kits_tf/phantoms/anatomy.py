@@ -205,5 +205,5 @@ def _draw_kidney(hu, piece, grid, phase, rng):
 
 def _cover(mask, spacing_mm):
     """A mask with edges as soft as the scanner's: its point spread in-plane, its slices along z."""
-    along = 0.45 if spacing_mm[0] >= 2 else 0.8 / spacing_mm[0]
-    return ndimage.gaussian_filter(mask.astype(np.float32), (along, 0.7, 0.7), truncate=2.5)
+    along = 0.4 if spacing_mm[0] >= 2 else 0.6 / spacing_mm[0]
+    return ndimage.gaussian_filter(mask.astype(np.float32), (along, 0.6, 0.6), truncate=2.5)

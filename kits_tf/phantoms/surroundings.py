@@ -13,6 +13,7 @@ from kits_tf import labels
 from kits_tf.phantoms import organs, tissues
 from kits_tf.phantoms.drawing import Field, blend, edge, ellipsoid, paint, tube
 
+CYSTS = 1.2  # in 100 ml of kidney, on average
 HALO_MM = 9.0  # fat around kidneys and tumors, where it is thickest
 
 
@@ -96,7 +97,7 @@ def cysts(rng, piece, grid, mesh):
     kidney = np.argwhere(voxels == labels.KIDNEY)
     cover = np.zeros(voxels.shape, np.float32)
     value = np.zeros(voxels.shape, np.float32)
-    for _ in range(rng.poisson(1.3) if len(kidney) else 0):
+    for _ in range(rng.poisson(CYSTS * min(piece.ml / 100, 1.5)) if len(kidney) else 0):  # a crumb has none
         place = kidney[rng.integers(len(kidney))]
         centre = [float(axis.ravel()[index]) for axis, index in zip(mesh, place, strict=True)]
         radius = float(np.clip(rng.lognormal(np.log(7.0), 0.5), 3.0, 20.0))
