@@ -1,0 +1,154 @@
+"""What thresholds reach on the same cases: windows of Hounsfield units, smoothing and components, tuned per phase.
+
+In: a study to tune on and one to label, with study.json beside each (kits_tf.phantoms). Out: prediction_<id>.nii.gz per
+case. It shows how hard the cases are: tuned on the training cases' ground truth, it knows the phase of every case, and
+works on a grid of about 3 mm, twice as wide in-plane as the scans' own.
+"""
+
+import itertools
+import json
+import pathlib
+
+import cc3d
+import numpy as np
+import tqdm
+from scipy import ndimage
+
+from kits_tf import labels as classes
+from kits_tf.evaluation.scores import dice
+from kits_tf.io.nifti import read_labels, read_volume, write_labels
+
+GRID_MM = 3.0  # slices are averaged up to about this
+IN_PLANE = 2
+FOREGROUND_SMOOTH = (0.0, 1.0)  # voxels of that grid
+OPENINGS = (0, 1, 2)
+SMALLEST_KIDNEY_ML, LARGEST_KIDNEY_ML = 40.0, 2500.0
+OFF_MIDLINE = 0.06  # share of the picture's width that a kidney's middle lies off the body's
+LOW_PERCENTILES, HIGH_PERCENTILES = (2, 8, 18, 30, 45), (55, 70, 82, 92, 98)
+TUMOR_SMOOTH = (1.0, 2.0)
+
+
+class Case:
+    """One case on the coarse grid: `hu` float32, and `truth` uint8 unless it is only to be labelled."""
+
+    def __init__(self, folder, with_truth):
+        self.folder = folder
+        volume = read_volume(folder / "imaging.nii.gz")
+        self.shape = volume.voxels.shape
+        self.steps = (max(1, round(GRID_MM / volume.spacing_mm[0])), IN_PLANE, IN_PLANE)
+        self.voxel_ml = volume.voxel_ml * float(np.prod(self.steps))
+        self.hu = _shrink(volume.voxels, self.steps)
+        if with_truth:
+            self.truth = read_labels(folder / "segmentation.nii.gz").voxels[
+                tuple(slice(step // 2, None, step) for step in self.steps)][tuple(map(slice, self.hu.shape))]
+
+    def enlarge(self, labels):
+        """Labels on the scan's own grid."""
+        for axis, step in enumerate(self.steps):
+            labels = np.repeat(labels, step, axis=axis)
+        missing = [(0, max(0, size - got)) for size, got in zip(self.shape, labels.shape, strict=True)]
+        return np.pad(labels, missing, mode="edge")[tuple(map(slice, self.shape))]
+
+
+def _shrink(voxels, steps):
+    """Means over blocks; what is left over at the ends is cut off."""
+    sizes = [size // step for size, step in zip(voxels.shape, steps, strict=True)]
+    voxels = voxels[tuple(slice(size * step) for size, step in zip(sizes, steps, strict=True))]
+    parts = [part for size, step in zip(sizes, steps, strict=True) for part in (size, step)]
+    return voxels.reshape(parts).mean(axis=(1, 3, 5), dtype=np.float32)
+
+
+def _opened(mask, radius):
+    return ndimage.binary_opening(mask, iterations=radius) if radius else mask
+
+
+def foreground(case, settings):
+    """Kidneys with tumors: the two largest components of a window that lie off the midline, their holes closed."""
+    low, high, smooth, opening = settings
+    hu = ndimage.gaussian_filter(case.hu, smooth) if smooth else case.hu
+    numbered = cc3d.connected_components(_opened((hu > low) & (hu < high), opening), connectivity=6)
+    body = np.nonzero((case.hu > -300).any(axis=(0, 1)))[0]
+    middle, width = (body[0] + body[-1]) / 2 if len(body) else case.hu.shape[2] / 2, case.hu.shape[2]
+    sizes = np.bincount(numbered.ravel())
+    centres = cc3d.statistics(numbered)["centroids"]
+    fitting = [index for index in range(1, len(sizes))
+               if SMALLEST_KIDNEY_ML < sizes[index] * case.voxel_ml < LARGEST_KIDNEY_ML
+               and abs(centres[index][2] - middle) > OFF_MIDLINE * width]
+    chosen = sorted(fitting, key=lambda index: -sizes[index])[:2]
+    return ndimage.binary_closing(np.isin(numbered, chosen), iterations=2)
+
+
+def tumor(hu, inside, settings):
+    """The largest component of a window within a mask, after opening; `hu` is smoothed already."""
+    low, high, opening = settings
+    found = cc3d.connected_components(_opened(inside & (hu > low) & (hu < high), opening), connectivity=6)
+    sizes = np.bincount(found.ravel())
+    return found == 1 + sizes[1:].argmax() if len(sizes) > 1 else np.zeros(hu.shape, bool)
+
+
+def _windows(values):
+    return itertools.product(np.percentile(values, LOW_PERCENTILES), np.percentile(values, HIGH_PERCENTILES))
+
+
+def _best(options, score):
+    scored = [(score(option), option) for option in options]
+    return max(scored, key=lambda pair: pair[0])[1]
+
+
+def tune(cases):
+    """The best foreground and tumor settings for some cases of one phase, by mean Dice.
+
+    Returns:
+        (foreground settings, (smoothing, tumor settings)).
+    """
+    kidney_hu = np.concatenate([case.hu[classes.foreground(case.truth)][::7] for case in cases])
+    options = [(low, high, smooth, opening) for (low, high), smooth, opening in itertools.product(
+        _windows(kidney_hu), FOREGROUND_SMOOTH, OPENINGS)]
+    whole = _best(options, lambda option: np.mean([
+        dice(classes.foreground(case.truth), foreground(case, option)) for case in cases]))
+    tumor_hu = np.concatenate([case.hu[classes.tumor(case.truth)][::3] for case in cases])
+    crops = []
+    for case in cases:
+        inside = foreground(case, whole)
+        box = ndimage.find_objects((inside | classes.foreground(case.truth)).astype(np.uint8))[0]
+        smooth = {size: ndimage.gaussian_filter(case.hu[box], size) for size in TUMOR_SMOOTH}
+        crops.append((smooth, inside[box], classes.tumor(case.truth)[box]))
+    options = [(smooth, (low, high, opening)) for smooth, (low, high), opening in itertools.product(
+        TUMOR_SMOOTH, _windows(tumor_hu), OPENINGS)]
+    lesion = _best(options, lambda option: np.mean([
+        dice(truth, tumor(smooth[option[0]], inside, option[1])) for smooth, inside, truth in crops]))
+    return whole, lesion
+
+
+def label(case, settings):
+    """uint8 classes of a case on its own grid."""
+    whole, (smooth, lesion) = settings
+    inside = foreground(case, whole)
+    found = tumor(ndimage.gaussian_filter(case.hu, smooth), inside, lesion)
+    return case.enlarge(np.where(found, classes.TUMOR, inside * classes.KIDNEY).astype(np.uint8))
+
+
+def by_phase(study):
+    """{phase: folders of its cases}, from study.json."""
+    phases = {}
+    for name, entry in json.loads((pathlib.Path(study) / "study.json").read_text()).items():
+        phases.setdefault(entry["phase"], []).append(pathlib.Path(study) / name)
+    return phases
+
+
+def predict_study(train, held_out, output):
+    """Tunes on one study and labels another; what is there already is not made again."""
+    wanted = {phase: [folder for folder in folders if not _target(output, folder).exists()]
+              for phase, folders in by_phase(held_out).items()}
+    tuned = by_phase(train)
+    for phase, folders in wanted.items():
+        if not folders:
+            continue
+        settings = tune([Case(folder, True) for folder in tqdm.tqdm(tuned[phase], desc=f"reading {phase}")])
+        for folder in tqdm.tqdm(folders, desc=f"labelling {phase}", unit="case"):
+            case = Case(folder, False)
+            write_labels(_target(output, folder), label(case, settings), like=folder / "imaging.nii.gz")
+
+
+def _target(output, folder):
+    return pathlib.Path(output) / f"prediction_{folder.name.removeprefix('case_')}.nii.gz"
