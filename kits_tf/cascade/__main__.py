@@ -7,6 +7,7 @@ python -m kits_tf.cascade --run_dir=runs/kits --precision=bfloat16 --compare=kit
 With --precision=bfloat16 it prints how far the labels are from those of float32, on drawn patients or on --compare's.
 """
 
+import dataclasses
 import pathlib
 import sys
 
@@ -23,6 +24,8 @@ flags.DEFINE_enum("weights", "best", ["best", "last"], "best on the held-out cas
 flags.DEFINE_enum("tta", "none", ["none", "flips"], "flips: every net's mean over mirror images, along the axes that "
                   "its training mirrored; twice the time of a net that has one")
 flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "what the nets compute in; the rest is float32")
+flags.DEFINE_enum("tumor_fusion", None, ["union", "tumor2d"], "whose tumor counts where tumor3d detected one: that of "
+                  "either net, or tumor2d's alone; as the preset says unless given")
 flags.DEFINE_string("compare", None, "study to compare the labels of both precisions on; drawn patients unless given")
 flags.mark_flags_as_required(["run_dir"])
 
@@ -36,7 +39,8 @@ def fold_numbers(names: list[str]) -> list[int]:
 
 
 def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[int], weights: str = "best",
-           tta: str = "none", precision: str = "float32", study: str | pathlib.Path | None = None) -> pathlib.Path:
+           tta: str = "none", precision: str = "float32", study: str | pathlib.Path | None = None,
+           tumor_fusion: str | None = None) -> pathlib.Path:
     """Exports, and compares with float32 what is not; returns the version folder.
 
     Raises:
@@ -50,6 +54,7 @@ def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[
     flips = tta == "flips"
     cases = compare.study_cases(study) if study else compare.drawn_cases()
     nets, config = collect(run_dir, folds, weights, precision)
+    config = dataclasses.replace(config, **({"tumor_fusion": tumor_fusion} if tumor_fusion else {}))
     origin = {"folds": folds, "weights": weights, "precision": precision}
     cascade = build_cascade(nets, config, flips, origin)
     if precision != "float32":
@@ -67,7 +72,7 @@ def main(arguments: list[str]) -> int:
         if FLAGS.compare and FLAGS.precision == "float32":
             raise InputError("--compare: there is nothing to compare float32 with; give --precision=bfloat16 too")
         version = export(FLAGS.run_dir, FLAGS.output or pathlib.Path(FLAGS.run_dir) / "export", folds, FLAGS.weights,
-                         FLAGS.tta, FLAGS.precision, FLAGS.compare)
+                         FLAGS.tta, FLAGS.precision, FLAGS.compare, FLAGS.tumor_fusion)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1

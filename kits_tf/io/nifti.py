@@ -283,6 +283,16 @@ def read_geometry(path: str | pathlib.Path) -> tuple[tuple[int, ...], np.ndarray
     return _canonical_shape(source), source.affine
 
 
+def read_stored_geometry(path):
+    """(shape, affine) in the file's own axis order, which those who compare files voxel by voxel go by.
+
+    Raises:
+        InputError: as read_geometry.
+    """
+    source = _open(path)
+    return source.shape, source.image.affine
+
+
 def _hounsfield(path, block):
     """int16 where the block holds whole numbers that fit it, however they are stored, else finite float32."""
     if block.dtype.kind == "f":

@@ -1,0 +1,153 @@
+"""Draws, prepares, trains, exports, predicts and evaluates, by the commands that users run; then takes parts away.
+
+python -m benchmarks.accuracy --masks=kits19/data --work=accuracy [--until=train] [--results=benchmarks/accuracy]
+
+The same command goes on where the last one stopped: each step skips what is done. SIGTERM during training saves and
+ends with exit status 143. Settings are chosen on the validation fold of the training cases (settings.json); the
+held-out cases are run once, after that.
+"""
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+from absl import app, flags
+
+from benchmarks.accuracy import protocol, results
+from kits_tf import runs
+from kits_tf.io.files import write_text
+from kits_tf.quiet import quiet_tensorflow
+
+FLAGS = flags.FLAGS
+STEPS = ("draw", "prepare", "train", "choose", "export", "predict", "ablate", "threshold", "results")
+flags.DEFINE_string("masks", None, "KiTS19's folders, of which segmentation.nii.gz is used.", required=True)
+flags.DEFINE_string("work", None, "Folder for all that is made.", required=True)
+flags.DEFINE_string("results", None, "Folder for results.csv and results.md; the work folder unless given.")
+flags.DEFINE_enum("until", STEPS[-1], STEPS, "The last step to take.")
+flags.DEFINE_integer("train_cases", protocol.TRAIN_CASES, "Fewer for a try.", lower_bound=2)
+flags.DEFINE_integer("held_out_cases", protocol.HELD_OUT_CASES, "Fewer for a try.", lower_bound=1)
+flags.DEFINE_string("preset", "small", "Settings of all five stages.")
+flags.DEFINE_list("train_flags", ["--precision=mixed_bfloat16"], "More flags for train.py.")
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def call(*command):
+    """Runs a command of the project from its root; ends this one with its status if it fails. SIGTERM is passed on."""
+    print("$ python", *command, flush=True)
+    began = time.perf_counter()
+    with subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT) as process:
+        usual = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        status = process.wait()
+        signal.signal(signal.SIGTERM, usual)
+    if status:
+        sys.exit(status)
+    print(f"  {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def draw(work):
+    for study, first, count in ((work.train, 0, FLAGS.train_cases),
+                                (work.held_out, FLAGS.train_cases, FLAGS.held_out_cases)):
+        for index in range(first, first + count):
+            if not (study / f"case_{index:05d}" / "segmentation.nii.gz").exists():  # written last
+                call("-m", "kits_tf.phantoms", f"--anatomy={pathlib.Path(FLAGS.masks).absolute()}", f"--output={study}",
+                     f"--seed={protocol.SEED}", "--cases=1", f"--first={index}")
+
+
+def prepare(work):
+    call("-m", "data_prep", f"--input={work.train}", f"--output={work.data}", f"--preset={FLAGS.preset}")
+
+
+def train(work):
+    call("train.py", "--stage=all", f"--preset={FLAGS.preset}", f"--data_dir={work.data}", f"--run_dir={work.run}",
+         *FLAGS.train_flags)
+
+
+def evaluate(predictions, labels, output, cases=None):
+    """scores.csv of a folder of predictions, unless it is newer than all of them."""
+    made = [path.stat().st_mtime for path in predictions.glob("prediction_*.nii.gz")]
+    scores = output / "scores.csv"
+    if not scores.exists() or scores.stat().st_mtime < max(made):
+        only = [f"--cases={','.join(cases)}"] if cases else []
+        call("-m", "kits_tf.evaluation", f"--predictions={predictions}", f"--labels={labels}", f"--output={output}",
+             *only)
+    return results.read_scores(scores)
+
+
+def choose(work):
+    """Which fusion gives the better mean tumor Dice on the validation cases with contrast medium."""
+    if work.settings.exists():
+        return
+    from benchmarks.accuracy import ablation
+
+    cases, phases = protocol.validation_cases(work), protocol.phases(work.train)
+    variants = [variant for variant in ablation.VARIANTS if variant.name.startswith("fusion_")]
+    ablation.predict(work.run, cases, work.validation, variants)
+    found = {}
+    for variant in variants:
+        scores = evaluate(work.validation / variant.name, work.train, work.validation / f"scores_{variant.name}",
+                          [case.name for case in cases])
+        parts = results.split_by_contrast(variant.name, scores, phases)
+        found[variant.fusion] = sum(row["tumor_dice"] for row in parts[0][1].values()) / len(parts[0][1])
+    write_text(work.settings, json.dumps({"tumor_fusion": max(found, key=found.get), "validation_tumor_dice": found},
+                                         indent=2) + "\n")
+
+
+def chosen(work):
+    return json.loads(work.settings.read_text())["tumor_fusion"]
+
+
+def export(work):
+    if not runs.versions(work.export):
+        call("-m", "kits_tf.cascade", f"--run_dir={work.run}", f"--output={work.export}",
+             f"--tumor_fusion={chosen(work)}")
+
+
+def predict(work):
+    call("predict.py", f"--model={work.export}", f"--input={work.held_out}", f"--output={work.predictions / 'full'}")
+
+
+def ablate(work):
+    from benchmarks.accuracy import ablation
+
+    ablation.predict(work.run, protocol.cases(work.held_out), work.predictions, fusion=chosen(work))
+
+
+def threshold(work):
+    from benchmarks.accuracy import threshold as thresholds
+
+    thresholds.predict_study(work.train, work.held_out, work.predictions / "threshold")
+
+
+def tabulate(work):
+    from benchmarks.accuracy import ablation
+
+    says = {variant.name: variant.says for variant in ablation.VARIANTS} | {
+        "full": "the whole cascade", "threshold": "tuned thresholds with components", "nnunet": "nnU-Net v2, 2d"}
+    order = [name for name in says if name not in ("full", "threshold", "nnunet")]
+    scores = {}
+    for name in ("full", "nnunet", "threshold", *order):
+        folder = work.predictions / name
+        cases = [path.name.removeprefix("prediction_").removesuffix(".nii.gz")
+                 for path in sorted(folder.glob("prediction_*.nii.gz"))]
+        if cases:  # the peer's are there only if it was run
+            scores[name] = evaluate(folder, work.held_out, work.scores / name, cases)
+    output = pathlib.Path(FLAGS.results or work.folder)
+    results.write(output, scores, protocol.phases(work.held_out), says)
+    print((output / "results.md").read_text())
+
+
+def main(arguments):
+    if len(arguments) > 1:
+        raise app.UsageError(f"unexpected argument {arguments[1]}")
+    quiet_tensorflow()
+    work = protocol.Work(pathlib.Path(FLAGS.work).absolute())
+    takes = dict(zip(STEPS, (draw, prepare, train, choose, export, predict, ablate, threshold, tabulate), strict=True))
+    for step in STEPS[:STEPS.index(FLAGS.until) + 1]:
+        takes[step](work)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,80 @@
+"""Scores of all variants as two files: results.csv, one row each, and results.md, to read.
+
+In: scores.csv of each variant as python -m kits_tf.evaluation writes it, and the phase of each case. Cases without
+contrast medium have rows of their own, named <variant>_native.
+"""
+
+import csv
+import io
+import statistics
+
+import numpy as np
+
+from benchmarks.accuracy.protocol import NATIVE
+from kits_tf.io.files import write_text
+
+COLUMNS = {"kidney_dice": "tk_dice", "tumor_dice": "tu_dice", "kidney_surface_dice": "kidney_and_mass_surface_dice",
+           "tumor_surface_dice": "tumor_surface_dice"}
+RESAMPLES = 10000
+INTERVAL = (2.5, 97.5)  # percentiles
+
+
+def read_scores(path):
+    """{case: {column of results.csv: score}}, of the cases that could be scored."""
+    with open(path, newline="") as stream:
+        return {row["case"]: {name: float(row[source]) for name, source in COLUMNS.items()}
+                for row in csv.DictReader(stream) if row["tk_dice"]}
+
+
+def bootstrap(values, seed=0):
+    """95 % interval of the mean over cases drawn again and again, with replacement: (low, high)."""
+    drawn = np.random.default_rng(seed).choice(values, (RESAMPLES, len(values)))
+    return tuple(float(edge) for edge in np.percentile(drawn.mean(axis=1), INTERVAL))
+
+
+def split_by_contrast(name, scores, phases):
+    """[(row's name, {case: scores})]: with contrast medium, then without; a part without cases is left out."""
+    parts = ((name, {case: row for case, row in scores.items() if phases[case] != NATIVE}),
+             (f"{name}_{NATIVE}", {case: row for case, row in scores.items() if phases[case] == NATIVE}))
+    return [part for part in parts if part[1]]
+
+
+def to_csv(parts):
+    """results.csv: means."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["variant", *COLUMNS, "cases"])
+    for name, scores in parts:
+        means = [statistics.fmean(row[column] for row in scores.values()) for column in COLUMNS]
+        writer.writerow([name, *(f"{mean:.4f}" for mean in means), len(scores)])
+    return text.getvalue()
+
+
+def to_table(parts, says):
+    """Dice of kidney and tumor, with what a mean hides, as a Markdown table."""
+    lines = ["| variant | what | cases | score | mean | 95 % interval | median | worst |",
+             "| --- | --- | --- | --- | --- | --- | --- | --- |"]
+    for name, scores in parts:
+        for column in COLUMNS:
+            values = {case: row[column] for case, row in scores.items()}
+            low, high = bootstrap(list(values.values()))
+            worst = min(values, key=values.get)
+            lines.append(
+                f"| {name} | {says.get(name.removesuffix(f'_{NATIVE}'), '')} | {len(values)} | {column} | "
+                f"{statistics.fmean(values.values()):.3f} | {low:.3f} to {high:.3f} | "
+                f"{statistics.median(values.values()):.3f} | {values[worst]:.3f} ({worst}) |")
+    return "\n".join(lines) + "\n"
+
+
+def write(folder, scores, phases, says):
+    """Writes results.csv and results.md.
+
+    Args:
+        folder: where to.
+        scores: {variant: as read_scores}.
+        phases: {case: phase}.
+        says: {variant: what it is}.
+    """
+    parts = [part for name, rows in scores.items() for part in split_by_contrast(name, rows, phases)]
+    write_text(folder / "results.csv", to_csv(parts))
+    write_text(folder / "results.md", to_table(parts, says))

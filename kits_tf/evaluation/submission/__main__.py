@@ -1,0 +1,40 @@
+"""Packs a KiTS19 submission.
+
+python -m kits_tf.evaluation.submission --predictions=predictions --study=kits19/data --output=submission.zip
+
+Checks names, labels, shapes and places of prediction_00210.nii.gz to prediction_00299.nii.gz against the scans, then
+zips them. Exit status 1, and no zip, if anything is wrong.
+"""
+
+import sys
+
+from absl import app, flags
+
+from kits_tf.evaluation.submission import pack
+from kits_tf.evaluation.submission.packing import TEST_CASES
+from kits_tf.volume import InputError
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("predictions", None, "folder of prediction_<id>.nii.gz, as predict.py writes it", required=True)
+flags.DEFINE_string("study", None, "the scans: case_xxxxx/imaging.nii.gz", required=True)
+flags.DEFINE_string("output", "submission.zip", "the zip to write")
+flags.DEFINE_integer("first", TEST_CASES.start, "number of the first case", lower_bound=0)
+flags.DEFINE_integer("last", TEST_CASES.stop - 1, "number of the last case", lower_bound=0)
+
+
+def main(arguments):
+    if len(arguments) > 1:
+        raise app.UsageError(f"unexpected argument {arguments[1]}")
+    try:
+        if FLAGS.last < FLAGS.first:
+            raise InputError(f"--last={FLAGS.last}: comes before --first={FLAGS.first}")
+        count = pack(FLAGS.predictions, FLAGS.study, FLAGS.output, range(FLAGS.first, FLAGS.last + 1))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{FLAGS.output}: {count} cases, checked against their scans")
+    return 0
+
+
+if __name__ == "__main__":
+    app.run(main)

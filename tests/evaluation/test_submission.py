@@ -1,0 +1,113 @@
+"""A KiTS19 submission: the right files, checked, in one zip; anything wrong is one line and no zip."""
+
+import subprocess
+import sys
+import zipfile
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from kits_tf.evaluation.submission import pack
+from kits_tf.io.nifti import write_labels, write_volume
+from kits_tf.volume import InputError, Volume
+
+IDS = range(210, 213)
+SHAPE = (4, 5, 6)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """(predictions, study) of three small cases that fit."""
+    study, predictions = tmp_path / "study", tmp_path / "predictions"
+    for number in IDS:
+        scan = study / f"case_{number:05d}" / "imaging.nii.gz"
+        write_volume(scan, Volume.from_spacing(np.zeros(SHAPE, np.int16), (3.0, 0.8, 0.7)))
+        labels = np.zeros(SHAPE, np.uint8)
+        labels[1, 2, 3], labels[1, 2, 4] = 1, 2
+        write_labels(predictions / f"prediction_{number:05d}.nii.gz", labels, like=scan)
+    (predictions / "prediction_00210.json").write_text("{}")
+    return predictions, study
+
+
+def run(predictions, study, output, *flags):
+    return subprocess.run([sys.executable, "-m", "kits_tf.evaluation.submission", f"--predictions={predictions}",
+                           f"--study={study}", f"--output={output}", *flags],
+                          capture_output=True, text=True, check=False)
+
+
+def test_the_command_zips_the_labels_as_they_are_and_nothing_else(folders, tmp_path):
+    done = run(*folders, tmp_path / "out.zip", "--first=210", "--last=212")
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "out.zip") as packed:
+        assert packed.namelist() == [f"prediction_{number:05d}.nii.gz" for number in IDS]
+        assert packed.testzip() is None
+        assert packed.read("prediction_00211.nii.gz") == (folders[0] / "prediction_00211.nii.gz").read_bytes()
+
+
+def test_by_default_all_ninety_cases_of_the_test_set_are_wanted(folders, tmp_path):
+    done = run(*folders, tmp_path / "out.zip")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].endswith(
+        "lacks prediction_00213.nii.gz, prediction_00214.nii.gz, prediction_00215.nii.gz and 84 more; "
+        "predict these cases first")
+    assert not (tmp_path / "out.zip").exists()
+
+
+def test_the_same_predictions_give_the_same_zip(folders, tmp_path):
+    for name in ("one.zip", "two.zip"):
+        assert pack(*folders, tmp_path / name, IDS) == 3
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def stray(predictions, study):
+    (predictions / "prediction_00300.nii.gz").write_bytes((predictions / "prediction_00210.nii.gz").read_bytes())
+
+
+def other_label(predictions, study):
+    write_labels(predictions / "prediction_00211.nii.gz", np.full(SHAPE, 3, np.uint8),
+                 like=study / "case_00211" / "imaging.nii.gz")
+
+
+def other_shape(predictions, study):
+    write_volume(predictions / "prediction_00211.nii.gz", Volume.from_spacing(np.zeros((4, 6, 5), np.uint8), (3, 1, 1)))
+
+
+def other_place(predictions, study):
+    path = predictions / "prediction_00211.nii.gz"
+    image = nib.load(path)
+    affine = image.affine.copy()
+    affine[0, 3] += 5
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), path)
+
+
+def other_axes(predictions, study):
+    """The same place in the world, stored x first: to be compared voxel by voxel, it is another array."""
+    path = predictions / "prediction_00211.nii.gz"
+    nib.save(nib.as_closest_canonical(nib.load(path)), path)
+
+
+def no_scan(predictions, study):
+    (study / "case_00211" / "imaging.nii.gz").unlink()
+
+
+def damaged(predictions, study):
+    path = predictions / "prediction_00211.nii.gz"
+    path.write_bytes(path.read_bytes()[:40])
+
+
+@pytest.mark.parametrize(("spoil", "said"), [
+    (stray, "prediction_00300.nii.gz too"), (other_label, "label 3"), (other_shape, "shape"),
+    (other_place, "lies elsewhere"), (other_axes, "has shape"), (no_scan, "case_00211"), (damaged, "prediction_00211")],
+    ids=lambda value: getattr(value, "__name__", None))
+def test_what_is_wrong_is_named_and_no_zip_is_written(folders, tmp_path, spoil, said):
+    spoil(*folders)
+    with pytest.raises(InputError, match=said) as error:
+        pack(*folders, tmp_path / "out.zip", IDS)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.glob("*.zip"))
+
+
+def test_an_output_that_is_no_zip_is_refused(folders, tmp_path):
+    with pytest.raises(InputError, match=r"out\.tar"):
+        pack(*folders, tmp_path / "out.tar", IDS)
