@@ -1,0 +1,122 @@
+"""nnU-Net v2, 2d, on the same cases, with the wall-clock that the five stages took to train, on the same cores.
+
+python -m benchmarks.accuracy.nnunet_peer --work=accuracy [--seconds=5400]
+
+To be run after python -m benchmarks.accuracy, which then, run again, scores it as variant `nnunet`. nnU-Net and PyTorch
+go into a virtual environment of their own in the work folder. The same command skips what is done; training itself is
+done in one go. Source: Isensee et al. 2021, arXiv:1904.08128; github.com/MIC-DKFZ/nnUNet.
+"""
+
+import csv
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from absl import app, flags
+
+from benchmarks.accuracy import protocol
+from kits_tf import runs
+from kits_tf.config import STAGES
+from kits_tf.io.dataset import read_folds
+from kits_tf.io.files import write_text
+from kits_tf.volume import InputError
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("work", None, "Work folder of python -m benchmarks.accuracy.", required=True)
+flags.DEFINE_float("seconds", None, "Training time; what the five stages took unless given.", lower_bound=1)
+flags.DEFINE_bool("tta", True, "Average over mirror images, as nnU-Net does; four times as long in prediction.")
+PACKAGES = ("torch>=2.1", "nnunetv2>=2.6,<3")
+DATASET, NAME, TRAINER = 19, "Dataset019_KiTS", "nnUNetTrainerWallClock"
+PEER = pathlib.Path(__file__).parent / "peer"
+
+
+def trained_seconds(work):
+    """What the five stages took, from their histories.
+
+    Raises:
+        InputError: if a stage is not trained.
+    """
+    total = 0.0
+    for stage in STAGES:
+        path = runs.stage_folder(work.run, stage, 0) / runs.HISTORY
+        if not path.exists():
+            raise InputError(f"{path}: no such file; train first (python -m benchmarks.accuracy), or give --seconds")
+        with open(path, newline="") as stream:
+            total += sum(float(row["seconds"]) for row in csv.DictReader(stream))
+    return total
+
+
+def install(folder):
+    """A virtual environment with nnU-Net: its bin folder."""
+    tools = folder / ".venv" / "bin"
+    if not (tools / "nnUNetv2_train").exists():
+        subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True)
+        subprocess.run([tools / "python", "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+    return tools
+
+
+def arrange(work, raw):
+    """The cases as nnU-Net wants them, as links."""
+    images, labels, tests = (raw / name for name in ("imagesTr", "labelsTr", "imagesTs"))
+    for folder in (images, labels, tests):
+        folder.mkdir(parents=True, exist_ok=True)
+    train, held_out = protocol.cases(work.train), protocol.cases(work.held_out)
+    links = [(images / f"{case.name}_0000.nii.gz", case / "imaging.nii.gz") for case in train]
+    links += [(labels / f"{case.name}.nii.gz", case / "segmentation.nii.gz") for case in train]
+    links += [(tests / f"{case.name}_0000.nii.gz", case / "imaging.nii.gz") for case in held_out]
+    for link, file in links:
+        if not link.is_symlink():
+            link.symlink_to(file)
+    write_text(raw / "dataset.json", json.dumps({
+        "channel_names": {"0": "CT"}, "labels": {"background": 0, "kidney": 1, "tumor": 2},
+        "numTraining": len(train), "file_ending": ".nii.gz"}, indent=2))
+
+
+def main(_):
+    work = protocol.Work(pathlib.Path(FLAGS.work).absolute())
+    folder = work.folder / "nnunet"
+    try:
+        seconds = FLAGS.seconds or trained_seconds(work)
+        held_out = read_folds(work.data)[0]
+    except InputError as error:
+        sys.exit(str(error))
+    tools = install(folder)
+    raw, prepared, trained = (folder / name for name in ("raw", "preprocessed", "results"))
+    cores = len(os.sched_getaffinity(0))
+    environment = {**os.environ, "nnUNet_raw": str(raw), "nnUNet_preprocessed": str(prepared),
+                   "nnUNet_results": str(trained), "nnUNet_extTrainer": str(PEER), "nnUNet_n_proc_DA": "1",
+                   "nnUNet_def_n_proc": str(cores), "WALL_CLOCK_S": str(seconds), "nnUNet_compile": "false"}
+
+    def run(tool, *given):
+        print("$", tool, *given, flush=True)
+        subprocess.run([tools / tool, *map(str, given)], env=environment, check=True)
+
+    arrange(work, raw / NAME)
+    if not (folder / "prepared").exists():
+        run("nnUNetv2_plan_and_preprocess", "-d", DATASET, "-c", "2d", "-npfp", cores, "-np", cores,
+            "--verify_dataset_integrity")
+        (folder / "prepared").touch()
+    # Fold 0 as ours: the same cases to train on, the same validation cases.
+    names = [case.name for case in protocol.cases(work.train)]
+    write_text(prepared / NAME / "splits_final.json", json.dumps([{
+        "train": [name for name in names if name not in held_out],
+        "val": [name for name in names if name in held_out]}]))
+    if not (trained / NAME / f"{TRAINER}__nnUNetPlans__2d" / "fold_0" / "checkpoint_final.pth").exists():
+        print(f"training for {seconds:.0f} s", flush=True)
+        run("nnUNetv2_train", DATASET, "2d", 0, "-tr", TRAINER, "-device", "cpu")
+    output = folder / "predictions"
+    run("nnUNetv2_predict", "-i", raw / NAME / "imagesTs", "-o", output, "-d", DATASET, "-c", "2d", "-f", 0, "-tr",
+        TRAINER, "-device", "cpu", "-npp", 1, "-nps", 1, "--continue_prediction",
+        *([] if FLAGS.tta else ["--disable_tta"]))
+    target = work.predictions / "nnunet"
+    target.mkdir(parents=True, exist_ok=True)
+    for case in protocol.cases(work.held_out):
+        shutil.copy(output / f"{case.name}.nii.gz", protocol.prediction(target, case))
+    print(f"{target}: run python -m benchmarks.accuracy again to score them")
+
+
+if __name__ == "__main__":
+    app.run(main)
