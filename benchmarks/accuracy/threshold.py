@@ -2,7 +2,7 @@
 
 In: a study to tune on and one to label, with study.json beside each (kits_tf.phantoms). Out: prediction_<id>.nii.gz per
 case. It shows how hard the cases are: tuned on the training cases' ground truth, it knows the phase of every case, and
-works on a grid of about 3 mm, twice as wide in-plane as the scans' own.
+works on a grid of about 3 mm.
 """
 
 import itertools
@@ -19,13 +19,12 @@ from kits_tf.evaluation.scores import dice
 from kits_tf.io.nifti import read_labels, read_volume, write_labels
 
 GRID_MM = 3.0  # slices are averaged up to about this
-IN_PLANE = 2
-FOREGROUND_SMOOTH = (0.0, 1.0)  # voxels of that grid
+SMOOTH = (0.0, 0.7)  # voxels of that grid
 OPENINGS = (0, 1, 2)
 SMALLEST_KIDNEY_ML, LARGEST_KIDNEY_ML = 40.0, 2500.0
 OFF_MIDLINE = 0.06  # share of the picture's width that a kidney's middle lies off the body's
-LOW_PERCENTILES, HIGH_PERCENTILES = (2, 8, 18, 30, 45), (55, 70, 82, 92, 98)
-TUMOR_SMOOTH = (1.0, 2.0)
+LOW_PERCENTILES, HIGH_PERCENTILES = (2, 8, 18, 30, 45), (55, 70, 82, 92, 98)  # of the true voxels, to choose from
+COARSE = slice(None, None, 2)  # of these, for the whole foreground
 
 
 class Case:
@@ -35,7 +34,7 @@ class Case:
         self.folder = folder
         volume = read_volume(folder / "imaging.nii.gz")
         self.shape = volume.voxels.shape
-        self.steps = (max(1, round(GRID_MM / volume.spacing_mm[0])), IN_PLANE, IN_PLANE)
+        self.steps = tuple(max(1, round(GRID_MM / step)) for step in volume.spacing_mm)
         self.voxel_ml = volume.voxel_ml * float(np.prod(self.steps))
         self.hu = _shrink(volume.voxels, self.steps)
         if with_truth:
@@ -86,8 +85,9 @@ def tumor(hu, inside, settings):
     return found == 1 + sizes[1:].argmax() if len(sizes) > 1 else np.zeros(hu.shape, bool)
 
 
-def _windows(values):
-    return itertools.product(np.percentile(values, LOW_PERCENTILES), np.percentile(values, HIGH_PERCENTILES))
+def _windows(values, chosen=slice(None)):
+    return itertools.product(np.percentile(values, LOW_PERCENTILES[chosen]), np.percentile(
+        values, HIGH_PERCENTILES[chosen]))
 
 
 def _best(options, score):
@@ -103,7 +103,7 @@ def tune(cases):
     """
     kidney_hu = np.concatenate([case.hu[classes.foreground(case.truth)][::7] for case in cases])
     options = [(low, high, smooth, opening) for (low, high), smooth, opening in itertools.product(
-        _windows(kidney_hu), FOREGROUND_SMOOTH, OPENINGS)]
+        _windows(kidney_hu, COARSE), SMOOTH, OPENINGS)]
     whole = _best(options, lambda option: np.mean([
         dice(classes.foreground(case.truth), foreground(case, option)) for case in cases]))
     tumor_hu = np.concatenate([case.hu[classes.tumor(case.truth)][::3] for case in cases])
@@ -111,10 +111,10 @@ def tune(cases):
     for case in cases:
         inside = foreground(case, whole)
         box = ndimage.find_objects((inside | classes.foreground(case.truth)).astype(np.uint8))[0]
-        smooth = {size: ndimage.gaussian_filter(case.hu[box], size) for size in TUMOR_SMOOTH}
+        smooth = {size: ndimage.gaussian_filter(case.hu[box], size) for size in SMOOTH}
         crops.append((smooth, inside[box], classes.tumor(case.truth)[box]))
     options = [(smooth, (low, high, opening)) for smooth, (low, high), opening in itertools.product(
-        TUMOR_SMOOTH, _windows(tumor_hu), OPENINGS)]
+        SMOOTH, _windows(tumor_hu), OPENINGS)]
     lesion = _best(options, lambda option: np.mean([
         dice(truth, tumor(smooth[option[0]], inside, option[1])) for smooth, inside, truth in crops]))
     return whole, lesion
