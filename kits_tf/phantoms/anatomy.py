@@ -76,6 +76,8 @@ def draw_around(label_volume, seed, phase):
         surroundings.draw_fat(hu, piece, grid, drawing_rng)
     for piece in kidneys:
         surroundings.draw_neighbours(hu, piece, grid, patient, phase, drawing_rng)
+    for piece in kidneys:
+        surroundings.draw_sinus(hu, piece, grid)
         surroundings.draw_vessels(hu, piece, grid, phase, drawing_rng)
     for piece in pieces:
         _draw_kidney(hu, piece, grid, phase, drawing_rng)

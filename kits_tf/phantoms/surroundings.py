@@ -14,6 +14,7 @@ from kits_tf.phantoms import organs, tissues
 from kits_tf.phantoms.drawing import Field, blend, edge, ellipsoid, paint, tube
 
 CYSTS = 1.2  # in 100 ml of kidney, on average
+SINUS = 0.52  # closeness from which on a voxel that is no kidney lies in its sinus
 HALO_MM = 9.0  # fat around kidneys and tumors, where it is thickest
 
 
@@ -26,7 +27,7 @@ def closeness(inside, spacing):
 
 
 def draw_fat(hu, piece, grid, rng):
-    """Fat around a piece: from none, where organs touch the kidney, to HALO_MM; always in the sinus. With strands."""
+    """Fat around a piece, with strands in it: from none, where organs touch the kidney, to HALO_MM."""
     window, voxels = piece.within(grid, 2 * HALO_MM)
     near = closeness(labels.foreground(voxels), grid.spacing_mm)
     mesh = grid.mesh(window)
@@ -36,6 +37,13 @@ def draw_fat(hu, piece, grid, rng):
     strands = np.abs(Field(rng, low, high, 9.0)(*mesh))
     value = tissues.INNER_FAT + 8 * uneven + 70 * np.maximum(1 - strands / 0.09, 0)
     blend(hu, window, edge(near - threshold, 0.12), value.astype(np.float32))
+
+
+def draw_sinus(hu, piece, grid):
+    """Fat in the hollow of a piece, over whatever lies there."""
+    window, voxels = piece.within(grid, 2 * HALO_MM)
+    near = closeness(labels.foreground(voxels), grid.spacing_mm)
+    blend(hu, window, edge(near - SINUS, 0.12), np.float32(tissues.INNER_FAT + 10))
 
 
 def draw_neighbours(hu, piece, grid, patient, phase, rng):
@@ -146,7 +154,7 @@ def _hilum(piece, grid):
     """The middle of a piece's sinus, in mm; of its side towards the spine where it has none."""
     window, voxels = piece.within(grid, 2 * HALO_MM)
     inside = labels.foreground(voxels)
-    hollow = np.argwhere((closeness(inside, grid.spacing_mm) > 0.55) & ~inside)
+    hollow = np.argwhere((closeness(inside, grid.spacing_mm) > SINUS) & ~inside)
     first = [part.start for part in window]
     if len(hollow) < 20:
         hits = np.argwhere(inside)
