@@ -283,7 +283,7 @@ def read_geometry(path: str | pathlib.Path) -> tuple[tuple[int, ...], np.ndarray
     return _canonical_shape(source), source.affine
 
 
-def read_stored_geometry(path):
+def read_stored_geometry(path: str | pathlib.Path) -> tuple[tuple[int, ...], np.ndarray]:
     """(shape, affine) in the file's own axis order, which those who compare files voxel by voxel go by.
 
     Raises:

@@ -22,7 +22,7 @@ flags.DEFINE_integer("first", TEST_CASES.start, "number of the first case", lowe
 flags.DEFINE_integer("last", TEST_CASES.stop - 1, "number of the last case", lower_bound=0)
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]}")
     try:

@@ -19,7 +19,8 @@ SAME_AFFINE_MM = 1e-3
 DATE = (1980, 1, 1, 0, 0, 0)  # of every entry: the same predictions give the same zip
 
 
-def pack(predictions, study, output, ids=TEST_CASES):
+def pack(predictions: str | pathlib.Path, study: str | pathlib.Path, output: str | pathlib.Path,
+         ids: range = TEST_CASES) -> int:
     """Checks predictions and zips them.
 
     Args:
