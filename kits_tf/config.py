@@ -409,8 +409,8 @@ def _demo():
 
 
 def _small():
-    """The paper's cascade, its grid and all its sizes, with nets half as wide and a ninth of the steps or fewer: for two CPU
-    cores and mixed_bfloat16, an hour and a half for all five stages (benchmarks/accuracy)."""
+    """The paper's cascade, its grid and all its sizes, with nets half as wide and a ninth of the steps or fewer: for
+    two CPU cores and mixed_bfloat16, an hour and a half for all five stages (benchmarks/accuracy)."""
     paper = _paper()
     unet = UNetConfig(base_filters=16)
     gentle = AugmentConfig(rotate_degrees=12.0, scale=0.12, brightness=0.03, contrast=0.08, noise=0.03)
