@@ -27,6 +27,7 @@ $(STAMP): requirements.txt requirements-test.txt
 
 lint: venv
 	$(RUN) -m ruff check .
+	$(RUN) -m mypy
 
 test: lint
 	$(RUN) -m pytest -m "not soak" --numprocesses=$(TEST_PROCESSES) --dist=loadfile

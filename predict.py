@@ -63,9 +63,11 @@ class Server:
 def choose(model: str | pathlib.Path | None, server: Server | None, xla: str,
            place: cluster.Place) -> tuple[tuple, str, str | pathlib.Path]:
     """What predicts: (predictor and fingerprint as kits_tf.predictions.Settings has them, and its name for people)."""
-    if server is None:
+    if model is not None:
         version = runs.find_export(place.path(model))
         return ("kits_tf.serving:Predictor", str(version), xla), runs.export_digest(version), version
+    if server is None:
+        raise ValueError("a model or a server must be given, got neither")
     server = dataclasses.replace(server, ca=server.ca and str(place.path(server.ca)))
     remote = cluster.once("kits_tf.serving:RemotePredictor", *dataclasses.astuple(server), xla)
     server = dataclasses.replace(server, version=remote.version)  # the same for every case, whoever works on it

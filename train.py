@@ -37,7 +37,7 @@ flags.DEFINE_bool("describe", False, "Print the five nets of the preset and stop
 # Every number and word of TrainingConfig, which says what they are, is a flag too.
 TRAINING = {field.name: field.type for field in dataclasses.fields(configs.TrainingConfig)
             if field.type in (int, float, str)}
-DEFINE = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+DEFINE: dict = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
 for field, kind in TRAINING.items():
     DEFINE[kind](field, None, "In place of the preset's, in every stage alike.")
 

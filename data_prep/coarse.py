@@ -13,6 +13,6 @@ def examples(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
     size = config.coarse.size_voxels
     image, labels = case.coarse_image(size), case.coarse_classes(size)
     square = max(case.grid[1:])
-    before = [-int(pad_to_square(length, square)) for length in case.grid[1:]]
+    y, x = (-int(pad_to_square(length, square)) for length in case.grid[1:])
     for z in range(len(image)):
-        yield Example(image[z], labels[z], case.name, (z, *before), -1, int(labels[z].max()))
+        yield Example(image[z], labels[z], case.name, (z, y, x), -1, int(labels[z].max()))

@@ -72,8 +72,7 @@ class Manifest:
             known = dataset.read_manifest(data_dir, stage)
         except InputError:  # says to write it anew, which is what happens here
             known = None
-        same = known is not None and known["settings"] == self.settings
-        self.cases = known["cases"] if same else {}
+        self.cases = known["cases"] if known is not None and known["settings"] == self.settings else {}
         self._notes = dataset.manifest_path(data_dir, stage).parent / ".done"
         for folder in (self._notes.parent, self._notes):
             sweep(folder)

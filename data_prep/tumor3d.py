@@ -31,5 +31,6 @@ def examples(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
         for flat in np.sort(generator.choice(centres, count, replace=False)) if count else ():
             corner = np.array(np.unravel_index(flat, labels[inside].shape))  # the centre less half a patch, from `low`
             cut = tuple(slice(at, at + length) for at, length in zip(corner, size, strict=True))
-            at = tuple(int(value) for value in low + corner)
-            yield Example(np.ascontiguousarray(image[cut]), np.ascontiguousarray(labels[cut]), case.name, at, -1, kind)
+            z, y, x = (int(value) for value in low + corner)
+            voxels, ids = np.ascontiguousarray(image[cut]), np.ascontiguousarray(labels[cut])
+            yield Example(voxels, ids, case.name, (z, y, x), -1, kind)

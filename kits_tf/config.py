@@ -18,7 +18,7 @@ STAGES = ("coarse", "correction", "fine", "tumor3d", "tumor2d")
 SCHEDULES = ("polynomial", "cosine")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 RECORDS = 1  # version of what records hold: to be raised when the same case and settings would give other examples
-LESION_LOSS = {"dice_weight": 0.25, "example_dice_weight": 0.25, "cross_entropy_weight": 0.5}
+LESION_LOSS: dict = {"dice_weight": 0.25, "example_dice_weight": 0.25, "cross_entropy_weight": 0.5}
 
 LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3e38  # what TensorFlow's int32 and float32 hold
 MOST_LEVELS = 12  # of a U-Net; inputs are multiples of 2 ** (levels - 1)
@@ -273,12 +273,12 @@ class CascadeConfig:
         _check(low < high, "window_hu", self.window_hu, "rising")
         _check(self.tumor_fusion in ("union", "tumor2d"), "tumor_fusion", self.tumor_fusion, '"union" or "tumor2d"')
 
-    def stage(self, name):
+    def stage(self, name: str) -> typing.Any:
         """The settings of one stage. Raises ValueError for a name that is none of STAGES."""
         _check(name in STAGES, "stage", name, "one of " + ", ".join(STAGES))
         return getattr(self, name)
 
-    def input_shape(self, stage):
+    def input_shape(self, stage: str) -> tuple[int, ...]:
         """What one stage's net sees, without channels: (y, x), for correction (z, y), for tumor3d (z, y, x)."""
         return {
             "coarse": (self.coarse.size_voxels,) * 2,
@@ -288,7 +288,7 @@ class CascadeConfig:
             "tumor2d": (self.fine.crop_voxels,) * 2,
         }[stage]
 
-    def jitter(self, stage):
+    def jitter(self, stage: str) -> tuple[int, ...]:
         """How far a training crop may move from the centre of its record, per axis of `input_shape`."""
         return {
             "coarse": (0, 0),
@@ -298,11 +298,11 @@ class CascadeConfig:
             "tumor2d": (self.fine.jitter_voxels,) * 2,
         }[stage]
 
-    def record_shape(self, stage):
+    def record_shape(self, stage: str) -> tuple[int, ...]:
         """The shape of one stored training example: the input with room to jitter on every side."""
         return tuple(size + 2 * room for size, room in zip(self.input_shape(stage), self.jitter(stage), strict=True))
 
-    def record_settings(self, stage):
+    def record_settings(self, stage: str) -> dict:
         """The settings that decide what a stage's records hold, as plain JSON values; training settings do not."""
         settings = {"version": RECORDS, "spacing_mm": list(self.spacing_mm),
                     "record_shape": list(self.record_shape(stage))}
@@ -314,17 +314,17 @@ class CascadeConfig:
             settings |= {name: getattr(self.tumor3d, name) for name in ("centres_per_class", "roi_pad_voxels")}
         return settings
 
-    def slices_of(self, in_plane_voxels):
+    def slices_of(self, in_plane_voxels: int) -> int:
         """The length of some in-plane voxels as a number of slices, at least as long."""
         return int(-(-in_plane_voxels * self.spacing_mm[1] // self.spacing_mm[0]))
 
 
-def to_json(config):
+def to_json(config: typing.Any) -> str:
     """A config dataclass as JSON text; `from_json` is the inverse."""
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
-def from_json(text, cls=CascadeConfig):
+def from_json(text: str | bytes, cls: type = CascadeConfig) -> typing.Any:
     """The config that `to_json` wrote.
 
     Raises:

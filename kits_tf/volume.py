@@ -30,8 +30,8 @@ def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
     Rounded to a tenth of a micrometre, since headers hold float32 and the same scan stored in another axis order must
     fall on the same grid.
     """
-    norms = np.linalg.norm(np.asarray(affine, np.float64)[:3, :3], axis=0)
-    return tuple(round(float(norm), 4) for norm in norms)
+    z_mm, y_mm, x_mm = (round(float(mm), 4) for mm in np.linalg.norm(np.asarray(affine, np.float64)[:3, :3], axis=0))
+    return z_mm, y_mm, x_mm
 
 
 def is_singular(affine: np.ndarray) -> bool:

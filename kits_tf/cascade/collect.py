@@ -34,12 +34,11 @@ def collect(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,), weights: s
     """
     if not pathlib.Path(run_dir).is_dir():
         raise InputError(f"{run_dir}: no such run folder; train first: python train.py --stage=all --run_dir={run_dir}")
-    config = None
-    nets = {stage: [] for stage in STAGES}
+    config = _settings(_folders(run_dir, folds[0], weights))
+    nets: dict[str, list[tf.keras.Model]] = {stage: [] for stage in STAGES}
     for fold in folds:
         folders = _folders(run_dir, fold, weights)
         trained = _settings(folders)
-        config = config or trained
         for stage in STAGES:
             if _lasting(trained.stage(stage)) != _lasting(config.stage(stage)) or _grid(trained) != _grid(config):
                 raise InputError(f"{folders[stage] / runs.CONFIG}: {stage} was trained under other settings than in "

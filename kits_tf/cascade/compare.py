@@ -36,7 +36,7 @@ def study_cases(folder: str | pathlib.Path) -> Iterator[tuple[str, Volume, Volum
     cases = [case for case in find_study(folder) if case.imaging.exists()]
     if not cases:
         raise InputError(f"{folder}: holds no scan, expected case_xxxxx/imaging.nii.gz")
-    return ((case.name, read_volume(case.imaging), case.segmentation and read_labels(case.segmentation))
+    return ((case.name, read_volume(case.imaging), read_labels(case.segmentation) if case.segmentation else None)
             for case in cases)
 
 

@@ -70,7 +70,7 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
-_made = {}
+_made: dict[str, tuple] = {}  # function to (what it was asked for, what it returned)
 _making = threading.Lock()
 
 

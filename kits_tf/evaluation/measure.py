@@ -4,6 +4,8 @@ Labels and their scan go in, plain JSON values come out. A kidney is a connected
 kidneys are one; a tumor is a connected piece of tumor. Lengths are measured between voxel faces, not centres.
 """
 
+from collections.abc import Sequence
+
 import cc3d
 import numpy as np
 from scipy import ndimage
@@ -12,13 +14,13 @@ from scipy.spatial.distance import pdist
 
 from kits_tf import labels as classes
 from kits_tf.evaluation.box import common_box
-from kits_tf.volume import BODY_HU
+from kits_tf.volume import BODY_HU, Volume
 
 SPECK_ML = 0.1  # a smaller piece is left over from resampling and is not listed
 ONE_SIDED = 0.8  # share of a kidney's voxels that must lie on one side of the midline; else it is on both
 
 
-def measure(labels, ct):
+def measure(labels: Volume, ct: Volume) -> dict[str, list[dict]]:
     """Measures kidneys and tumors.
 
     Args:
@@ -51,7 +53,7 @@ def measure(labels, ct):
     return {"kidneys": kidneys, "tumors": sorted(tumors, key=lambda tumor: -tumor["volume_ml"])}
 
 
-def largest_diameter_mm(mask, spacing_mm):
+def largest_diameter_mm(mask: np.ndarray, spacing_mm: Sequence[float]) -> float:
     """The greatest distance between two points on a mask's surface (its maximum Feret diameter).
 
     Points of the surface lie half a voxel from the centres of the outermost voxels along each axis, where scikit-image

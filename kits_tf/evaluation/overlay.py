@@ -34,7 +34,7 @@ PLANES = {  # the axis that is cut, the axes of the picture's rows and columns, 
     "coronal": (1, (0, 2), "RLHF"),
     "sagittal": (2, (0, 1), "APHF"),
 }
-LINES = {  # blue and orange are told apart with any colour vision
+LINES: dict[str, dict] = {  # blue and orange are told apart with any colour vision
     "kidney (with tumor)": {"color": "#56b4e9", "linewidth": 1.5},
     "tumor": {"color": "#ff8c1a", "linewidth": 1.7},
     "true kidney": {"color": "#ffffff", "linewidth": 0.8, "linestyle": (0, (5, 4))},

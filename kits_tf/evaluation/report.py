@@ -78,14 +78,13 @@ def summarize(rows: list[CaseScores]) -> dict:
         `score`; the first of equals).
     """
     table = {}
-    scored = [row for row in rows if row.scored]
     for name in SCORES:
-        worst = min(scored, key=lambda row: row.scores[name])
-        values = [row.scores[name] for row in scored]
-        table[name] = {"mean": statistics.fmean(values), "median": statistics.median(values),
-                       "worst": {"case": worst.case, "score": worst.scores[name]}}
+        values = {row.case: score for row in rows if (score := row.scores[name]) is not None}
+        worst = min(values, key=lambda case: values[case])
+        table[name] = {"mean": statistics.fmean(values.values()), "median": statistics.median(values.values()),
+                       "worst": {"case": worst, "score": values[worst]}}
     return {
-        "cases": len(scored),
+        "cases": sum(row.scored for row in rows),
         "missing": [row.case for row in rows if row.missing],
         "failed": [row.case for row in rows if row.failed],
         "surface_tolerances_mm": surface.TOLERANCES_MM,

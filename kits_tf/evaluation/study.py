@@ -63,7 +63,7 @@ def find_cases(predictions: str | pathlib.Path, labels: str | pathlib.Path,
     unknown = [identity for identity in wanted if identity not in truths]
     if unknown:
         raise InputError(f"{labels}: no labels for case {', '.join(unknown)}, named in --cases")
-    cases = [CaseFiles(*truths[identity], found.get(identity)) for identity in wanted]
+    cases = [CaseFiles(case, truth, found.get(identity)) for identity in wanted for case, truth in [truths[identity]]]
     return sorted(cases, key=lambda files: files.case), strays
 
 
@@ -120,7 +120,7 @@ def score_case(files: CaseFiles) -> CaseScores:
     """
     truth = read_labels(files.truth)
     volumes = dict.fromkeys(VOLUMES) | _volumes_ml("true", truth)
-    zeros = dict.fromkeys(SCORES, 0.0)
+    zeros: dict[str, float | None] = dict.fromkeys(SCORES, 0.0)
     if files.prediction is None:
         return CaseScores(files.case, zeros, volumes, MISSING)
     try:
@@ -128,8 +128,9 @@ def score_case(files: CaseFiles) -> CaseScores:
         check_same_place(files.prediction, predicted, truth)
     except InputError as error:
         return CaseScores(files.case, zeros, volumes, str(error))
-    found = {**scores.dice_scores(truth.voxels, predicted.voxels),
-             **surface.surface_scores(truth.voxels, predicted.voxels, truth.spacing_mm)}
+    found: dict[str, float | None] = {
+        **scores.dice_scores(truth.voxels, predicted.voxels),
+        **surface.surface_scores(truth.voxels, predicted.voxels, truth.spacing_mm)}
     return CaseScores(files.case, found, volumes | _volumes_ml("predicted", predicted))
 
 
@@ -180,14 +181,14 @@ def evaluate_study(predictions: str | pathlib.Path, labels: str | pathlib.Path, 
     for stray in strays:
         print(f"warning: {stray}: no labels, not scored", file=sys.stderr)
     jobs = [cluster.Job(files.case, {"files": files}) for files in cases]
-    found = {}
+    found: dict[str, CaseScores] = {}
     for done in cluster.run("kits_tf.evaluation.study:score_files", jobs, "scoring", place):
-        if done.failure is None:
+        if done.result is not None:
             row = CaseScores(**done.result)
             if row.note:
                 tqdm.tqdm.write(f"warning: {row.case}: scores 0, {row.note}", file=sys.stderr)
         else:
-            row = CaseScores(done.name, dict.fromkeys(SCORES), dict.fromkeys(VOLUMES), done.failure)
+            row = CaseScores(done.name, dict.fromkeys(SCORES), dict.fromkeys(VOLUMES), str(done.failure))
         found[row.case] = row
     rows = [found[files.case] for files in cases]
     if not any(row.scored for row in rows):

@@ -34,7 +34,7 @@ def main(_: list[str]) -> None:
 
     config, output = configs.PRESETS[FLAGS.preset], FLAGS.output or f"augmented_{FLAGS.stage}.png"
     try:
-        train, _ = dataset.split(FLAGS.data_dir, FLAGS.stage, FLAGS.fold, config)
+        train = dataset.split(FLAGS.data_dir, FLAGS.stage, FLAGS.fold, config)[0]
         write_bytes(output, sheet.contact_sheet(config, FLAGS.stage, train, FLAGS.seed))
     except (InputError, OSError) as error:
         print(error, file=sys.stderr)

@@ -66,7 +66,7 @@ def _dicom_files(path):
                 yield entry.filename, data
 
 
-def read_series(path):
+def read_series(path: str | pathlib.Path) -> tuple[Volume, list[pydicom.Dataset]]:
     """Reads a CT series.
 
     Args:
@@ -162,7 +162,7 @@ def _check_stack(path, slices):
                          f"stack first")
 
 
-def write_segmentation(path, labels, slices, version):
+def write_segmentation(path: str | pathlib.Path, labels: Volume, slices: list[pydicom.Dataset], version: str) -> bool:
     """Writes labels as a DICOM segmentation of the slices they were made from, whole or not at all.
 
     Kidney and tumor are a binary segment each; a class that was not found has none. The same labels of the same series

@@ -47,7 +47,7 @@ def whole_file(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in NO_PLACE:
-            raise cannot_write(path, error.strerror) from error
+            raise cannot_write(path, str(error.strerror)) from error
         raise
 
 
@@ -110,7 +110,8 @@ def folder_digest(folder: str | pathlib.Path, names: Iterable[str]) -> str:
     for name in sorted(names):
         found = [folder / name, *sorted((folder / name).rglob("*"))]
         for path in (path for path in found if path.is_file()):
-            digest.update(f"{path.relative_to(folder).as_posix()} {file_facts(path)['sha256']}\n".encode())
+            facts = file_facts(path) or {"sha256": "gone"}
+            digest.update(f"{path.relative_to(folder).as_posix()} {facts['sha256']}\n".encode())
     return digest.hexdigest()
 
 

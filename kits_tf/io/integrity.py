@@ -72,8 +72,8 @@ def verify(data_dir: str | pathlib.Path, stage: str, cases: Iterable[str]) -> No
     Raises:
         InputError: if one is missing or damaged; its message names the first and counts the others.
     """
-    known = dataset.read_manifest(data_dir, stage)["cases"]
-    lines = damages(data_dir, stage, {case: known[case] for case in cases})
+    manifest = dataset.read_manifest(data_dir, stage) or {"cases": {}}
+    lines = damages(data_dir, stage, {case: manifest["cases"].get(case, {}) for case in cases})
     if lines:
         more = f" (and {len(lines) - 1} more shards)" if len(lines) > 1 else ""
         raise InputError(f"{lines[0]}{more}; python -m data_prep --output={data_dir} --check names all, and the "

@@ -126,7 +126,7 @@ def find_scans(path: str | pathlib.Path) -> list[Case]:
         cases = [_from_file(path)]
     else:
         raise InputError(f"{path}: no such file or folder")
-    seen = {}
+    seen: dict[str, Case] = {}
     for case in cases:
         check_name(case.name, path)
         if case.short_name in seen:

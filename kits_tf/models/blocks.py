@@ -13,7 +13,7 @@ BATCH_NORM_MOMENTUM = 0.9
 
 
 @tf.keras.utils.register_keras_serializable("kits_tf")
-class Repeat(layers.Layer):
+class Repeat(tf.keras.layers.Layer):
     """Upsamples by repeating every voxel a whole number of times along each spatial axis (nearest neighbour).
 
     Keras's UpSampling3D cuts the tensor into single planes and joins them again, and its 2D sibling's gradient is a

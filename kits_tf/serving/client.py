@@ -60,7 +60,8 @@ class RemotePredictor:
     def __init__(self, address: str, model: str = "kits", version: int | None = None, deadline_s: float = 600.0,
                  ca: str | pathlib.Path | None = None, xla: str = "auto") -> None:
         self.address, self._deadline_s = address, deadline_s
-        self._spec = {"name": model, "version": version, "signature": "xla" if xla == "on" else "serving_default"}
+        self._signature = "xla" if xla == "on" else "serving_default"
+        self._spec = {"name": model, "version": version}
         self._channel = _channel(address, ca)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self.version = self._spec["version"] = self._ready_version()
@@ -71,7 +72,7 @@ class RemotePredictor:
             self.config = configs.from_json(texts[0])
         except (KeyError, ValueError, TypeError) as error:
             raise InputError(f"{self.path}: is no cascade that this program can use ({_one_line(error)})") from error
-        self.digest = hashlib.sha256(b"".join(texts) + self._spec["signature"].encode()).hexdigest()
+        self.digest = hashlib.sha256(b"".join(texts) + self._signature.encode()).hexdigest()
 
     def predict(self, volume: Volume) -> Volume:
         """Labels of a scan: a Volume of uint8 class ids in the scan's place."""
@@ -87,7 +88,7 @@ class RemotePredictor:
         if voxels.nbytes > LARGEST_BYTES:
             raise InputError(f"the scan has {voxels.nbytes / 1e9:.1f} GB as int16, a message to a server holds 2 GB; "
                              "predict it with --model instead of --server")
-        outputs = self._ask(self._spec["signature"], {
+        outputs = self._ask(self._signature, {
             "volume": tf.make_tensor_proto(voxels), "spacing_mm": tf.make_tensor_proto(volume.spacing_mm, tf.float32)})
         missing = {"labels", "kidneys"} - outputs.keys()
         if missing:

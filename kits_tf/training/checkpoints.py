@@ -11,13 +11,15 @@ statistics) takes all of them, so every worker calls the same methods.
 import dataclasses
 import json
 import pathlib
+import typing
 
 import tensorflow as tf
 
 from kits_tf import models, runs
 from kits_tf.io.files import whole_file
 from kits_tf.training import watching
-from kits_tf.training.step import tf_variables
+from kits_tf.training.stages import Task
+from kits_tf.training.step import TrainStep, tf_variables
 from kits_tf.volume import InputError
 
 
@@ -35,26 +37,26 @@ class Progress:
     steps: int = 0
     sums: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
-    def to_json(self):
+    def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str | bytes) -> typing.Self:
         found = json.loads(text)
         if isinstance(found, list):  # runs of old saved whole epochs and nothing else
             found = {"history": found}
         return cls(**found | {"sums": tuple(found.get("sums", cls.sums))})
 
 
-def save_weights(model, path):
+def save_weights(model: tf.keras.Model, path: str | pathlib.Path) -> None:
     """Writes a model's weights, whole or not at all."""
     with whole_file(path) as temporary:
         model.save_weights(str(temporary))
 
 
-def best_epoch(history):
-    """The row with the highest Dice on held-out cases, the later one of equals; None without rows."""
-    return max(history, key=lambda row: (row["val_dice"], row["epoch"]), default=None)
+def best_epoch(history: list[dict]) -> dict:
+    """The row with the highest Dice on held-out cases, the later one of equals."""
+    return max(history, key=lambda row: (row["val_dice"], row["epoch"]))
 
 
 class Checkpoints:
@@ -71,7 +73,7 @@ class Checkpoints:
             workers.
     """
 
-    def __init__(self, folder, task, step, writes=True):
+    def __init__(self, folder: str | pathlib.Path, task: Task, step: TrainStep, writes: bool = True) -> None:
         self._folder, self._task, self._step, self._writes = pathlib.Path(folder), task, step, writes
         parts = {"weights": step.weights, "optimizer": tf_variables(step.optimizer.variables),
                  "average": step.average, "scale": step.scale}
@@ -85,7 +87,7 @@ class Checkpoints:
         state = tf.train.Checkpoint(history=self._progress, **self._copies)
         self._manager = tf.train.CheckpointManager(state, str(self._folder / "checkpoints"), max_to_keep=2)
 
-    def restore(self):
+    def restore(self) -> Progress:
         """Goes back to where the run was last saved, if it was, and writes its files anew.
 
         Returns:
@@ -108,7 +110,7 @@ class Checkpoints:
             self._publish(progress.history)
         return progress
 
-    def save(self, progress):
+    def save(self, progress: Progress) -> None:
         """Saves the run; if an epoch has just ended, writes its files too."""
         _copy(self._live, self._copies)
         if not self._writes:

@@ -62,7 +62,8 @@ class Epochs:
             InputError: if the loss is no longer a number; it names the records of the batch.
         """
         training = self._task.training
-        pending, stop, steps, waited, spent = collections.deque(), False, 0, 0.0, 0.0
+        pending: collections.deque = collections.deque()  # (what a step said, the records of its batch)
+        stop, steps, waited, spent = False, 0, 0.0, 0.0
         with watching.progress_bar(title, progress.steps, training.steps_per_epoch) as bar:
             while progress.steps + len(pending) < training.steps_per_epoch and not stop:
                 began = time.perf_counter()
@@ -70,7 +71,7 @@ class Epochs:
                 got = time.perf_counter()
                 pending.append((self._step(image, target, self._asked.is_set()), record))
                 if len(pending) > 1:
-                    stop = self._settle(*pending.popleft(), progress)
+                    stop = self._settle(progress, *pending.popleft())
                 if self._warm:
                     steps, waited, spent = steps + 1, waited + got - began, spent + time.perf_counter() - began
                 self._warm = True
@@ -79,14 +80,14 @@ class Epochs:
                 bar.set_postfix_str(f"loss {loss:.4f}, Dice {dice:.3f}, {rate:.0f} samples/s", refresh=False)
                 bar.update()
             while pending:
-                stop |= self._settle(*pending.popleft(), progress)
+                stop |= self._settle(progress, *pending.popleft())
         if stop:
             return None
         loss, dice = _means(progress)
         return {"loss": loss, "dice": dice, "samples_per_second": _rate(steps * training.batch_size, spent),
                 "input_wait": _rate(waited, spent)}
 
-    def _settle(self, told, record, progress):
+    def _settle(self, progress, told, record):
         """Adds up what a step said; returns whether a worker was asked to stop before it."""
         loss, overlap, size, stop = (float(value) for value in told.numpy())
         if not math.isfinite(loss):

@@ -9,11 +9,13 @@ import tensorflow as tf
 import tqdm
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from kits_tf import runs
 from kits_tf.inputs import sheet
 from kits_tf.inputs.pipeline import plane_spacing_mm
 from kits_tf.io.files import write_bytes, write_table
+from kits_tf.training.stages import Task
 
 # `dice` is soft, of the training examples as they were when the net saw them; `val_dice` is the mean over held-out
 # cases. `input_wait` is the share of the epoch's steps that was spent waiting for the next batch.
@@ -24,32 +26,33 @@ PICTURE_EXAMPLES = 6  # held-out examples that TensorBoard shows
 PICTURES_PER_RUN = 10
 
 
-def progress_bar(title, done, steps):
+def progress_bar(title: str, done: int, steps: int) -> tqdm.tqdm:
     """A bar over an epoch's steps, with ETA; silent where no terminal watches."""
     return tqdm.tqdm(total=steps, initial=done, desc=title, unit="step", leave=False, disable=None)
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """As "3 h 05 min" or "4 min 20 s"."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
 
 
-def write_history(folder, history):
+def write_history(folder: str | pathlib.Path, history: list[dict]) -> None:
     """Writes history.csv; columns that a run of old did not have stay empty."""
     rows = [{name: f"{value:.6g}" for name, value in row.items()} for row in history]
     write_table(pathlib.Path(folder) / runs.HISTORY, COLUMNS, rows)
 
 
-def draw_history(folder, history):
+def draw_history(folder: str | pathlib.Path, history: list[dict]) -> None:
     """Draws loss, Dice and learning rate over the epochs into history.png."""
     figure = Figure(figsize=(9, 3), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     epochs = [row["epoch"] for row in history]
-    panels = {"loss": {"loss": "training", "val_loss": "held out"},
-              "Dice": {"dice": "training (soft)", "val_dice": "held out, mean of cases"},
-              "learning rate": {"learning_rate": None}}
+    panels: dict[str, dict] = {
+        "loss": {"loss": "training", "val_loss": "held out"},
+        "Dice": {"dice": "training (soft)", "val_dice": "held out, mean of cases"},
+        "learning rate": {"learning_rate": None}}
     for place, (title, columns) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(1, 3, place, xlabel="epoch", title=title)
         for column, label in columns.items():
@@ -58,7 +61,7 @@ def draw_history(folder, history):
             axes.legend(fontsize="small")
         axes.set_ylim(bottom=0, top=1 if title == "Dice" else None)
         axes.grid(alpha=0.3)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     png = io.BytesIO()
     canvas.print_png(png)
     write_bytes(pathlib.Path(folder) / PLOT, png.getvalue())
@@ -72,13 +75,13 @@ class Events:
         task: training.stages.Task.
     """
 
-    def __init__(self, folder, task):
+    def __init__(self, folder: str | pathlib.Path, task: Task) -> None:
         self._writer = tf.summary.create_file_writer(str(pathlib.Path(folder) / "events"))
         self._examples = examples_to_show(task.held_out_batches())
         self._spacing_mm = plane_spacing_mm(task.config, task.stage)
         self._every = -(-task.training.epochs // PICTURES_PER_RUN)
 
-    def write(self, row, model):
+    def write(self, row: dict, model: tf.keras.Model) -> None:
         """Writes a row of the history; every few epochs also what the net says of some held-out examples.
 
         Args:
@@ -103,7 +106,7 @@ def _metadata(plugin, kind):
     return summary(plugin_data=summary.PluginData(plugin_name=plugin), data_class=f"DATA_CLASS_{kind}")
 
 
-def examples_to_show(batches):
+def examples_to_show(batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """A few held-out examples to look at: of each of the first cases the one with most foreground.
 
     Args:
@@ -112,7 +115,7 @@ def examples_to_show(batches):
     Returns:
         (images, targets): arrays of PICTURE_EXAMPLES examples, or fewer.
     """
-    chosen = {}
+    chosen: dict[int, tuple] = {}  # case to (size of its foreground, image, target)
     for image, target, case in batches.as_numpy_iterator():
         for index, number in enumerate(case):
             size = target[index].sum()

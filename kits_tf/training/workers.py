@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 import threading
+import typing
 
 import tensorflow as tf
 
@@ -26,7 +27,7 @@ LOOKS = 4  # without an answer in a row, and a worker counts as dead
 PATIENCE = 5.0  # seconds for one answer
 
 
-def addresses():
+def addresses() -> tuple[list[tuple[str, int]], int]:
     """(addresses of all workers, index of this one) after TF_CONFIG; ([], 0) without it.
 
     Raises:
@@ -52,7 +53,7 @@ def _split(address):
     return host, int(port)
 
 
-def strategy(name="auto"):
+def strategy(name: str = "auto") -> tf.distribute.Strategy:
     """The tf.distribute.Strategy of a name. To be called before TensorFlow does anything else.
 
     Args:
@@ -81,7 +82,7 @@ def strategy(name="auto"):
     return tf.distribute.get_strategy()
 
 
-def compiles(xla, strategy):
+def compiles(xla: str, strategy: tf.distribute.Strategy) -> bool:
     """Whether XLA compiles the training step: "auto" on a single GPU (on CPUs it is slower, a 3D convolution tenfold).
 
     Raises:
@@ -102,7 +103,7 @@ class Watch:
     where there is one worker only.
     """
 
-    def __init__(self, strategy):
+    def __init__(self, strategy: tf.distribute.Strategy) -> None:
         workers, own = addresses()
         many = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
         self._others = {index: worker for index, worker in enumerate(workers) if many and index != own}
@@ -110,7 +111,7 @@ class Watch:
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
         self._strategy = strategy
 
-    def __enter__(self):
+    def __enter__(self) -> typing.Self:
         if self._others:
             self._thread.start()
         return self
@@ -121,7 +122,7 @@ class Watch:
             self._thread.join(2 * LOOKS * (LOOK_EVERY + PATIENCE))
         self._over.set()
 
-    def leave(self):
+    def leave(self) -> None:
         """Ends the watch when all workers have come to the end of their work, the chief with its writing too.
 
         Twice round: whoever is through with the first knows that all are done, but some may still be fetching their
@@ -160,13 +161,13 @@ def _answers(address):
         return False
 
 
-def writes(strategy):
+def writes(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes files: of several workers, the first."""
     resolver = strategy.cluster_resolver
     return resolver is None or (resolver.task_id or 0) == 0
 
 
-def agree(strategy, number):
+def agree(strategy: tf.distribute.Strategy, number: int) -> bool:
     """Whether a whole number is the same on all workers. All of them must ask, and wait for each other."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return True
