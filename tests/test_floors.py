@@ -93,7 +93,7 @@ def test_every_floor_of_the_table_was_read_and_names_what_exists():
 
 
 @pytest.mark.parametrize(("name", "source", "said"), [
-    ("kits_tf/ops/crop.py", "from kits_tf.io.nifti import stem", "from floor 2, it is on 1"),
+    ("kits_tf/ops/crop.py", "from kits_tf.io.study import stem", "from floor 2, it is on 1"),
     ("kits_tf/ops/crop.py", "import kits_tf.cascade.module", "from floor 4"),
     ("kits_tf/ops/crop.py", "from kits_tf import runs", "kits_tf.runs from floor 3"),
     ("kits_tf/ops/crop.py", "from .. import models", "kits_tf.models from floor 2"),

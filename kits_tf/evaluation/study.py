@@ -15,8 +15,8 @@ from kits_tf import cluster
 from kits_tf.evaluation import report, scores, surface
 from kits_tf.evaluation.report import MISSING, SCORES, VOLUMES, CaseScores
 from kits_tf.io.files import write_text
-from kits_tf.io.nifti import ENDINGS, read_labels, stem
-from kits_tf.io.study import short_name
+from kits_tf.io.nifti import read_labels
+from kits_tf.io.study import ENDINGS, short_name, stem
 from kits_tf.labels import KIDNEY, TUMOR
 from kits_tf.volume import SAME_PLACE_MM, InputError, Volume, apart_mm
 

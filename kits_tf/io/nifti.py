@@ -20,6 +20,7 @@ import nibabel as nib
 import numpy as np
 
 from kits_tf.io.files import whole_file
+from kits_tf.io.study import ENDINGS
 from kits_tf.ops.orientation import invert, reorient, reorient_affine, to_canonical_transform
 from kits_tf.volume import InputError, Volume, is_singular, spacing_of
 
@@ -27,7 +28,6 @@ from kits_tf.volume import InputError, Volume, is_singular, spacing_of
 nib.imageglobals.logger.setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"nibabel\.nifti1")
 
-ENDINGS = (".nii.gz", ".nii")
 PAIRS = (".hdr", ".img", ".hdr.gz", ".img.gz")  # a header and its voxels in two files
 EXPECTED = "expected NIfTI (.nii or .nii.gz)"
 
@@ -42,15 +42,6 @@ SPACING_LIMITS_MM = (0.01, 100.0)
 LONGEST_MM = 3000.0  # along one axis
 SAME_FORMS_MM = 0.1  # how far qform and sform may lie apart: quaternions are rounded
 UNITS = {1: "metres", 3: "micrometres"}
-
-
-def stem(path: str | pathlib.Path) -> str:
-    """The file's name without its NIfTI ending, or without its last ending if it has none of those."""
-    name = pathlib.Path(path).name
-    for ending in ENDINGS:
-        if name.lower().endswith(ending):
-            return name[: -len(ending)]
-    return pathlib.Path(path).stem
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

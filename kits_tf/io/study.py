@@ -10,9 +10,9 @@ import pathlib
 import re
 import unicodedata
 
-from kits_tf.io.nifti import ENDINGS, stem
 from kits_tf.volume import InputError
 
+ENDINGS = (".nii.gz", ".nii")
 IMAGING = "imaging"
 SEGMENTATION = "segmentation"
 ZIP = ".zip"
@@ -32,6 +32,15 @@ class Case:
     def short_name(self) -> str:
         """00210 for case_00210, as KiTS names submissions; else the name."""
         return short_name(self.name)
+
+
+def stem(path: str | pathlib.Path) -> str:
+    """The file's name without its NIfTI ending, or without its last ending if it has none of those."""
+    name = pathlib.Path(path).name
+    for ending in ENDINGS:
+        if name.lower().endswith(ending):
+            return name[: -len(ending)]
+    return pathlib.Path(path).stem
 
 
 def short_name(name: str) -> str:

@@ -11,8 +11,8 @@ from prepared import CONFIG, noisy_scan, two_kidneys, write_case
 from data_prep.cases import read_case
 from data_prep.study import prepare_study
 from kits_tf.io import dataset
-from kits_tf.io.nifti import ENDINGS, write_volume
-from kits_tf.io.study import find_scans, find_study
+from kits_tf.io.nifti import write_volume
+from kits_tf.io.study import ENDINGS, find_scans, find_study
 from kits_tf.volume import InputError, Volume
 
 SCAN, LABELS = "imaging.nii.gz", "segmentation.nii.gz"

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from kits_tf.io.study import find_scans, find_study, short_name
+from kits_tf.io.study import find_scans, find_study, short_name, stem
 from kits_tf.volume import InputError
 
 
@@ -118,3 +118,10 @@ def test_a_listing_takes_less_than_a_millisecond_a_case(tmp_path):
 @pytest.mark.soak
 def test_100000_cases_are_listed_in_a_minute(tmp_path):
     assert listed(tmp_path, 100_000) < 60
+
+
+@pytest.mark.parametrize(("name", "without"), [
+    ("a/case.nii.gz", "case"), ("case.nii", "case"), ("CASE.NII.GZ", "CASE"), ("v1.2.nii.gz", "v1.2"), ("x.txt", "x"),
+    ("scan", "scan")])
+def test_stem_drops_the_nifti_ending(name, without):
+    assert stem(name) == without

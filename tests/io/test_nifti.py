@@ -211,10 +211,3 @@ def test_labels_of_any_number_type_are_read_as_uint8(dtype, tmp_path):
 def test_more_classes_are_read_where_they_are_asked_for(tmp_path):
     path = save(tmp_path / "labels.nii.gz", np.full(SHAPE, 3, np.uint8))
     assert read_labels(path, classes=4).voxels.max() == 3
-
-
-@pytest.mark.parametrize(("name", "stem"), [
-    ("a/case.nii.gz", "case"), ("case.nii", "case"), ("CASE.NII.GZ", "CASE"), ("v1.2.nii.gz", "v1.2"), ("x.txt", "x"),
-    ("scan", "scan")])
-def test_stem_drops_the_nifti_ending(name, stem):
-    assert nifti.stem(name) == stem
