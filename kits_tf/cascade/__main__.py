@@ -54,7 +54,8 @@ def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[
     flips = tta == "flips"
     cases = compare.study_cases(study) if study else compare.drawn_cases()
     nets, config = collect(run_dir, folds, weights, precision)
-    config = dataclasses.replace(config, **({"tumor_fusion": tumor_fusion} if tumor_fusion else {}))
+    if tumor_fusion:
+        config = dataclasses.replace(config, tumor_fusion=tumor_fusion)
     origin = {"folds": folds, "weights": weights, "precision": precision}
     cascade = build_cascade(nets, config, flips, origin)
     if precision != "float32":

@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Mapping
 
 import tensorflow as tf
 
@@ -18,9 +19,12 @@ from kits_tf import runs
 from kits_tf.cascade import warmup
 from kits_tf.cascade.average import mirrored_axes
 from kits_tf.cascade.module import Cascade
+from kits_tf.cascade.tiling import Net
 
 
-def export_cascade(nets, directory, config=None, flips=False, origin=None):
+def export_cascade(nets: Mapping[str, Net | list[Net]], directory: str | pathlib.Path,
+                   config: configs.CascadeConfig | None = None, flips: bool = False,
+                   origin: dict | None = None) -> pathlib.Path:
     """Exports the cascade as the next version in a folder: build_cascade, then save_cascade, with their arguments.
 
     Returns:
@@ -29,7 +33,8 @@ def export_cascade(nets, directory, config=None, flips=False, origin=None):
     return save_cascade(build_cascade(nets, config, flips, origin), directory)
 
 
-def build_cascade(nets, config=None, flips=False, origin=None):
+def build_cascade(nets: Mapping[str, Net | list[Net]], config: configs.CascadeConfig | None = None, flips: bool = False,
+                  origin: dict | None = None) -> Cascade:
     """The Cascade as it is exported, with what is in it.
 
     Args:
@@ -54,7 +59,7 @@ def build_cascade(nets, config=None, flips=False, origin=None):
     })
 
 
-def save_cascade(cascade, directory):
+def save_cascade(cascade: Cascade, directory: str | pathlib.Path) -> pathlib.Path:
     """Saves a Cascade as the next version in a folder, made if it is not there; the version appears whole or not at
     all. Returns its path."""
     directory = pathlib.Path(directory)

@@ -7,6 +7,7 @@ int16 on its own grid; the normalized volume of the method is never built as a w
 
 import hashlib
 import json
+from collections.abc import Mapping
 
 import tensorflow as tf
 
@@ -16,12 +17,14 @@ from kits_tf import models
 from kits_tf.cascade import kidneys as kidney_steps
 from kits_tf.cascade import lesions as lesion_steps
 from kits_tf.cascade.average import average
+from kits_tf.cascade.tiling import Net
 from kits_tf.ops import resample
 from kits_tf.ops.window import scale_window
 from kits_tf.volume import AIR_HU
 
 
-def segment(nets, volume, spacing_mm, config):
+def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
+            config: configs.CascadeConfig) -> dict[str, tf.Tensor]:
     """Runs the whole cascade.
 
     Args:
@@ -54,7 +57,8 @@ def segment(nets, volume, spacing_mm, config):
         centre = (centre + 0.5) * scale - offset - 0.5
         return kidney_steps.correct(nets["correction"], volume, grid, centre, found, config)[:3]
 
-    kidneys = kidney_steps.Kidneys(*tf.cond(abnormal, corrected, lambda: found[:3]), found.voxels)
+    start, stop, centre = tf.cond(abnormal, corrected, lambda: found[:3])
+    kidneys = kidney_steps.Kidneys(start, stop, centre, found.voxels)
     count = tf.shape(kidneys.start)[0]
 
     def outline():
@@ -128,7 +132,8 @@ class Cascade(tf.Module):
         ValueError: if a stage has no net, or a net's answer has not one channel and the shape of its input.
     """
 
-    def __init__(self, nets, config, mirrored=None, contents=None):
+    def __init__(self, nets: Mapping[str, Net | list[Net]], config: configs.CascadeConfig,
+                 mirrored: dict[str, str] | None = None, contents: dict | None = None) -> None:
         super().__init__(name="kits_tf_cascade")
         missing = [stage for stage in configs.STAGES if nets.get(stage) in (None, [])]
         if missing:
@@ -137,7 +142,8 @@ class Cascade(tf.Module):
         mirrored = mirrored or dict.fromkeys(configs.STAGES, "")
         plain = {}
         for stage in configs.STAGES:
-            members = nets[stage] if isinstance(nets[stage], list) else [nets[stage]]
+            given = nets[stage]
+            members = given if isinstance(given, list) else [given]
             plain[stage] = average([_checked(stage, member) for member in members], stage, mirrored[stage])
         compiled = {stage: tf.function(net, jit_compile=True) for stage, net in plain.items()}
         signature = [tf.TensorSpec((None, None, None), tf.int16, name="volume"),
@@ -171,7 +177,7 @@ def _digest(variables):
     return digest.hexdigest()
 
 
-def net_shape(stage, config):
+def net_shape(stage: str, config: configs.CascadeConfig) -> tuple[int, ...]:
     """What one stage's net is shown in prediction, one example: (y, x, channels), or (z, y, x, 1) for tumor3d."""
     shape = config.tumor3d.tile_voxels if stage == "tumor3d" else config.input_shape(stage)
     return (*shape, models.channels(stage))

@@ -24,7 +24,7 @@ flags.DEFINE_bool("hard", False, "As hard as cases with --anatomy always are: lo
                   "noise by slice thickness, streaks.")
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     try:
         if len(argv) > 1:
             raise InputError(f"{argv[1]}: not understood; flags are written --name=value")

@@ -43,12 +43,13 @@ class Scanner:
             raise ValueError(f"slice_mm must rise within 0 to 20, got {self.slice_mm}")
 
 
-def kind_of(index):
+def kind_of(index: int) -> str:
     """The kind of the case with this index: cyclic, so that any twelve in a row hold every one of HARD_KINDS."""
     return CYCLE[index % len(CYCLE)]
 
 
-def draw_abdomen(seed, kind=ORDINARY, scanner=None, hard=None):
+def draw_abdomen(seed: int | tuple[int, ...], kind: str = ORDINARY, scanner: Scanner | None = None,
+                 hard: tissues.Phase | None = None) -> tuple[Volume, Volume]:
     """Draws a scan.
 
     Args:
@@ -99,7 +100,7 @@ def _grid(patient, plan, scanner, rng):
                 (float(top), float(middle_y - half), float(rng.uniform(-6, 6) - half)))
 
 
-def scan(hu, scanner, rng):
+def scan(hu: np.ndarray, scanner: Scanner, rng: np.random.Generator) -> np.ndarray:
     """What the scanner makes of the drawn tissue: noise, correlated within a slice, and whole numbers.
 
     Args:

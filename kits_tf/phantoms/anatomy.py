@@ -18,8 +18,9 @@ from kits_tf.phantoms.artefacts import scan_hard
 from kits_tf.phantoms.drawing import Grid, blend
 from kits_tf.phantoms.organs import draw_organs
 from kits_tf.phantoms.parenchyma import kidney_tissue, tumor_tissue
+from kits_tf.phantoms.surroundings import Piece
 from kits_tf.phantoms.torso import Patient, draw_torso
-from kits_tf.volume import InputError
+from kits_tf.volume import InputError, Volume
 
 KIDNEY_ML = 10.0  # smaller components are crumbs
 BESIDE_SPINE_MM = 66.0  # from the midline to the middle of a kidney
@@ -28,7 +29,7 @@ SOFT_HU, SPREAD = 25.0, 0.13  # a tumor varies by this share of what contrast me
 CROPPED = 0.25  # share of scans whose picture cuts the body off at the sides
 
 
-def find_anatomy(directory):
+def find_anatomy(directory: str | pathlib.Path) -> list[pathlib.Path]:
     """The label files of a KiTS19-shaped folder, sorted.
 
     Raises:
@@ -43,7 +44,7 @@ def find_anatomy(directory):
     return files
 
 
-def draw_around(label_volume, seed, phase):
+def draw_around(label_volume: Volume, seed: int | tuple[int, ...], phase: tissues.Phase) -> Volume:
     """Draws the CT that could belong to some labels.
 
     Args:
@@ -64,7 +65,8 @@ def draw_around(label_volume, seed, phase):
     pieces = _pieces(label_volume)
     kidneys = [piece for piece in pieces if piece.ml >= KIDNEY_ML] or pieces[:1]
     middle = _spine(label_volume.voxels.shape, kidneys, spacing)
-    grid = Grid(label_volume.voxels.shape, label_volume.spacing_mm, tuple((-middle).tolist()))
+    depth, height, width = label_volume.voxels.shape
+    grid = Grid((depth, height, width), label_volume.spacing_mm, tuple((-middle).tolist()))
     patient = _fit(Patient.random(patient_rng), pieces, grid, patient_rng.random() < CROPPED)
     phase = tissues.vary(phase, patient_rng)
     hu = draw_torso(grid, patient, drawing_rng)
@@ -83,31 +85,6 @@ def draw_around(label_volume, seed, phase):
         _draw_kidney(hu, piece, grid, phase, drawing_rng)
     keep = labels.foreground(label_volume.voxels).any(axis=0)
     return label_volume.with_voxels(scan_hard(hu, grid, scan_rng, keep))
-
-
-@dataclasses.dataclass(frozen=True)
-class Piece:
-    """One connected component of the foreground.
-
-    Attributes:
-        box: slices of the scan that hold it.
-        voxels: uint8 classes within the box; other components are left out.
-        ml: its volume.
-    """
-
-    box: tuple[slice, slice, slice]
-    voxels: np.ndarray
-    ml: float
-
-    def within(self, grid, reach_mm):
-        """(window, voxels): the box grown by some tissue on every side, as far as the grid goes."""
-        room = [int(np.ceil(reach_mm / step)) for step in grid.spacing_mm]
-        window = tuple(slice(max(part.start - more, 0), min(part.stop + more, size))
-                       for part, more, size in zip(self.box, room, grid.shape, strict=True))
-        voxels = np.zeros([part.stop - part.start for part in window], np.uint8)
-        voxels[tuple(slice(part.start - base.start, part.stop - base.start)
-                     for part, base in zip(self.box, window, strict=True))] = self.voxels
-        return window, voxels
 
 
 def _pieces(label_volume):

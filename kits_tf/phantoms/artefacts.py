@@ -6,6 +6,7 @@ In: the drawn tissue in HU. Out: int16 HU. Labels are not touched: nothing is mo
 import numpy as np
 from scipy import ndimage
 
+from kits_tf.phantoms.drawing import Grid
 from kits_tf.volume import AIR_HU
 
 NOISE_HU = (9.0, 16.0)  # range of the standard deviation in the middle of the body, in slices of THICK_MM
@@ -13,7 +14,7 @@ THICK_MM = 3.0
 RAYS = 1440  # directions around a streak's source
 
 
-def scan_hard(hu, grid, rng, keep):
+def scan_hard(hu: np.ndarray, grid: Grid, rng: np.random.Generator, keep: np.ndarray) -> np.ndarray:
     """Adds noise and streaks, cuts the field of view to the scanner's circle in some cases, and rounds.
 
     Noise goes with the square root of the photons that a slice gets: slices of 0.5 mm have two and a half times that of

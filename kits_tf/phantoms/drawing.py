@@ -7,9 +7,10 @@ frame: (z, y, x), z to the feet, y to the back, x to the patient's left, zero at
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 POINT_SPREAD_MM = 0.8  # in-plane, added to the width of every edge
 
@@ -28,7 +29,7 @@ class Grid:
     spacing_mm: tuple[float, float, float]
     origin_mm: tuple[float, float, float]
 
-    def window(self, low_mm, high_mm):
+    def window(self, low_mm: Sequence[float], high_mm: Sequence[float]) -> tuple[slice, ...] | None:
         """The slices that hold a block of tissue and two voxels around it, or None if it lies outside the grid."""
         slices = []
         for size, step, origin, low, high in zip(self.shape, self.spacing_mm, self.origin_mm, low_mm, high_mm,
@@ -41,14 +42,14 @@ class Grid:
             slices.append(slice(start, stop))
         return tuple(slices)
 
-    def mesh(self, window):
+    def mesh(self, window: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Positions (z, y, x) of a window's voxels as three float32 arrays that broadcast against each other."""
         axes = [(origin + step * np.arange(part.start, part.stop)).astype(np.float32)
                 for part, step, origin in zip(window, self.spacing_mm, self.origin_mm, strict=True)]
         return axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
 
     @property
-    def whole(self):
+    def whole(self) -> tuple[slice, ...]:
         """The window that holds every voxel."""
         return tuple(slice(0, size) for size in self.shape)
 
@@ -66,12 +67,12 @@ class Shape:
     high_mm: tuple[float, float, float]
     level: Callable
 
-    def cut(self, level):
+    def cut(self, level: Callable) -> "Shape":
         """What of this shape lies inside another level function."""
         return dataclasses.replace(self, level=lambda *at: np.maximum(self.level(*at), level(*at)))
 
 
-def ellipsoid(centre_mm, radii_mm, axes=None):
+def ellipsoid(centre_mm: ArrayLike, radii_mm: ArrayLike, axes: ArrayLike | None = None) -> Shape:
     """An ellipsoid.
 
     Args:
@@ -82,7 +83,7 @@ def ellipsoid(centre_mm, radii_mm, axes=None):
     axes = np.eye(3) if axes is None else np.asarray(axes)
     reach = np.sqrt(((axes * np.asarray(radii_mm)[:, None]) ** 2).sum(axis=0))
     scaled = (axes / np.asarray(radii_mm)[:, None]).astype(np.float32)
-    size = np.float32(np.mean(radii_mm))
+    size = np.float32(np.asarray(radii_mm).mean())
 
     def level(z, y, x):
         offsets = (z - np.float32(centre_mm[0]), y - np.float32(centre_mm[1]), x - np.float32(centre_mm[2]))
@@ -94,12 +95,12 @@ def ellipsoid(centre_mm, radii_mm, axes=None):
     return Shape(tuple(centre_mm - reach), tuple(centre_mm + reach), level)
 
 
-def tube(start_mm, stop_mm, start_radius_mm, stop_radius_mm=None):
+def tube(start_mm: ArrayLike, stop_mm: ArrayLike, start_radius_mm: float, stop_radius_mm: float | None = None) -> Shape:
     """A straight piece of vessel or gut with round ends, narrowing evenly from one radius to the other."""
     start, stop = np.asarray(start_mm, np.float32), np.asarray(stop_mm, np.float32)
     radii = np.float32(start_radius_mm), np.float32(start_radius_mm if stop_radius_mm is None else stop_radius_mm)
     along = stop - start
-    squared = np.float32(max(along @ along, 1e-6))
+    squared = np.float32(np.maximum(along @ along, 1e-6))
 
     def level(z, y, x):
         offsets = z - start[0], y - start[1], x - start[2]
@@ -113,7 +114,7 @@ def tube(start_mm, stop_mm, start_radius_mm, stop_radius_mm=None):
     return Shape(tuple(low), tuple(high), level)
 
 
-def coverage(level, spacing_mm):
+def coverage(level: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     """The share of each voxel that lies inside, 0 to 1, from the level at voxel centres (z, y, x)."""
     change_z, change_y, change_x = np.gradient(level)
     width = np.abs(change_z)
@@ -122,7 +123,7 @@ def coverage(level, spacing_mm):
     return np.clip(0.5 - level / np.maximum(width, np.float32(1e-6)), 0, 1)
 
 
-def blend(hu, window, cover, value):
+def blend(hu: np.ndarray, window: tuple[slice, ...], cover: np.ndarray, value: float | np.floating | np.ndarray) -> None:
     """Mixes a tissue into a scan, in place.
 
     Args:
@@ -135,7 +136,8 @@ def blend(hu, window, cover, value):
     region += cover * (value - region)
 
 
-def paint(hu, grid, shape, value):
+def paint(hu: np.ndarray, grid: Grid, shape: Shape,
+          value: float | Callable) -> tuple[tuple[slice, ...], np.ndarray] | None:
     """Draws a shape into a scan, in place.
 
     Args:
@@ -156,7 +158,7 @@ def paint(hu, grid, shape, value):
     return window, cover
 
 
-def edge(distance_mm, width_mm):
+def edge(distance_mm: np.ndarray, width_mm: float | np.floating) -> np.ndarray:
     """A soft step from 0 to 1 around distance zero, `width_mm` wide."""
     return np.clip(0.5 + distance_mm / width_mm, 0, 1)
 
@@ -167,13 +169,14 @@ class Field:
     The knots belong to the patient, not to the grid: the same anatomy comes out on a coarse and on a fine grid.
     """
 
-    def __init__(self, rng, low_mm, high_mm, wavelength_mm):
+    def __init__(self, rng: np.random.Generator, low_mm: Sequence[float] | np.ndarray,
+                 high_mm: Sequence[float] | np.ndarray, wavelength_mm: float) -> None:
         self.low_mm = low_mm
         self.wavelength_mm = wavelength_mm
         counts = [int(np.ceil((high - low) / wavelength_mm)) + 4 for low, high in zip(low_mm, high_mm, strict=True)]
         self.knots = rng.standard_normal(counts, dtype=np.float32) * np.float32(3.0)  # splines smooth a third away
 
-    def __call__(self, z, y, x):
+    def __call__(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         weights = [self._weights(axis, positions.ravel()) for axis, positions in enumerate((z, y, x))]
         partial = np.tensordot(weights[0], self.knots, axes=1)
         return np.matmul(np.matmul(weights[1], partial), weights[2].T)

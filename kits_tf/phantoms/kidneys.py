@@ -5,11 +5,12 @@ Sizes follow the radiology books (a kidney is 95 to 125 mm long) and KiTS19 (tum
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
 from kits_tf.phantoms.drawing import Field, Shape, ellipsoid, tube
-from kits_tf.phantoms.torso import psoas
+from kits_tf.phantoms.torso import Patient, psoas
 
 ORDINARY = "ordinary"
 SINGLE, HORSESHOE, GIANT, TINY, TWO_TUMORS = "single", "horseshoe", "giant", "tiny", "two_tumors"
@@ -62,7 +63,7 @@ class Kidney:
     body: Shape
     sinus: Shape
 
-    def place(self, along, back, outward):
+    def place(self, along: float, back: float, outward: float) -> np.ndarray:
         """A position in the patient's frame from one in units of the kidney's own radii."""
         return self.centre_mm + (np.array([along, back, outward]) * self.radii_mm) @ self.axes
 
@@ -84,7 +85,7 @@ class Plan:
     cysts: tuple[Shape, ...]
 
 
-def room(patient, side=0):
+def room(patient: Patient, side: int = 0) -> Callable:
     """Level of where kidneys and tumors may grow: within the wall, beside spine and psoas, on their own side.
 
     `side` 0 allows both sides, for the bridge of a horseshoe kidney.
@@ -102,7 +103,7 @@ def room(patient, side=0):
     return level
 
 
-def plan_case(rng, patient, kind):
+def plan_case(rng: np.random.Generator, patient: Patient, kind: str) -> Plan:
     """Chooses kidneys, tumors and cysts.
 
     Args:

@@ -6,17 +6,20 @@ own, so that nothing here needs to know where they are.
 """
 
 import itertools
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from kits_tf.phantoms import tissues
-from kits_tf.phantoms.drawing import Field, Shape, edge, ellipsoid, paint, tube
+from kits_tf.phantoms.drawing import Field, Grid, Shape, edge, ellipsoid, paint, tube
+from kits_tf.phantoms.torso import Patient
 
 AORTA_MM = (-29.0, 9.0)  # y, x of its middle
 VENA_CAVA_MM = (-25.0, -19.0)
 
 
-def draw_organs(hu, grid, patient, phase, rng, lungs_end_mm):
+def draw_organs(hu: np.ndarray, grid: Grid, patient: Patient, phase: tissues.Phase, rng: np.random.Generator,
+                lungs_end_mm: float) -> None:
     """Draws the organs into a scan, in place.
 
     Args:
@@ -41,7 +44,8 @@ def _textured(rng, shape, mean, spread, wavelength_mm):
     return lambda *at: mean + spread * field(*at)
 
 
-def hollow(hu, grid, pieces, wall_mm, wall, content, gas_above_mm=None):
+def hollow(hu: np.ndarray, grid: Grid, pieces: Iterable[Shape], wall_mm: float, wall: float, content: float | Callable,
+           gas_above_mm: float | None = None) -> None:
     """Draws a hollow organ: wall, content, and gas in front of a level, since the patient lies on the back.
 
     Args:

@@ -5,15 +5,18 @@ under the kidney's surface.
 """
 
 import itertools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from kits_tf import labels
 from kits_tf.phantoms import organs, tissues
-from kits_tf.phantoms.drawing import Field, Shape, edge, paint, tube
+from kits_tf.phantoms.drawing import Field, Grid, Shape, edge, paint, tube
+from kits_tf.phantoms.kidneys import Plan
 
 
-def kidney_tissue(rng, phase, low_mm, high_mm):
+def kidney_tissue(rng: np.random.Generator, phase: tissues.Phase, low_mm: Sequence[float],
+                  high_mm: Sequence[float]) -> Callable:
     """HU of parenchyma inside a block.
 
     Returns:
@@ -29,7 +32,8 @@ def kidney_tissue(rng, phase, low_mm, high_mm):
     return value
 
 
-def tumor_tissue(rng, phase, low_mm, high_mm, radius_mm, darkness, necrosis, spread_hu, rim_hu=0.0):
+def tumor_tissue(rng: np.random.Generator, phase: tissues.Phase, low_mm: Sequence[float], high_mm: Sequence[float],
+                 radius_mm: float, darkness: float, necrosis: float, spread_hu: float, rim_hu: float = 0.0) -> Callable:
     """HU of a tumor inside a block.
 
     Args:
@@ -57,7 +61,8 @@ def tumor_tissue(rng, phase, low_mm, high_mm, radius_mm, darkness, necrosis, spr
     return value
 
 
-def draw_plan(hu, label_voxels, grid, plan, phase, rng):
+def draw_plan(hu: np.ndarray, label_voxels: np.ndarray, grid: Grid, plan: Plan, phase: tissues.Phase,
+              rng: np.random.Generator) -> None:
     """Draws kidneys, tumors and cysts into a scan and into its labels, both in place.
 
     Args:

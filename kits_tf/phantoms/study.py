@@ -12,13 +12,14 @@ import tqdm
 from kits_tf import labels
 from kits_tf.io.files import write_text
 from kits_tf.io.nifti import read_labels, write_volume
-from kits_tf.phantoms.abdomen import draw_abdomen, kind_of
+from kits_tf.phantoms.abdomen import Scanner, draw_abdomen, kind_of
 from kits_tf.phantoms.anatomy import draw_around, find_anatomy
 from kits_tf.phantoms.tissues import hard_phase
 from kits_tf.volume import InputError
 
 
-def write_study(output, cases, seed, scanner, first=0, anatomy=None, hard=False):
+def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scanner, first: int = 0,
+                anatomy: str | pathlib.Path | None = None, hard: bool = False) -> dict[str, dict]:
     """Writes cases `first` to `first + cases - 1`. A case depends on its index, the seed, the scanner and the anatomy,
     not on how many are written. A case that is there already is overwritten; every file is whole or absent.
 

@@ -4,21 +4,49 @@ In: the scan in place, one Piece of the labels and its Grid. All of it is drawn 
 so that nothing here can make a label wrong.
 """
 
+import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
 
 from kits_tf import labels
 from kits_tf.phantoms import organs, tissues
-from kits_tf.phantoms.drawing import Field, blend, edge, ellipsoid, paint, tube
+from kits_tf.phantoms.drawing import Field, Grid, blend, edge, ellipsoid, paint, tube
+from kits_tf.phantoms.torso import Patient
 
 CYSTS = 1.2  # in 100 ml of kidney, on average
 SINUS = 0.52  # closeness from which on a voxel that is no kidney lies in its sinus
 HALO_MM = 9.0  # fat around kidneys and tumors, where it is thickest
 
 
-def closeness(inside, spacing):
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """One connected component of the foreground.
+
+    Attributes:
+        box: slices of the scan that hold it.
+        voxels: uint8 classes within the box; other components are left out.
+        ml: its volume.
+    """
+
+    box: tuple[slice, slice, slice]
+    voxels: np.ndarray
+    ml: float
+
+    def within(self, grid: Grid, reach_mm: float) -> tuple[tuple[slice, ...], np.ndarray]:
+        """(window, voxels): the box grown by some tissue on every side, as far as the grid goes."""
+        room = [int(np.ceil(reach_mm / step)) for step in grid.spacing_mm]
+        window = tuple(slice(max(part.start - more, 0), min(part.stop + more, size))
+                       for part, more, size in zip(self.box, room, grid.shape, strict=True))
+        voxels = np.zeros([part.stop - part.start for part in window], np.uint8)
+        voxels[tuple(slice(part.start - base.start, part.stop - base.start)
+                     for part, base in zip(self.box, window, strict=True))] = self.voxels
+        return window, voxels
+
+
+def closeness(inside: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """How much kidney lies around each voxel, 0 to 1: more than half within its sinus, little at a few mm from it."""
     near = inside.astype(np.float32)
     for _ in range(2):
@@ -26,7 +54,7 @@ def closeness(inside, spacing):
     return near
 
 
-def draw_fat(hu, piece, grid, rng):
+def draw_fat(hu: np.ndarray, piece: Piece, grid: Grid, rng: np.random.Generator) -> None:
     """Fat around a piece, with strands in it: from none, where organs touch the kidney, to HALO_MM."""
     window, voxels = piece.within(grid, 2 * HALO_MM)
     near = closeness(labels.foreground(voxels), grid.spacing_mm)
@@ -39,14 +67,15 @@ def draw_fat(hu, piece, grid, rng):
     blend(hu, window, edge(near - threshold, 0.12), value.astype(np.float32))
 
 
-def draw_sinus(hu, piece, grid):
+def draw_sinus(hu: np.ndarray, piece: Piece, grid: Grid) -> None:
     """Fat in the hollow of a piece, over whatever lies there."""
     window, voxels = piece.within(grid, 2 * HALO_MM)
     near = closeness(labels.foreground(voxels), grid.spacing_mm)
     blend(hu, window, edge(near - SINUS, 0.12), np.float32(tissues.INNER_FAT + 10))
 
 
-def draw_neighbours(hu, piece, grid, patient, phase, rng):
+def draw_neighbours(hu: np.ndarray, piece: Piece, grid: Grid, patient: Patient, phase: tissues.Phase,
+                    rng: np.random.Generator) -> None:
     """Organs pressed against a piece in front of it and at its side: bowel, and a lobe of liver or of spleen."""
     surface, outward = _surface(piece, grid, rng)
     if not len(surface):
@@ -73,7 +102,7 @@ def draw_neighbours(hu, piece, grid, patient, phase, rng):
         paint(hu, grid, lobe, lambda *at, grain=grain: solid + 5 * grain(*at))
 
 
-def draw_vessels(hu, piece, grid, phase, rng):
+def draw_vessels(hu: np.ndarray, piece: Piece, grid: Grid, phase: tissues.Phase, rng: np.random.Generator) -> None:
     """The renal artery, vein and pelvis from the great vessels into the sinus, and what of them lies within it."""
     hilum = _hilum(piece, grid)
     side = 1.0 if hilum[2] > 0 else -1.0
@@ -95,7 +124,8 @@ def draw_vessels(hu, piece, grid, phase, rng):
         paint(hu, grid, tube(hilum, stop, rng.uniform(1.8, 4)), rng.choice([phase.urine, phase.vein, phase.artery]))
 
 
-def cysts(rng, piece, grid, mesh):
+def cysts(rng: np.random.Generator, piece: Piece, grid: Grid,
+          mesh: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """(cover, hu) of cysts in a window of a piece, for what is kidney there; cover is 0 where there is none.
 
     KiTS19 labels cysts as kidney, so a cyst is drawn within the kidney's own voxels and changes no label. One in four
@@ -116,7 +146,8 @@ def cysts(rng, piece, grid, mesh):
     return cover, value.astype(np.float32)
 
 
-def draw_mesentery(hu, grid, patient, phase, rng):
+def draw_mesentery(hu: np.ndarray, grid: Grid, patient: Patient, phase: tissues.Phase,
+                   rng: np.random.Generator) -> None:
     """Small vessels and nodes in the fat of the belly."""
     width, front = patient.inner_half_width_mm, patient.inner_front_mm
     first, last = grid.origin_mm[0], grid.origin_mm[0] + grid.shape[0] * grid.spacing_mm[0]

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import numpy as np
+
 AIR = -1000.0
 LUNG = -840.0
 SUBCUTANEOUS_FAT = -100.0
@@ -65,15 +67,15 @@ HARD_PHASES = (
 )
 
 
-def hard_phase(index):
+def hard_phase(index: int) -> Phase:
     """The phase of the hard case with this index: in turn, so that one in four is without contrast medium."""
     return HARD_PHASES[index % len(HARD_PHASES)]
 
 
-def vary(phase, rng):
+def vary(phase: Phase, rng: np.random.Generator) -> Phase:
     """The same phase in another patient: all enhancement a little stronger or weaker, and each tissue on its own."""
     together = rng.uniform(0.92, 1.1)
-    values = {}
+    values: dict = {}
     for field in dataclasses.fields(phase):
         value = getattr(phase, field.name)
         if isinstance(value, tuple):

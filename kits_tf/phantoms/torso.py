@@ -5,11 +5,12 @@ from an atlas and one real CT; they need only look right to a net that must tell
 """
 
 import dataclasses
+import typing
 
 import numpy as np
 
 from kits_tf.phantoms import tissues
-from kits_tf.phantoms.drawing import POINT_SPREAD_MM, Field, Shape, edge, ellipsoid, paint, tube
+from kits_tf.phantoms.drawing import POINT_SPREAD_MM, Field, Grid, Shape, edge, ellipsoid, paint, tube
 
 VERTEBRA_MM = 35.0  # from one to the next
 DISC_MM = 9.0
@@ -40,7 +41,7 @@ class Patient:
     spine_mm: float
 
     @classmethod
-    def random(cls, rng, room_mm=0.0):
+    def random(cls, rng: np.random.Generator, room_mm: float = 0.0) -> typing.Self:
         """A patient from slim to stout; `room_mm` more from front to back, for what would not fit else."""
         half_width = rng.uniform(150, 185)
         fat = rng.uniform(10, 30) + 0.1 * (half_width - 150)
@@ -51,16 +52,16 @@ class Patient:
             waves=tuple(rng.normal(0, 0.008, 4).tolist()), spine_mm=rng.uniform(0, VERTEBRA_MM))
 
     @property
-    def inner_half_width_mm(self):
+    def inner_half_width_mm(self) -> float:
         """From the midline to the inside of the wall at the side."""
         return self.half_width_mm - 1.05 * self.fat_mm - self.wall_mm
 
     @property
-    def inner_front_mm(self):
+    def inner_front_mm(self) -> float:
         """From the vertebral body's middle to the inside of the belly's wall; a length, though y is negative there."""
         return self.front_mm - 0.9 * self.fat_mm - 0.7 * self.wall_mm
 
-    def layers(self, y, x):
+    def layers(self, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, ...]:
         """Maps of one axial plane, in mm, from positions that broadcast to (y, x).
 
         Returns:
@@ -83,17 +84,17 @@ class Patient:
         wall = self.wall_mm * (1 - 0.3 * (1 - np.cos(angle)) / 2) + np.maximum(44 - self.wall_mm, 0) * behind
         return radius, outline, np.maximum(fat, 3), wall
 
-    def girth(self, z):
+    def girth(self, z: np.ndarray) -> np.ndarray:
         """By how much the body is larger or smaller at a height: narrower at the waist."""
         return 1 + 0.03 * np.cos((z - 20) / 75 + np.pi)
 
-    def cavity(self, z, y, x):
+    def cavity(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Level of the room inside the wall, in mm; negative inside."""
         radius, outline, fat, wall = self.layers(y, x)
         return radius + fat + wall - outline * self.girth(z)
 
 
-def draw_torso(grid, patient, rng):
+def draw_torso(grid: Grid, patient: Patient, rng: np.random.Generator) -> np.ndarray:
     """A scan of the patient without organs: float32 HU of the grid's shape."""
     hu = np.empty(grid.shape, np.float32)
     z, y, x = grid.mesh(grid.whole)
@@ -137,7 +138,7 @@ def draw_torso(grid, patient, rng):
     return hu
 
 
-def psoas(side):
+def psoas(side: int) -> Shape:
     """The psoas muscle: beside the spine, thicker and farther out to the feet. `side` is -1 right, 1 left."""
     def level(z, y, x):
         size = np.clip(13 + (z + 5) * 0.11, 1, 23)
