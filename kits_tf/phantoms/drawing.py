@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+Number = float | np.number
+
 POINT_SPREAD_MM = 0.8  # in-plane, added to the width of every edge
 
 
@@ -123,7 +125,7 @@ def coverage(level: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     return np.clip(0.5 - level / np.maximum(width, np.float32(1e-6)), 0, 1)
 
 
-def blend(hu: np.ndarray, window: tuple[slice, ...], cover: np.ndarray, value: float | np.floating | np.ndarray) -> None:
+def blend(hu: np.ndarray, window: tuple[slice, ...], cover: np.ndarray, value: Number | np.ndarray) -> None:
     """Mixes a tissue into a scan, in place.
 
     Args:
@@ -137,7 +139,7 @@ def blend(hu: np.ndarray, window: tuple[slice, ...], cover: np.ndarray, value: f
 
 
 def paint(hu: np.ndarray, grid: Grid, shape: Shape,
-          value: float | Callable) -> tuple[tuple[slice, ...], np.ndarray] | None:
+          value: Number | Callable) -> tuple[tuple[slice, ...], np.ndarray] | None:
     """Draws a shape into a scan, in place.
 
     Args:
@@ -158,7 +160,7 @@ def paint(hu: np.ndarray, grid: Grid, shape: Shape,
     return window, cover
 
 
-def edge(distance_mm: np.ndarray, width_mm: float | np.floating) -> np.ndarray:
+def edge(distance_mm: np.ndarray, width_mm: Number) -> np.ndarray:
     """A soft step from 0 to 1 around distance zero, `width_mm` wide."""
     return np.clip(0.5 + distance_mm / width_mm, 0, 1)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from kits_tf.phantoms import tissues
-from kits_tf.phantoms.drawing import Field, Grid, Shape, edge, ellipsoid, paint, tube
+from kits_tf.phantoms.drawing import Field, Grid, Number, Shape, edge, ellipsoid, paint, tube
 from kits_tf.phantoms.torso import Patient
 
 AORTA_MM = (-29.0, 9.0)  # y, x of its middle
@@ -44,7 +44,7 @@ def _textured(rng, shape, mean, spread, wavelength_mm):
     return lambda *at: mean + spread * field(*at)
 
 
-def hollow(hu: np.ndarray, grid: Grid, pieces: Iterable[Shape], wall_mm: float, wall: float, content: float | Callable,
+def hollow(hu: np.ndarray, grid: Grid, pieces: Iterable[Shape], wall_mm: float, wall: float, content: Number | Callable,
            gas_above_mm: float | None = None) -> None:
     """Draws a hollow organ: wall, content, and gas in front of a level, since the patient lies on the back.
 
