@@ -133,16 +133,6 @@ def _spread(values, axis, reach):
 
 def shift(values: tf.Tensor, axis: int, by: int) -> tf.Tensor:
     """Moves an array along one axis; what comes in at the edge is zero."""
-    length = tf.shape(values)[axis]
-    room = tf.minimum(abs(by), length)
-    rank = values.shape.rank
-    begin = [0] * rank
-    paddings = [[0, 0] for _ in range(rank)]
-    if by < 0:
-        begin[axis] = room
-        paddings[axis] = [0, room]
-    else:
-        paddings[axis] = [room, 0]
-    size = [-1] * rank
-    size[axis] = length - room
-    return tf.pad(tf.slice(values, begin, size), paddings)
+    paddings, begin = [[0, 0] for _ in values.shape], [0] * values.shape.rank
+    paddings[axis][by < 0], begin[axis] = abs(by), max(-by, 0)
+    return tf.slice(tf.pad(values, paddings), begin, tf.shape(values))

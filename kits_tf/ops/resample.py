@@ -54,21 +54,13 @@ def axis_weights(size_in: int | tf.Tensor, size_out: int | tf.Tensor, rows: tupl
     columns = (0, size_in) if columns is None else columns
     step = tf.cast(size_in, tf.float64) / tf.cast(size_out, tf.float64)
     support = tf.maximum(step, 1.0)
-    voxel = tf.range(rows[0], rows[1])
+    voxel = tf.range(rows[0], rows[1])[:, tf.newaxis]
     centre = (tf.cast(voxel, tf.float64) + 0.5) * step - 0.5
-
-    def triangle(start, stop):
-        source = tf.cast(tf.range(start, stop), tf.float64)
-        return tf.nn.relu(1.0 - tf.abs(source[tf.newaxis] - centre[:, tf.newaxis]) / support)
-
-    # The sum over the axis runs over the few voxels a triangle can reach, so far-away columns cost nothing.
-    reach = tf.cast(tf.math.ceil(support), tf.int32) + 1
-    near = tf.cast(tf.floor(centre), tf.int32)[:, tf.newaxis] + tf.range(-reach, reach + 1)[tf.newaxis]
-    near_weights = tf.nn.relu(1.0 - tf.abs(tf.cast(near, tf.float64) - centre[:, tf.newaxis]) / support)
-    near_weights = tf.where((near >= 0) & (near < size_in), near_weights, 0.0)
-    total = tf.reduce_sum(near_weights, axis=1, keepdims=True)
-    inside = ((voxel >= 0) & (voxel < size_out))[:, tf.newaxis]
-    weights = tf.where(inside, triangle(columns[0], columns[1]) / tf.maximum(total, 1e-9), 0.0)
+    source = tf.cast(tf.range(size_in), tf.float64)
+    weights = tf.nn.relu(1.0 - tf.abs(source - centre) / support)
+    inside = (voxel >= 0) & (voxel < size_out)
+    weights = tf.where(inside, tf.math.divide_no_nan(weights, tf.reduce_sum(weights, axis=1, keepdims=True)), 0.0)
+    weights = weights[:, columns[0]:columns[1]]
     return tf.cast(weights, tf.float32)
 
 
