@@ -8,6 +8,7 @@ import pytest
 from scipy import ndimage
 
 from kits_tf import labels
+from kits_tf.io.nifti import read_labels
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen
 from kits_tf.phantoms.anatomy import draw_around
 from kits_tf.phantoms.artefacts import scan_hard
@@ -125,3 +126,16 @@ def test_streaks_change_some_slices_of_some_scans():
         spread = scanned.std(axis=(1, 2))
         loud += spread.max() > 1.1 * np.median(spread)
     assert 3 < loud < 25
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("index", [5, 12, 30, 31])  # fused; tumors of 250 ml and of a litre and a half; small pixels
+def test_real_kidneys_lie_whole_in_the_picture_whatever_is_drawn_around_them(real_masks, index):
+    truth = read_labels(real_masks[index])
+    before = truth.voxels.copy()
+    ct = draw_around(truth, (1, index), hard_phase(index)).voxels
+    assert np.array_equal(truth.voxels, before)
+    kidney = ct[before == labels.KIDNEY]
+    assert (kidney > -500).all()  # none is air outside a round picture
+    cortex = hard_phase(index).cortex
+    assert 0.5 * cortex < np.median(kidney) < 1.15 * cortex
