@@ -238,8 +238,12 @@ def test_the_command_exports_folds_mirror_images_and_bfloat16_and_prints_the_dic
     config = tiny_config()
     for fold in (0, 1):
         write_run(tmp_path, config, fold=fold)
-    done = command(f"--run_dir={tmp_path}", "--folds=0,1", "--tta=flips", "--precision=bfloat16")
+    done = command(f"--run_dir={tmp_path}", "--folds=0,1", "--tta=flips", "--precision=bfloat16",
+                   "--tumor_fusion=tumor2d")
     assert done.returncode == 0, done.stderr
+    assert config.tumor_fusion == "union"
+    exported = configs.from_json((tmp_path / "export" / "1" / "assets" / "config.json").read_text())
+    assert exported == dataclasses.replace(config, tumor_fusion="tumor2d")
     assert "float32 > bfloat16" in done.stdout and done.stdout.splitlines()[-1].startswith("mean")
     contents = json.loads((tmp_path / "export" / "1" / "assets" / "contents.json").read_text())
     assert contents["nets"] == dict.fromkeys(configs.STAGES, 2)
