@@ -114,7 +114,8 @@ def body_centre(slices_hu: tf.Tensor, config: CascadeConfig) -> tf.Tensor:
 
 def correct(net: tiling.Net, volume: tf.Tensor, grid: tf.Tensor, centre: tf.Tensor, found: Kidneys,
             config: CascadeConfig) -> Kidneys:
-    """The correction net over all sagittal planes, cropped in z and y around the centroid of the coarse foreground.
+    """The correction net over the sagittal planes that hold some of the body, cropped in z and y around the
+    centroid of the coarse foreground.
 
     One crop, as in the method, unless a coarse component as large as a kidney reaches beyond it: then as many as
     cover it. Outside the crops the mask is empty.
@@ -139,17 +140,20 @@ def correct(net: tiling.Net, volume: tf.Tensor, grid: tf.Tensor, centre: tf.Tens
         stop = tf.reduce_max(tf.concat([[middle + 1], found.stop[:, axis] + margin], axis=0))
         positions.append(crop.cover_axis(start, stop, centre[axis], settings.crop_voxels[axis],
                                          settings.overlap_voxels[axis]))
-    positions.append(even_positions(0, grid[2], settings.predict_batch))
     tile = (*settings.crop_voxels, settings.predict_batch)
 
     # The block that the crops cover, cut at the volume's edge: beyond it there is air, and no kidney.
-    start = tf.clip_by_value(tf.stack([axis_positions[0] for axis_positions in positions]), 0, grid - 1)
-    stop = tf.stack([axis_positions[-1] + size for axis_positions, size in zip(positions, tile, strict=True)])
+    start = tf.stack([positions[0][0], positions[1][0], 0])
+    stop = tf.stack([positions[0][-1] + tile[0], positions[1][-1] + tile[1], grid[2]])
+    start = tf.clip_by_value(start, 0, grid - 1)
     stop = tf.clip_by_value(stop, start + 1, grid)
-    image = scale_window(resample.resample_box(volume, grid, start, stop - start, AIR_HU), config.window_hu)
+    image_hu = resample.resample_box(volume, grid, start, stop - start, AIR_HU)
+    # Beside the body there is no kidney either: a third of the planes of an ordinary scan.
+    left, right = crop.box_of(tf.reduce_any(image_hu > config.body_hu, axis=(0, 1)))
+    positions.append(even_positions(left[0], right[0], settings.predict_batch))
     inside = [axis_positions - start[axis] for axis, axis_positions in enumerate(positions)]
-    mask = tiling.predict_tiles(net, [image], inside, tile, tiling.SAGITTAL) > THRESHOLD
-    return find_kidneys(mask, tf.ones(3), -tf.cast(start, tf.float32), grid, config.kidney_min_voxels)
+    mask = tiling.predict_tiles(net, [scale_window(image_hu, config.window_hu)], inside, tile, tiling.SAGITTAL)
+    return find_kidneys(mask > THRESHOLD, tf.ones(3), -tf.cast(start, tf.float32), grid, config.kidney_min_voxels)
 
 
 def kidney_blocks(kidneys: Kidneys, index: int | tf.Tensor, grid: tf.Tensor, config: CascadeConfig) -> Blocks:

@@ -34,6 +34,17 @@ def test_a_kidney_that_coarse_missed_is_brought_back_by_the_correction(cascade, 
     assert np.array_equal(labels, patient)
 
 
+def test_the_correction_leaves_out_planes_beside_the_body_and_changes_nothing_by_it(cascade, patient):
+    hu = HU[patient]
+    hu[:, :, :28] = hu[:, :, 200:] = -1000
+    hu[:, :5] = -1000
+    labels, report = cascade(hu, coarse_blind=0.4)
+    assert cascade.nets.calls["correction"].numpy() == -(-(200 - 28) // 16)
+    assert report["correction_used"] and np.array_equal(labels, patient)
+    everywhere, _ = cascade(HU[patient], coarse_blind=0.4)
+    assert np.array_equal(labels, everywhere)
+
+
 def test_without_its_correction_the_missed_kidney_stays_missed(cascade, patient):
     labels, report = cascade(patient, coarse_blind=0.4, correction_gain=0)
     assert report["correction_used"] and report["kidneys"] == 0
