@@ -94,7 +94,7 @@ class Epochs:
             task = self._task
             records = np.concatenate(self._strategy.experimental_local_results(record))
             names = ", ".join(f"{task.train[case].stem} from ({z}, {y}, {x})" for case, z, y, x, _ in records)
-            raise InputError(f"{task.stage} fold {task.fold}: the loss became {loss} in epoch "
+            raise InputError(f"{task.name}: the loss became {loss} in epoch "
                              f"{len(progress.history) + 1}; train with a lower learning_rate, or look at the records "
                              f"of step {progress.steps + 1}: {names}")
         progress.steps += 1

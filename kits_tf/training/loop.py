@@ -15,6 +15,8 @@ import tensorflow as tf
 
 from kits_tf import runs
 from kits_tf.config import TrainingConfig
+from kits_tf.inputs import sampling
+from kits_tf.io.lock import only_writer
 from kits_tf.training import checkpoints, folder, schedule, scoring, watching, workers
 from kits_tf.training.epochs import Epochs
 from kits_tf.training.stages import Task
@@ -41,14 +43,20 @@ def train(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strat
         The history: a list of dicts with watching.COLUMNS, one per epoch.
 
     Raises:
-        InputError: if the run folder belongs to another run, the loss is no longer a number, the batch cannot be
-            split evenly, or memory runs out.
+        InputError: if the run folder belongs to another run or is being trained in, the loss is no longer a number,
+            the batch cannot be split evenly, a shard goes bad, or memory runs out.
         StoppedError: if SIGTERM came; the step under way was finished and saved.
     """
     strategy = strategy or workers.strategy()
-    with workers.Watch(strategy) as watch, _sigterm() as asked:
+    training, writes, replicas = task.training, workers.writes(strategy), strategy.num_replicas_in_sync
+    if training.batch_size % replicas:
+        raise InputError(f"{task.name}: a batch of {training.batch_size} cannot be split over {replicas} replicas; "
+                         f"choose another --batch_size")
+    place = runs.stage_folder(run_dir, task.stage, task.fold)
+    held = only_writer(place, "--run_dir") if writes else contextlib.nullcontext()
+    with workers.Watch(strategy) as watch, _sigterm() as asked, held:
         try:
-            history = _train(task, run_dir, strategy, compiled, report if workers.writes(strategy) else _silent, asked)
+            history = _train(task, place, strategy, compiled, report if writes else _silent, asked)
             watch.leave()
             return history
         except StoppedError:
@@ -56,8 +64,13 @@ def train(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strat
             raise
         except tf.errors.ResourceExhaustedError as error:
             raise InputError(
-                f"{task.stage} fold {task.fold}: out of memory; lower --batch_size (now {task.training.batch_size}) or "
-                f"--base_filters, or halve what the net keeps with --precision=mixed_bfloat16") from error
+                f"{task.name}: out of memory; lower --batch_size (now {training.batch_size}) or --base_filters, or "
+                f"halve what the net keeps with --precision=mixed_bfloat16") from error
+        except (tf.errors.DataLossError, tf.errors.NotFoundError, UnicodeDecodeError) as error:
+            # TensorFlow does not say which file; a second look does, if it is the file.
+            sampling.count_kinds((*task.train, *task.held_out))
+            raise InputError(f"{task.name}: a record could not be read ({type(error).__name__}), though each can be "
+                             f"now; look after the disk, then the same command goes on") from error
 
 
 def _silent(_):
@@ -89,12 +102,8 @@ def finished(history: list[dict], training: TrainingConfig) -> bool:
     return len(scores) - 1 - scores.index(max(scores)) >= training.patience
 
 
-def _train(task, run_dir, strategy, compiled, report, asked):
-    training, writes, replicas = task.training, workers.writes(strategy), strategy.num_replicas_in_sync
-    name, place = f"{task.stage} fold {task.fold}", runs.stage_folder(run_dir, task.stage, task.fold)
-    if training.batch_size % replicas:
-        raise InputError(f"{name}: a batch of {training.batch_size} cannot be split over {replicas} replicas; choose "
-                         f"another --batch_size")
+def _train(task, place, strategy, compiled, report, asked):
+    training, writes, name = task.training, workers.writes(strategy), task.name
     if writes:
         folder.claim(place, task)
     with strategy.scope():
@@ -115,9 +124,10 @@ def _train(task, run_dir, strategy, compiled, report, asked):
     start = f"goes on after {_reached(progress, training)}" if done else f"{epochs} epochs"
     report(f"{name}: {start}, {len(task.train)} cases to train on, {len(task.held_out)} held out, in {place}")
 
-    score = scoring.scorer(strategy, step.net, task)
+    held_out = task.held_out_batches()
+    score = scoring.scorer(strategy, step.net, task, held_out)
     steps = Epochs(task, strategy, step, done, asked)
-    events = watching.Events(place, task) if writes else None
+    events = watching.Events(place, task, held_out) if writes else None
     rate_at = schedule.LearningRate(training)
     while not finished(history, training):
         began, epoch = time.perf_counter(), len(history) + 1

@@ -9,20 +9,19 @@ from kits_tf import losses, metrics
 from kits_tf.training.stages import Task
 
 
-def scorer(strategy: tf.distribute.Strategy, net: tf.keras.Model, task: Task) -> Callable[[], tuple[float, float]]:
+def scorer(strategy: tf.distribute.Strategy, net: tf.keras.Model, task: Task,
+           held_out: tf.data.Dataset) -> Callable[[], tuple[float, float]]:
     """A function that returns the loss of all held-out examples, as if they were one batch, and the mean case Dice.
 
     Args:
         strategy: tf.distribute.Strategy.
         net: ends in logits; scored with the weights it has when the function is called.
         task: training.stages.Task.
-
-    Raises:
-        InputError: if a shard is damaged.
+        held_out: its held_out_batches.
     """
     options = tf.data.Options()  # workers share out examples, not files: there are few
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    dataset = strategy.experimental_distribute_dataset(task.held_out_batches().with_options(options))
+    dataset = strategy.experimental_distribute_dataset(held_out.with_options(options))
     cases, training = len(task.held_out), task.training
 
     def on_replica(image, target, case):

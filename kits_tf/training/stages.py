@@ -37,6 +37,11 @@ class Task:
     precision: str = "float32"
 
     @property
+    def name(self) -> str:
+        """As "fine fold 0"."""
+        return f"{self.stage} fold {self.fold}"
+
+    @property
     def training(self) -> configs.TrainingConfig:
         """The stage's TrainingConfig."""
         return self.config.stage(self.stage).training

@@ -73,11 +73,12 @@ class Events:
     Args:
         folder: as runs.stage_folder.
         task: training.stages.Task.
+        held_out: its held_out_batches.
     """
 
-    def __init__(self, folder: str | pathlib.Path, task: Task) -> None:
+    def __init__(self, folder: str | pathlib.Path, task: Task, held_out: tf.data.Dataset) -> None:
         self._writer = tf.summary.create_file_writer(str(pathlib.Path(folder) / "events"))
-        self._examples = examples_to_show(task.held_out_batches())
+        self._examples = examples_to_show(held_out)
         self._spacing_mm = plane_spacing_mm(task.config, task.stage)
         self._every = -(-task.training.epochs // PICTURES_PER_RUN)
 

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ import ellipses
 import pytest
 
 from kits_tf import config as configs
+from kits_tf.io import dataset
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -96,3 +98,22 @@ def test_all_folds_are_trained_one_after_another(demo_data, tmp_path):
     assert done.returncode == 0, done.stderr
     for fold in range(5):
         assert (tmp_path / "runs" / "demo" / "coarse" / f"fold{fold}" / "best.weights.h5").exists()
+
+
+def test_a_shard_that_goes_bad_in_the_middle_is_named(demo_data, tmp_path):
+    data = shutil.copytree(demo_data, tmp_path / "data")
+    arguments = ["--stage=coarse", "--preset=demo", f"--data_dir={data}", "--epochs=5000", "--steps_per_epoch=4",
+                 "--batch_size=2", "--base_filters=1"]
+    with subprocess.Popen([sys.executable, str(ROOT / "train.py"), *arguments], cwd=tmp_path, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        for line in process.stdout:
+            if "epoch 2/" in line:
+                break
+        shard = dataset.shard_path(data, "coarse", "case_00003")
+        with open(shard, "r+b") as file:
+            file.seek(shard.stat().st_size // 2)
+            file.write(b"damage")
+        said = process.communicate(timeout=120)[1]
+    assert process.returncode == 1, said
+    assert "Traceback" not in said
+    assert said.splitlines()[-1] == f"{shard}: is damaged (DataLossError); write it anew with python -m data_prep"

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf import models, runs
+from kits_tf.io.lock import only_writer
 from kits_tf.training import checkpoints, loop, scoring, stages, step, watching
 from kits_tf.volume import InputError
 
@@ -65,7 +66,7 @@ def test_held_out_loss_is_that_of_all_examples_as_one_batch(config, data_dir, tm
     assert len(batches) > 1
     image, target = (tf.concat([batch[part] for batch in batches], axis=0) for part in (0, 1))
     expected = task.loss()(target, net(image, training=False))
-    loss, _ = scoring.scorer(tf.distribute.get_strategy(), net, task)()
+    loss, _ = scoring.scorer(tf.distribute.get_strategy(), net, task, task.held_out_batches())()
     assert loss == pytest.approx(float(expected), rel=1e-4)
 
 
@@ -106,7 +107,7 @@ def test_weights_load_into_a_net_built_from_the_saved_config(config, data_dir, f
     task = stages.task(runs.load_config(folder), "coarse", data_dir, 0, seed=1)
     model = models.build(task.config, "coarse")
     model.load_weights(str(folder / runs.BEST))
-    score = scoring.scorer(tf.distribute.get_strategy(), models.logits_model(model), task)
+    score = scoring.scorer(tf.distribute.get_strategy(), models.logits_model(model), task, task.held_out_batches())
     best = max(read_history(finished, "coarse"), key=lambda row: float(row["val_dice"]))
     np.testing.assert_allclose(score(), (float(best["val_loss"]), float(best["val_dice"])), rtol=1e-4)
 
@@ -134,6 +135,23 @@ def test_a_folder_of_another_run_is_refused_in_one_line(config, data_dir, finish
     with pytest.raises(InputError, match=message) as caught:
         train(config, "coarse", data_dir, finished, seed=seed)
     assert "\n" not in str(caught.value)
+
+
+def test_a_second_training_into_one_folder_is_refused_by_the_first_s_name(config, data_dir, tmp_path):
+    place = runs.stage_folder(tmp_path, "coarse", 0)
+    with only_writer(place), pytest.raises(InputError, match=r"coarse/fold0: is being written to by process \d+ on .*; "
+                                                             r"let it end, or choose another --run_dir$"):
+        train(config, "coarse", data_dir, tmp_path)
+    assert not list(place.iterdir())
+
+
+def test_a_record_that_can_be_read_at_a_second_look_is_one_line_too(config, data_dir, tmp_path, monkeypatch):
+    def unreadable(*_):
+        raise tf.errors.DataLossError(None, None, "corrupted record at 0")
+
+    monkeypatch.setattr(step.TrainStep, "__call__", unreadable)
+    with pytest.raises(InputError, match=r"^fine fold 0: a record could not be read \(DataLossError\), though .*"):
+        train(config, "fine", data_dir, tmp_path)
 
 
 def test_other_cases_are_refused(config, finished, tmp_path):
