@@ -2,11 +2,9 @@
 
 import dataclasses
 import hashlib
-import sys
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from kits_tf import labels as classes
 from kits_tf.io.doubts import label_doubts, scan_doubts
@@ -25,12 +23,14 @@ class NormalizedCase:
         ct: int16 (z, y, x), HU, as stored.
         labels: uint8 (z, y, x), class ids, as stored.
         grid: int32 (3,), voxels of the normalized volume.
+        warnings: what is odd about it, yet usable: a line each that begins with the file.
     """
 
     name: str
     ct: tf.Tensor
     labels: tf.Tensor
     grid: np.ndarray
+    warnings: tuple[str, ...]
 
     def image(self, start: np.ndarray, size: np.ndarray) -> np.ndarray:
         """A block of the normalized scan: int16 HU, air outside the volume."""
@@ -89,7 +89,7 @@ def _resample_mask(labels, least, grid, start, size):
 
 
 def read_case(case: Case, spacing_mm: tuple[float, float, float]) -> NormalizedCase:
-    """Reads and checks one case; what is odd about it, yet usable, is a line each on stderr.
+    """Reads and checks one case.
 
     Args:
         case: kits_tf.io.study.Case.
@@ -116,8 +116,6 @@ def read_case(case: Case, spacing_mm: tuple[float, float, float]) -> NormalizedC
         raise InputError(f"{case.segmentation}: labels no kidney, expected at least one")
     voxels = to_int16(ct.voxels)
     grid = resample.grid_size(voxels.shape, ct.spacing_mm, spacing_mm).numpy()
-    for path, doubts in ((case.imaging, scan_doubts(ct, spacing_mm)),
-                         (case.segmentation, (*labels.doubts, *label_doubts(labels.voxels)))):
-        for doubt in doubts:
-            tqdm.tqdm.write(f"warning: {path}: {doubt}", file=sys.stderr)
-    return NormalizedCase(case.name, tf.constant(voxels), tf.constant(labels.voxels), grid)
+    warnings = [f"{case.imaging}: {doubt}" for doubt in scan_doubts(ct, spacing_mm)]
+    warnings += [f"{case.segmentation}: {doubt}" for doubt in (*labels.doubts, *label_doubts(labels.voxels))]
+    return NormalizedCase(case.name, tf.constant(voxels), tf.constant(labels.voxels), grid, tuple(warnings))

@@ -22,7 +22,7 @@ def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, di
         config: CascadeConfig.
 
     Returns:
-        dict: `status` is "done", or "unchanged" if all shards stood.
+        dict: `status` is "done", or "unchanged" if all shards stood; `warnings` are lines about a case that was read.
 
     Raises:
         InputError: if the case cannot be used. No shard is there then that does not stand.
@@ -38,10 +38,11 @@ def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, di
         entry = read_note(data_dir, stage, case.name, config.record_settings(stage)) or entry
         if not stands(data_dir, stage, case.name, entry, found):
             due.append(stage)
-    if due:
-        _remove(data_dir, due, case.name)
-        cluster.named("data_prep.writing:write_shards")(case, data_dir, due, config, found)
-    return {"status": "done" if due else "unchanged"}
+    if not due:
+        return {"status": "unchanged", "warnings": ()}
+    _remove(data_dir, due, case.name)
+    warnings = cluster.named("data_prep.writing:write_shards")(case, data_dir, due, config, found)
+    return {"status": "done", "warnings": warnings}
 
 
 def _remove(data_dir, stages, name):

@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+import tqdm
+
 from data_prep.folds import deal_folds
 from data_prep.manifest import Manifest
 from kits_tf import cluster
@@ -37,7 +39,7 @@ def find_cases(study: str | pathlib.Path) -> list[Case]:
 def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stages: Sequence[str], config: CascadeConfig,
                   seed: int, place: cluster.Place = cluster.HERE) -> int:
     """Prepares every case for the stages. A case that cannot be used is one line on stderr and one in summary.csv; the
-    others go on.
+    others go on. What is odd about a case, yet usable, is a line each on stderr.
 
     Args:
         study: folder of case_xxxxx/imaging.nii.gz and segmentation.nii.gz.
@@ -73,8 +75,10 @@ def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stage
                         manifest.enter(done.name)
                     else:
                         manifest.failed(cases[done.name], done.failure)
-                rows[done.name] = {"case": done.name, "status": "failed", "message": done.failure,
-                                   "seconds": done.seconds, **(done.result or {})}
+                result = done.result or {"status": "failed", "message": done.failure, "warnings": ()}
+                for warning in result["warnings"]:
+                    tqdm.tqdm.write(f"warning: {warning}", file=sys.stderr)
+                rows[done.name] = {"case": done.name, "seconds": done.seconds, **result}
                 if time.monotonic() - saved > SAVED_EVERY:
                     for manifest in manifests.values():
                         manifest.save()

@@ -13,7 +13,7 @@ WRITERS = {"coarse": coarse, "correction": correction, "fine": fine, "tumor3d": 
 
 
 def write_shards(case: Case, data_dir: str | pathlib.Path, stages: list[str], config: CascadeConfig,
-                 found: dict) -> None:
+                 found: dict) -> tuple[str, ...]:
     """Writes a case's shards for some stages; notes each when it is whole.
 
     Args:
@@ -22,6 +22,9 @@ def write_shards(case: Case, data_dir: str | pathlib.Path, stages: list[str], co
         stages: names out of config.STAGES.
         config: CascadeConfig.
         found: manifest.sources of the case.
+
+    Returns:
+        The case's warnings, as cases.NormalizedCase has them.
 
     Raises:
         InputError: as cases.read_case.
@@ -32,3 +35,4 @@ def write_shards(case: Case, data_dir: str | pathlib.Path, stages: list[str], co
         count = records.write(dataset.shard_path(data_dir, stage, case.name),
                               WRITERS[stage].examples(normalized, config))
         write_note(data_dir, stage, case.name, config.record_settings(stage), found, count)
+    return normalized.warnings

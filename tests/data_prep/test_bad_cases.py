@@ -1,15 +1,19 @@
 """Cases that data_prep cannot use, cases that are odd but usable, and studies of one case: what is said of each."""
 
+import contextlib
 import os
 
 import nibabel as nib
 import numpy as np
 import pytest
 from bad_scans import REFUSED
+from dask_processes import Processes
 from prepared import CONFIG, noisy_scan, two_kidneys, write_case
 
 from data_prep.cases import read_case
 from data_prep.study import prepare_study
+from kits_tf import cluster
+from kits_tf.cluster import Place
 from kits_tf.io import dataset
 from kits_tf.io.nifti import write_volume
 from kits_tf.io.study import ENDINGS, find_scans, find_study
@@ -133,15 +137,19 @@ def test_a_study_of_one_case_is_prepared_and_training_on_it_refused_in_one_line(
     assert sum("1 cases to train on and 0 held out" in message for message in messages) == 4
 
 
-def test_what_is_odd_about_a_case_is_a_line_each_that_names_its_file(tmp_path, capsys):
+@pytest.mark.parametrize("joined", [False, True], ids=["here", "on a cluster"])
+def test_what_is_odd_about_a_case_is_a_line_each_that_names_its_file(joined, tmp_path, capsys):
     labels = two_kidneys()
     labels[:, 0, 20] = 1
-    write_case(tmp_path, "case_00000", labels)
-    write_volume(tmp_path / "case_00000" / SCAN, Volume.from_spacing(
+    study = tmp_path / "study"
+    write_case(study, "case_00000", labels)
+    write_volume(study / "case_00000" / SCAN, Volume.from_spacing(
         (noisy_scan() + 1024).clip(0).astype(np.uint16), (5.0, 2.9, 2.6)))
-    read_case(find_study(tmp_path)[0], CONFIG.spacing_mm)
+    with contextlib.ExitStack() as stack:
+        place = Place(scheduler=stack.enter_context(Processes(1)).address) if joined else cluster.HERE
+        assert prepare_study(study, tmp_path / "data", ("coarse",), CONFIG, 0, place) == 0
     lines = capsys.readouterr().err.splitlines()
-    scan, truth = (f"warning: {tmp_path / 'case_00000' / name}: " for name in (SCAN, LABELS))
+    scan, truth = (f"warning: {study / 'case_00000' / name}: " for name in (SCAN, LABELS))
     assert f"{scan}It covers only 65 mm from head to feet: organs may be cut off." in lines
     assert sum(line.startswith(f"{scan}No value is below 0") for line in lines) == 1
     assert [line for line in lines if line.startswith(truth)] == [
