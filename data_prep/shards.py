@@ -12,7 +12,7 @@ from kits_tf.volume import InputError
 
 
 def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, dict | None],
-                 config: CascadeConfig) -> dict[str, str]:
+                 config: CascadeConfig) -> dict:
     """Writes those of a case's shards that do not stand.
 
     Args:
