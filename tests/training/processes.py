@@ -60,9 +60,9 @@ def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None):
     workers.LOOK_EVERY = 0.5  # 3 s in earnest
     settle = epochs.Epochs._settle
 
-    def settle_and_tell(self, told, record, progress):
+    def settle_and_tell(self, progress, told, record):
         print(f"step {len(progress.history)}.{progress.steps} loss {told[0]:.7f}")
-        return settle(self, told, record, progress)
+        return settle(self, progress, told, record)
 
     epochs.Epochs._settle = settle_and_tell
     try:
