@@ -8,16 +8,15 @@ voxels come a few slices at a time, straight into the array that is returned.
 """
 
 import dataclasses
-import gzip
 import io
 import logging
 import math
 import pathlib
 import warnings
-import zlib
 
 import nibabel as nib
 import numpy as np
+from isal import igzip, isal_zlib
 
 from kits_tf.io.files import whole_file
 from kits_tf.io.study import ENDINGS
@@ -70,7 +69,7 @@ def _one_line(error):
 
 
 def _stream(path):
-    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb")
+    return igzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb")
 
 
 def _open(path):
@@ -89,7 +88,7 @@ def _open(path):
         shape = _spatial_shape(path, image)
         _check_size(path, shape, image.get_data_dtype().itemsize, image.dataobj.offset, voxels)
     except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError,
-            OSError, EOFError, zlib.error, ValueError, OverflowError) as error:
+            OSError, EOFError, isal_zlib.error, ValueError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: cannot be read as NIfTI ({_one_line(error)}), {EXPECTED}") from error
@@ -228,7 +227,7 @@ def _read(path, take, dtype):
             if not np.can_cast(block.dtype, voxels.dtype):
                 voxels = voxels.astype(np.float32)
             reorient(voxels, back)[place] = block
-    except (OSError, EOFError, zlib.error, ValueError, MemoryError, OverflowError) as error:
+    except (OSError, EOFError, isal_zlib.error, ValueError, MemoryError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: its voxels cannot be read ({_one_line(error)}); is the file whole?") from error
