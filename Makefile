@@ -16,7 +16,7 @@ STAMP = $(VENV)/.installed
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: venv test lint soak audit demo docs notebook clean
+.PHONY: venv test lint soak audit demo docs notebook bench clean
 
 venv: $(STAMP)
 
@@ -68,6 +68,10 @@ docs: venv
 	PDOC_ALLOW_EXEC=1 $(RUN) -W error::UserWarning -m pdoc --docformat google --output-directory build/docs \
 	  kits_tf data_prep '!kits_tf.*.__main__' '!data_prep.__main__'
 	@echo "open build/docs/index.html"
+
+# Ours beside the peers, who get environments of their own in runs/bench: benchmarks/RESULTS.md. About an hour.
+bench: venv
+	$(RUN) -m benchmarks
 
 clean:
 	rm -rf $(VENV) $(VENV)-audit $(DEMO)

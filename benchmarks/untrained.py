@@ -3,14 +3,15 @@
     python -m benchmarks.untrained --preset=paper --output=DIR
 
 Random nets find nothing, or everything, and the cascade's work depends on what they find. So each net answers by a
-threshold on its first input channel, half-way between the classes of a scan drawn from a mask (background -79 HU,
-kidney 100, tumor 200), plus a vanishing share of its own answer, so that no optimizer can leave it out.
+threshold on its first input channel, half-way between the classes of a scan made from a mask (scans.py), plus a
+vanishing share of its own answer, so that no optimizer can leave it out.
 """
 
 import sys
 
 from absl import app, flags
 
+from benchmarks.scans import KIDNEY_ABOVE, TUMOR_ABOVE
 from kits_tf import config as configs
 from kits_tf.quiet import quiet_tensorflow
 
@@ -20,7 +21,6 @@ flags.DEFINE_string("output", None, "export folder; each export is a new version
 flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "what the nets compute in")
 flags.mark_flags_as_required(["output"])
 
-KIDNEY_ABOVE, TUMOR_ABOVE = 0.2335, 0.6  # after the window
 SHARE = 1e-7  # of the net's own answer: no threshold feels it, no rounding removes it
 
 

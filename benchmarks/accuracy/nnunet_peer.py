@@ -17,6 +17,7 @@ import sys
 
 from absl import app, flags
 
+from benchmarks import peers
 from benchmarks.accuracy import protocol
 from kits_tf import runs
 from kits_tf.config import STAGES
@@ -28,7 +29,6 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("work", None, "Work folder of python -m benchmarks.accuracy.", required=True)
 flags.DEFINE_float("seconds", None, "Training time; what the five stages took unless given.", lower_bound=1)
 flags.DEFINE_bool("tta", True, "Average over mirror images, as nnU-Net does; four times as long in prediction.")
-PACKAGES = ("torch>=2.1", "nnunetv2>=2.6,<3")
 DATASET, NAME, TRAINER = 19, "Dataset019_KiTS", "nnUNetTrainerWallClock"
 PEER = pathlib.Path(__file__).parent / "peer"
 
@@ -47,15 +47,6 @@ def trained_seconds(work):
         with open(path, newline="") as stream:
             total += sum(float(row["seconds"]) for row in csv.DictReader(stream))
     return total
-
-
-def install(folder):
-    """A virtual environment with nnU-Net: its bin folder."""
-    tools = folder / ".venv" / "bin"
-    if not (tools / "nnUNetv2_train").exists():
-        subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True)
-        subprocess.run([tools / "python", "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    return tools
 
 
 def arrange(work, raw):
@@ -83,7 +74,7 @@ def main(_):
         held_out = read_folds(work.data)[0]
     except InputError as error:
         sys.exit(str(error))
-    tools = install(folder)
+    tools = peers.install(folder)
     raw, prepared, trained = (folder / name for name in ("raw", "preprocessed", "results"))
     cores = len(os.sched_getaffinity(0))
     environment = {**os.environ, "nnUNet_raw": str(raw), "nnUNet_preprocessed": str(prepared),

@@ -1,0 +1,81 @@
+"""Floating-point work of the nets per second, beside the machine's own large matrix product.
+
+    python -m benchmarks.nets [--preset=paper] [--precision=float32 --precision=bfloat16]
+"""
+
+import math
+import statistics
+
+from absl import app, flags
+
+from benchmarks import tables
+from kits_tf import config as configs
+from kits_tf.quiet import quiet_tensorflow
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("preset", "paper", list(configs.PRESETS), "whose nets and settings")
+flags.DEFINE_multi_enum("precision", ["float32", "bfloat16"], ["float32", "bfloat16"], "what the nets compute in")
+flags.DEFINE_integer("rounds", 5, "calls of each that are timed", lower_bound=5)
+SIDE = 3000  # of the matrices
+
+
+def shape_of(config, stage):
+    """What the cascade shows a net at once."""
+    if stage == "tumor3d":
+        return (1, *config.tumor3d.tile_voxels, 1)
+    from kits_tf.cascade.module import net_shape
+
+    return (config.stage(stage).predict_batch, *net_shape(stage, config))
+
+
+def operations(model, shape):
+    """Floating-point operations of a net's convolutions: two for each product."""
+    import tensorflow as tf
+
+    total = 0
+    layers = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    outputs = tf.keras.Model(model.input, [layer.output for layer in layers])
+    concrete = tf.function(lambda image: outputs(image, training=False)).get_concrete_function(
+        tf.TensorSpec(shape, tf.float32))
+    for layer, output in zip(layers, tf.nest.flatten(concrete.structured_outputs), strict=True):
+        total += 2 * math.prod(output.shape[:-1]) * math.prod(layer.kernel.shape)
+    return total
+
+
+def main(arguments):
+    if len(arguments) > 1:
+        raise app.UsageError(f"unexpected argument {arguments[1]}")
+    quiet_tensorflow()
+    import tensorflow as tf
+
+    from kits_tf import models
+    from kits_tf.cascade.collect import PRECISIONS
+    from kits_tf.models.fold import folded
+
+    config, rows = configs.PRESETS[FLAGS.preset], []
+    multiply = tf.function(lambda matrix: tf.matmul(matrix, matrix))
+    for precision in FLAGS.precision:
+        matrix = tf.cast(tf.random.stateless_uniform((SIDE, SIDE), (1, 2)), precision)
+        for stage in configs.STAGES:
+            shape = shape_of(config, stage)
+            model = folded(models.build(config, stage), config, stage, PRECISIONS[precision])
+            call = tf.function(lambda image, model=model: model(image, training=False)).get_concrete_function(
+                tf.TensorSpec(shape, tf.float32))
+            image = tf.random.stateless_uniform(shape, (3, 4))
+            seconds = tables.alternate(FLAGS.rounds, net=lambda call=call, image=image: call(image).numpy(),
+                                       product=lambda matrix=matrix: multiply(matrix).numpy())
+            work = operations(model, shape)
+            rates = {"net": work / statistics.median(seconds["net"]) / 1e9,
+                     "product": 2 * SIDE**3 / statistics.median(seconds["product"]) / 1e9}
+            share = work / 2 / SIDE**3 / tables.ratio(seconds["net"], seconds["product"])
+            rows.append((stage, precision, " x ".join(map(str, shape)), f"{share:.2f}", f"{rates['net']:.0f}",
+                         f"{rates['product']:.0f}", f"{work / 1e9:.1f}", f"{statistics.median(seconds['net']):.3f}"))
+    tables.table("Nets against a matrix product",
+                 ("net", "precision", "input", "share of the product's rate", "net, GFLOP/s", "product, GFLOP/s",
+                  "GFLOP a call", "seconds a call"), rows,
+                 f"`python -m benchmarks.nets`: preset {FLAGS.preset}, batch norms folded, a product of {SIDE} x {SIDE}"
+                 f" matrices of the same precision, medians of {FLAGS.rounds}.")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,108 @@
+"""nnU-Net v2 beside us, on the same files and cores: preparing ten cases, and predicting one scan.
+
+    python -m benchmarks.nnunet --work=DIR [--tiles=5]
+
+nnU-Net and PyTorch go into a virtual environment of their own in the work folder. It plans itself from the ten cases
+(3d_fullres) and predicts with the net of that plan, untrained, one fold, no mirroring. With --tiles its prediction is
+not run as a whole, which takes some 20 minutes on two cores, but so many of its tiles are timed and multiplied.
+Source: Isensee et al. 2021, arXiv:1904.08128; github.com/MIC-DKFZ/nnUNet.
+"""
+
+import json
+import math
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+
+from absl import app, flags
+
+from benchmarks import peers, scans, tables
+from kits_tf.io.files import write_text
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("work", None, "folder for the peer's environment and files", required=True)
+flags.DEFINE_integer("tiles", 0, "time so many tiles of the peer's prediction instead of all", lower_bound=0)
+flags.DEFINE_integer("rounds", 1, "how often each is timed", lower_bound=1)
+DATASET, NAME, CASES = 20, "Dataset020_Speed", 10
+PEER = pathlib.Path(__file__).parent / "peer" / "nnunet_predict.py"
+STEP = 0.5  # of a patch, between nnU-Net's tiles
+
+
+def arrange(study, raw):
+    """The study as nnU-Net wants it, as links."""
+    for case in sorted(study.iterdir()):
+        for folder, link, file in (("imagesTr", f"{case.name}_0000.nii.gz", "imaging.nii.gz"),
+                                   ("labelsTr", f"{case.name}.nii.gz", "segmentation.nii.gz")):
+            (raw / folder).mkdir(parents=True, exist_ok=True)
+            if not (raw / folder / link).is_symlink():
+                (raw / folder / link).symlink_to(case / file)
+    write_text(raw / "dataset.json", json.dumps({
+        "channel_names": {"0": "CT"}, "labels": {"background": 0, "kidney": 1, "tumor": 2}, "numTraining": CASES,
+        "file_ending": ".nii.gz"}))
+
+
+def tile_count(shape, spacing_mm, prepared):
+    """How many tiles nnU-Net lays over a scan, and their size: by its plan."""
+    plan = json.loads((prepared / "nnUNetPlans.json").read_text())["configurations"]["3d_fullres"]
+    patch = plan["patch_size"]
+    sizes = [max(round(size * mm / wanted), tile)
+             for size, mm, wanted, tile in zip(shape, spacing_mm, plan["spacing"], patch, strict=True)]
+    counts = [math.ceil((size - tile) / (tile * STEP)) + 1 for size, tile in zip(sizes, patch, strict=True)]
+    return math.prod(counts), patch
+
+
+def main(arguments):
+    if len(arguments) > 1:
+        raise app.UsageError(f"unexpected argument {arguments[1]}")
+    work = pathlib.Path(FLAGS.work).absolute()
+    tools = peers.install(work)
+    study, cores = work / "study", len(os.sched_getaffinity(0))
+    for number in range(CASES):
+        if not (study / f"case_{number:05d}" / "segmentation.nii.gz").exists():
+            scans.write_case(study, number)
+    raw, prepared = work / "raw", work / "preprocessed"
+    arrange(study, raw / NAME)
+    environment = {"nnUNet_raw": str(raw), "nnUNet_preprocessed": str(prepared),
+                   "nnUNet_results": str(work / "results"), "OMP_NUM_THREADS": str(cores)}
+
+    ours, theirs = [], []
+    for number in range(FLAGS.rounds):
+        ours.append(tables.watched([sys.executable, "-m", "data_prep", f"--input={study}", "--preset=paper",
+                                    f"--output={work / f'data{number}'}", f"--workers={cores}"]))
+        theirs.append(tables.watched([tools / "nnUNetv2_plan_and_preprocess", "-d", DATASET, "-c", "3d_fullres",
+                                      "-npfp", cores, "-np", cores, "--clean"], environment))
+    seconds = [[run[0] for run in runs] for runs in (theirs, ours)]
+    memory = [max(run[1] for run in runs) / 1024 for runs in (theirs, ours)]
+    tables.table("Preparing ten cases", ("what", "ratio", "nnU-Net v2", "data_prep, all five stages"), [
+        ("seconds", f"{tables.ratio(*seconds):.1f}", *(f"{statistics.median(values):.0f}" for values in seconds)),
+        ("GiB of the largest process", f"{memory[0] / memory[1]:.1f}", *(f"{gib:.2f}" for gib in memory))],
+        f"`python -m benchmarks.nnunet`: {CASES} cases of 85 x 512 x 512, {cores} processes each, rounds: "
+        f"{FLAGS.rounds}.")
+
+    scan = study / "case_00000" / "imaging.nii.gz"
+    tables.watched([sys.executable, "-m", "benchmarks.untrained", "--preset=paper", f"--output={work / 'export'}"])
+    ours = [tables.watched([sys.executable, "predict.py", f"--model={work / 'export'}", f"--input={scan}",
+                            f"--output={work / f'labels{number}'}"]) for number in range(FLAGS.rounds)]
+    command = [tools / "python", PEER, prepared / NAME, scan, work / "peer.nii.gz",
+               *([f"--tiles={FLAGS.tiles}"] if FLAGS.tiles else [])]
+    said = subprocess.run([*map(str, command)], env={**os.environ, **environment}, capture_output=True, text=True)
+    if said.returncode:
+        raise RuntimeError(said.stderr[-2000:])
+    found = json.loads(said.stdout.splitlines()[-1])
+    tiles, patch = tile_count((85, 512, 512), scans.SPACING_MM, prepared / NAME)
+    theirs_s, how = found["seconds"][0], "whole"
+    if FLAGS.tiles:
+        theirs_s = statistics.median(found["seconds"]) * tiles
+        how = f"estimated: {tiles} times the median of {FLAGS.tiles} tiles, without reading, resampling and writing"
+    ours_s = statistics.median(run[0] for run in ours)
+    tables.table("Predicting, NIfTI to NIfTI", ("times as fast", "predict.py", "nnU-Net v2", "its tiles", ""), [
+        (f"{theirs_s / ours_s:.0f}", f"{ours_s:.1f} s", f"{theirs_s:.0f} s",
+         f"{tiles} of {' x '.join(map(str, patch))}", how)],
+        "`python -m benchmarks.nnunet`: 85 x 512 x 512 voxels of 5 x 1.04 x 1.04 mm, preset paper, one fold, no "
+        "mirroring, process start included.")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,16 @@
+"""Peers in environments of their own, so that what they need never meets what we need."""
+
+import pathlib
+import subprocess
+import sys
+
+NNUNET = ("torch>=2.1", "nnunetv2>=2.6,<3")
+
+
+def install(folder: pathlib.Path) -> pathlib.Path:
+    """A virtual environment with nnU-Net in a folder, made unless it is there: its bin folder."""
+    tools = folder / ".venv" / "bin"
+    if not (tools / "nnUNetv2_train").exists():
+        subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True)
+        subprocess.run([tools / "python", "-m", "pip", "install", "--quiet", *NNUNET], check=True)
+    return tools

@@ -1,0 +1,43 @@
+"""Scans to measure with: drawn kidneys and tumors, one HU per class (background -79, kidney 100, tumor 200), so that
+the untrained cascade (untrained.py) finds them and does all its work."""
+
+import pathlib
+
+import numpy as np
+from scipy import ndimage
+
+from kits_tf.io.nifti import write_volume
+from kits_tf.phantoms.abdomen import Scanner, draw_abdomen
+from kits_tf.volume import Volume
+
+HU = np.array([-79, 100, 200], np.int16)  # by class
+KIDNEY_ABOVE, TUMOR_ABOVE = 0.2335, 0.6  # half-way between the classes, after the window
+SLICES, SIZE, SPACING_MM = 85, 512, (5.0, 1.04, 1.04)
+
+
+def made(slices: int = SLICES, slice_mm: float = SPACING_MM[0], seed: int = 1) -> tuple[Volume, Volume]:
+    """A scan of SIZE x SIZE pixels of 1.04 mm, and its labels; the kidneys lie in the middle of the slices."""
+    drawn = draw_abdomen(seed, scanner=Scanner(128, (slice_mm, slice_mm)))[1]
+    factors = [drawn.spacing_mm[axis] / SPACING_MM[axis] for axis in (1, 2)]
+    affine = drawn.affine.copy()
+    affine[:3, 1:3] /= factors
+    planes = ndimage.zoom(drawn.voxels, (1, *factors), order=0)
+    labels = np.zeros((slices, SIZE, SIZE), np.uint8)
+    cut, paste = [], []
+    for has, wants in zip(planes.shape, labels.shape, strict=True):
+        shared = min(has, wants)
+        cut.append(slice((has - shared) // 2, (has - shared) // 2 + shared))
+        paste.append(slice((wants - shared) // 2, (wants - shared) // 2 + shared))
+    labels[tuple(paste)] = planes[tuple(cut)]
+    spacing_mm = (slice_mm, *SPACING_MM[1:])
+    return Volume(HU[labels], spacing_mm, affine), Volume(labels, spacing_mm, affine)
+
+
+def write_case(folder: pathlib.Path, number: int = 0, slices: int = SLICES, slice_mm: float = SPACING_MM[0]
+               ) -> pathlib.Path:
+    """Writes a scan and its labels as a case of a study; returns the scan's path."""
+    case = folder / f"case_{number:05d}"
+    scan, labels = made(slices, slice_mm, seed=number + 1)
+    write_volume(case / "imaging.nii.gz", scan)
+    write_volume(case / "segmentation.nii.gz", labels)
+    return case / "imaging.nii.gz"

@@ -1,0 +1,103 @@
+"""A training step of each stage beside the same Keras model, loss and optimizer under model.fit, and what feeds it.
+
+    python -m benchmarks.training [--preset=demo]
+
+Cases from benchmarks/scans.py are prepared first. The input pipeline's rate is with all its augmentation; beside it,
+that of reading and parsing the same records alone.
+"""
+
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+
+from absl import app, flags
+
+from benchmarks import scans, tables
+from kits_tf import config as configs
+from kits_tf.quiet import quiet_tensorflow
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("preset", "demo", list(configs.PRESETS), "whose nets, records and augmentation")
+flags.DEFINE_multi_enum("stage", list(configs.STAGES), configs.STAGES, "which stages")
+flags.DEFINE_integer("rounds", 7, "steps of either kind that are timed", lower_bound=5)
+CASES, STEPS = 5, 4  # steps of one call of fit, whose own callbacks and epochs cost something too
+
+
+def rate(batches, size, seconds=4.0):
+    """Examples per second that a dataset gives, after its first few batches."""
+    stream = iter(batches)
+    for _ in range(6):  # what is prefetched does not count
+        next(stream)
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        next(stream)
+        count += size
+    return count / (time.perf_counter() - began)
+
+
+def main(arguments):
+    if len(arguments) > 1:
+        raise app.UsageError(f"unexpected argument {arguments[1]}")
+    quiet_tensorflow()
+    import tensorflow as tf
+
+    from kits_tf.inputs import pipeline
+    from kits_tf.training import stages
+    from kits_tf.training.step import TrainStep
+
+    config = configs.PRESETS[FLAGS.preset]
+    one_device, rows, feeding = tf.distribute.get_strategy(), [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        study, data = (pathlib.Path(scratch) / name for name in ("study", "data"))
+        for number in range(CASES):
+            scans.write_case(study, number)
+        tables.watched([sys.executable, "-m", "data_prep", f"--input={study}", f"--output={data}",
+                        f"--preset={FLAGS.preset}"])
+        for stage in FLAGS.stage:
+            task = stages.task(config, stage, data, 0, 0)
+            size = task.training.batch_size
+            image, target, _ = next(iter(task.training_batches()))
+            step = TrainStep(task, one_device)
+            _, net, optimizer = task.build()
+            loss = task.loss()
+            net.compile(optimizer=optimizer, loss=lambda labels, logits, loss=loss: loss(labels, logits))
+            endless = tf.data.Dataset.from_tensors((image, target)).repeat()
+            seconds = tables.alternate(
+                FLAGS.rounds,
+                ours=lambda step=step, image=image, target=target: [step(image, target, False).numpy()
+                                                                    for _ in range(STEPS)],
+                fit=lambda net=net, endless=endless: net.fit(endless, steps_per_epoch=STEPS, verbose=0))
+            rows.append((stage, size, f"{tables.ratio(seconds['ours'], seconds['fit']):.2f}",
+                         f"{statistics.median(seconds['ours']) / STEPS:.3f}",
+                         f"{statistics.median(seconds['fit']) / STEPS:.3f}"))
+
+            full = rate(task.training_batches(), size)
+            shape, cases = config.record_shape(stage), [path.stem for path in task.train]
+            draw = pipeline.drawn_examples(config, stage, task.train, 0)(tf.constant(0, tf.int64)).repeat()
+            parsed = draw.map(lambda one, shape=shape, cases=cases: pipeline.decode(one, shape, cases),
+                              num_parallel_calls=tf.data.AUTOTUNE).batch(size, drop_remainder=True).prefetch(4)
+            alone = rate(parsed, size)
+            # While the step computes, the pipeline has what cores it leaves: this is measured, not derived.
+            stream, waited, began = iter(task.training_batches()), 0.0, None
+            for number in range(FLAGS.rounds + 6):
+                asked = time.perf_counter()
+                image, target, _ = next(stream)
+                if number >= 6:
+                    began = began or asked
+                    waited += time.perf_counter() - asked
+                step(image, target, False).numpy()
+            share = waited / (time.perf_counter() - began)
+            feeding.append((stage, f"{share:.1%}", f"{full:.0f}", f"{alone:.0f}",
+                            f"{size * STEPS / statistics.median(seconds['ours']):.1f}"))
+    tables.table("Training step", ("stage", "batch", "times as long as fit", "seconds a step", "fit"), rows,
+                 f"`python -m benchmarks.training --preset={FLAGS.preset}`: float32, {STEPS} steps a call, medians of "
+                 f"{FLAGS.rounds}.")
+    tables.table("Input pipeline", ("stage", "share of the step's time spent waiting", "augmented samples/s alone",
+                                    "reading and parsing alone", "samples/s the step takes"), feeding,
+                 f"`python -m benchmarks.training --preset={FLAGS.preset}`: the pipeline and the step share the cores.")
+
+
+if __name__ == "__main__":
+    app.run(main)
