@@ -9,23 +9,21 @@ Writes prediction_<id>.nii.gz (0 background, 1 kidney, 2 tumor, in the scan's ow
 cascade decided and a PNG overlay beside it, and summary.csv for the run; with --report also report.html and a web page
 per case. What is done already, from the same scan with the same model, is skipped. A case that fails does not stop the
 others.
-Exit status: 0 if all cases were done, 1 if one failed or nothing could start.
+Exit status: 0 if all cases were done, 1 if one failed or nothing could start, 130 after Ctrl-C.
 """
 
 import collections
 import dataclasses
 import pathlib
-import sys
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
-from kits_tf import cluster, runs
+from kits_tf import cluster, command, runs
 from kits_tf.io.files import write_table
 from kits_tf.io.lock import only_writer
 from kits_tf.io.study import find_scans
-from kits_tf.quiet import quiet_tensorflow
-from kits_tf.volume import InputError
+from kits_tf.quiet import say
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "exported cascade: the export folder (newest version) or one of its versions")
@@ -46,7 +44,7 @@ flags.mark_flags_as_required(["input", "output"])
 flags.mark_flags_as_mutual_exclusive(["model", "server"], required=True)
 flags.register_validator("output_format", lambda names: names and set(names) <= {"nifti", "dicomseg"},
                          "expected nifti, dicomseg, or nifti,dicomseg")
-cluster.define_flags(__name__)
+cluster.define_flags()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,31 +102,23 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
                       "page": settings.target(case, ".html").name} for case in cases]
             page.write_run_page(output / "report.html", shown, f"Predictions of {name}")
     counts = collections.Counter(row["status"] for row in rows.values())
-    print(f"{counts['done']} done, {counts['unchanged']} unchanged, {counts['failed']} failed; labels in {output}",
-          file=sys.stderr)
+    say(f"{counts['done']} done, {counts['unchanged']} unchanged, {counts['failed']} failed; labels in {output}")
     return 1 if counts["failed"] else 0
 
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) > 1:
-        raise app.UsageError(f"unexpected argument {arguments[1]}")
-    quiet_tensorflow()
-    try:
-        server = FLAGS.server and Server(FLAGS.server, FLAGS.server_model, FLAGS.server_version, FLAGS.server_deadline,
-                                         FLAGS.server_ca)
-        return predict(FLAGS.model, FLAGS.input, FLAGS.output, FLAGS.xla, FLAGS.overlay, FLAGS.report,
-                       cluster.place_from_flags(), FLAGS.output_format, server)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on after the last whole case", file=sys.stderr)
-        return 130
+def main() -> int:
+    server = FLAGS.server and Server(FLAGS.server, FLAGS.server_model, FLAGS.server_version, FLAGS.server_deadline,
+                                     FLAGS.server_ca)
+    return predict(FLAGS.model, FLAGS.input, FLAGS.output, FLAGS.xla, FLAGS.overlay, FLAGS.report,
+                   cluster.place_from_flags(), FLAGS.output_format, server)
 
 
 def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
-    app.run(main)
+    command.run(main, {
+        "In and out": ("model", "input", "output", "output_format", "overlay", "report", "xla"),
+        "By a server": ("server", "server_ca", "server_model", "server_version", "server_deadline"),
+        **cluster.FLAGS}, "the same command goes on after the last whole case")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ The same command again goes on where the last one stopped. A run leaves runs/<na
 import dataclasses
 import sys
 
-from absl import app, flags
+from absl import flags
 
+from kits_tf import command
 from kits_tf import config as configs
 from kits_tf.io.dataset import FOLDS
-from kits_tf.quiet import quiet_tensorflow
+from kits_tf.quiet import hushed, say
 from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
@@ -39,7 +40,7 @@ TRAINING = {field.name: field.type for field in dataclasses.fields(configs.Train
             if field.type in (int, float, str)}
 DEFINE: dict = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
 for field, kind in TRAINING.items():
-    DEFINE[kind](field, None, "In place of the preset's, in every stage alike.")
+    DEFINE[kind](field, None, "")
 
 
 def overridden(config: configs.CascadeConfig) -> configs.CascadeConfig:
@@ -62,23 +63,23 @@ def overridden(config: configs.CascadeConfig) -> configs.CascadeConfig:
     return config
 
 
-def main(_: list[str]) -> None:
+def main() -> int:
     try:
         config = overridden(configs.PRESETS[FLAGS.preset])
     except ValueError as error:
-        sys.exit(f"train.py: {error}")
+        raise InputError(f"train.py: {error}") from error
     # TensorFlow is imported only now, so that --help answers at once.
-    quiet_tensorflow()
-    import tensorflow as tf
+    with hushed():
+        import tensorflow as tf
 
     from kits_tf.models import describe
     from kits_tf.training import loop, stages, workers
 
     if FLAGS.describe:
         print(describe.table(config))
-        return
+        return 0
     if FLAGS.stage is None:
-        raise app.UsageError("--stage must say what to train: " + ", ".join([*configs.STAGES, "all"]))
+        raise InputError("--stage must say what to train: " + ", ".join([*configs.STAGES, "all"]))
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
     try:
@@ -89,21 +90,23 @@ def main(_: list[str]) -> None:
                  for stage in (configs.STAGES if FLAGS.stage == "all" else [FLAGS.stage]) for fold in folds]
         for task in tasks:
             loop.train(task, FLAGS.run_dir or f"runs/{FLAGS.preset}", strategy, compiled,
-                       report=lambda line: print(line, flush=True))
+                       report=lambda line: say(line, sys.stdout))
             tf.keras.backend.clear_session()
-    except (InputError, OSError) as error:
-        sys.exit(str(error))
+    except OSError as error:
+        raise InputError(str(error)) from error
     except loop.StoppedError as error:
         print(error, file=sys.stderr)
-        sys.exit(143)  # 128 + SIGTERM: not done, and no failure
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on after the last whole epoch", file=sys.stderr)
-        sys.exit(130)
+        return 143  # 128 + SIGTERM: not done, and no failure
+    return 0
 
 
 def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
-    app.run(main)
+    command.run(main, {
+        "What is trained, and where": ("stage", "fold", "data_dir", "run_dir", "preset", "describe"),
+        "How": ("seed", "deterministic", "strategy", "precision", "xla", "base_filters"),
+        "In place of the preset's, in every stage alike (kits_tf/config.py says what they are)": tuple(TRAINING)},
+        "the same command goes on after the last whole epoch")
 
 
 if __name__ == "__main__":

@@ -6,18 +6,15 @@ python -m data_prep --output=data --check                      # reads only; --i
 
 What is done already, from the same files under the same settings, is skipped. A case that cannot be used does not stop
 the others. Exit status: 0 if all cases are prepared, 1 if one is not or nothing could start. That of --check: 0 if all
-is whole, 2 if a shard is damaged, missing, stale or an orphan, 1 if nothing could be checked.
+is whole, 2 if a shard is damaged, missing, stale or an orphan, 1 if nothing could be checked. 130 after Ctrl-C.
 """
 
-import sys
-
-from absl import app, flags
+from absl import flags
 
 from data_prep.check import check_data
 from data_prep.study import prepare_study
-from kits_tf import cluster
+from kits_tf import cluster, command
 from kits_tf.config import PRESETS, STAGES
-from kits_tf.quiet import quiet_tensorflow
 from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
@@ -28,13 +25,10 @@ flags.DEFINE_enum("preset", "paper", sorted(PRESETS), "settings; train.py must b
 flags.DEFINE_integer("seed", 0, "deals the cases into five folds")
 flags.DEFINE_boolean("check", False, "only hold the records in --output against their manifests, against the files of "
                      "--input and the settings of --preset where these are given; writes nothing")
-cluster.define_flags(__name__)
+cluster.define_flags()
 
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) > 1:
-        raise app.UsageError(f"unexpected argument {arguments[1]}")
-    quiet_tensorflow()
+def main() -> int:
     stages = STAGES if FLAGS.stage == "all" else (FLAGS.stage,)
     try:
         if FLAGS.check:
@@ -45,17 +39,14 @@ def main(arguments: list[str]) -> int:
                              "segmentation.nii.gz")
         return prepare_study(FLAGS.input, FLAGS.output, stages, PRESETS[FLAGS.preset], FLAGS.seed,
                              cluster.place_from_flags())
-    except (InputError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on after the last whole case", file=sys.stderr)
-        return 130
+    except OSError as error:
+        raise InputError(str(error)) from error
 
 
 def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
-    app.run(main)
+    command.run(main, {"In and out": ("input", "output", "stage", "preset", "seed", "check"), **cluster.FLAGS},
+                "the same command goes on after the last whole case")
 
 
 if __name__ == "__main__":

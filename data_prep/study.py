@@ -4,7 +4,6 @@ call it."""
 import collections
 import json
 import pathlib
-import sys
 import time
 from collections.abc import Sequence
 
@@ -18,6 +17,7 @@ from kits_tf.io import dataset
 from kits_tf.io.files import write_table, write_text
 from kits_tf.io.lock import only_writer
 from kits_tf.io.study import IMAGING, SEGMENTATION, Case, find_study
+from kits_tf.quiet import say
 from kits_tf.volume import InputError
 
 SUMMARY = ("case", "status", "seconds", "message")
@@ -88,6 +88,5 @@ def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stage
                 manifest.close()
         write_table(data_dir / "summary.csv", SUMMARY, [rows[name] for name in cases])
     count = collections.Counter(row["status"] for row in rows.values())
-    print(f"{count['done']} done, {count['unchanged']} unchanged, {count['failed']} failed; records in {data_dir}",
-          file=sys.stderr)
+    say(f"{count['done']} done, {count['unchanged']} unchanged, {count['failed']} failed; records in {data_dir}")
     return 1 if count["failed"] else 0

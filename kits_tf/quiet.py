@@ -1,18 +1,45 @@
-"""TensorFlow's own chatter, turned down for programs that people read the output of."""
+"""How much is said: a command's own words and bars, and TensorFlow's chatter."""
 
 import contextlib
 import logging
 import os
 import sys
 import tempfile
+import typing
 from collections.abc import Iterator
 
 from absl import logging as absl_logging
 
+_level = 0
+
+
+def set_level(level: int) -> None:
+    """-1: warnings and errors alone (--quiet); 0: as usual; 1: what TensorFlow and dask say too (--verbose)."""
+    global _level
+    _level = level
+
+
+def say(line: str, stream: typing.TextIO | None = None) -> None:
+    """Prints what is good to know, but no result and no warning, to stderr unless told otherwise."""
+    if _level >= 0:
+        print(line, file=stream or sys.stderr, flush=True)
+
+
+def no_bar() -> bool | None:
+    """What tqdm takes as `disable`: no bar if nothing is to be said, nor where no terminal watches."""
+    return True if _level < 0 else None
+
+
+def is_verbose() -> bool:
+    """Whether everything is to be said."""
+    return _level > 0
+
 
 def quiet_tensorflow() -> None:
     """Leaves warnings and errors; to be called before TensorFlow is imported. The environment's own setting wins."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if is_verbose() else "3")
+    if is_verbose():
+        return
     absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("tensorflow").setLevel(logging.WARNING)
 
@@ -23,6 +50,9 @@ def hushed() -> Iterator[None]:
 
     From 2.20 on it says a few lines while it is loaded, before any setting of ours can reach it.
     """
+    if is_verbose():
+        yield
+        return
     with tempfile.TemporaryFile() as said:
         sys.stderr.flush()
         before = os.dup(2)

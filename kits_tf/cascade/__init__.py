@@ -3,6 +3,14 @@
 `export_cascade(nets, directory, config)` writes the whole as one SavedModel. Never imports training.
 """
 
-from kits_tf.cascade.export import export_cascade
+import pkgutil
+import typing
 
 __all__ = ["export_cascade"]
+
+
+def __getattr__(name: str) -> typing.Any:
+    """TensorFlow, which takes seconds to import, is imported by those who export: not for --help."""
+    if name == "export_cascade":
+        return pkgutil.resolve_name("kits_tf.cascade.export:export_cascade")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,11 +9,11 @@ With --precision=bfloat16 it prints how far the labels are from those of float32
 
 import dataclasses
 import pathlib
-import sys
 
-from absl import app, flags
+from absl import flags
 
-from kits_tf.quiet import quiet_tensorflow
+from kits_tf import command
+from kits_tf.quiet import say
 from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
@@ -64,27 +64,21 @@ def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[
     return save_cascade(cascade, output)
 
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) > 1:
-        raise app.UsageError(f"unexpected argument {arguments[1]}")
-    quiet_tensorflow()
-    try:
-        folds = fold_numbers(FLAGS.folds)
-        if FLAGS.compare and FLAGS.precision == "float32":
-            raise InputError("--compare: there is nothing to compare float32 with; give --precision=bfloat16 too")
-        version = export(FLAGS.run_dir, FLAGS.output or pathlib.Path(FLAGS.run_dir) / "export", folds, FLAGS.weights,
-                         FLAGS.tta, FLAGS.precision, FLAGS.compare, FLAGS.tumor_fusion)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"{version}: the cascade, {FLAGS.precision}, five nets of fold {', '.join(map(str, folds))}"
-          + (", averaged over mirror images" if FLAGS.tta == "flips" else ""), file=sys.stderr)
+def main() -> int:
+    folds = fold_numbers(FLAGS.folds)
+    if FLAGS.compare and FLAGS.precision == "float32":
+        raise InputError("--compare: there is nothing to compare float32 with; give --precision=bfloat16 too")
+    version = export(FLAGS.run_dir, FLAGS.output or pathlib.Path(FLAGS.run_dir) / "export", folds, FLAGS.weights,
+                     FLAGS.tta, FLAGS.precision, FLAGS.compare, FLAGS.tumor_fusion)
+    say(f"{version}: the cascade, {FLAGS.precision}, five nets of fold {', '.join(map(str, folds))}"
+        + (", averaged over mirror images" if FLAGS.tta == "flips" else ""))
     return 0
 
 
 def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
-    app.run(main)
+    command.run(main, {"In and out": ("run_dir", "output", "folds", "weights"),
+                       "What is exported": ("tta", "precision", "tumor_fusion", "compare")}, "nothing was exported")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from kits_tf.io.nifti import read_labels, read_volume
 from kits_tf.io.study import find_study
 from kits_tf.metrics import dice_of_counts
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen, kind_of
+from kits_tf.quiet import no_bar
 from kits_tf.volume import AIR_HU, InputError, Volume, to_int16
 
 DRAWN = 4  # patients, of the kinds that the phantoms' cycle begins with
@@ -55,7 +56,7 @@ def compare(reference: Cascade, other: Cascade, cases: Iterable[tuple[str, Volum
     for cascade in (reference, other):
         _run(cascade, air)  # the first call prepares the graph
     rows = []
-    for name, scan, truth in tqdm.tqdm(cases, desc="comparing", unit="case", disable=None):
+    for name, scan, truth in tqdm.tqdm(cases, desc="comparing", unit="case", disable=no_bar()):
         (labels, seconds), (others, other_seconds) = (_run(cascade, scan) for cascade in (reference, other))
         row = {"case": name, "seconds": seconds, "other_seconds": other_seconds}
         for mask, of in MASKS.items():

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 import tqdm
 
 from kits_tf.cluster.jobs import Done, Job, attempt, named, once
-from kits_tf.cluster.places import HERE, Place, define_flags, place_from_flags
+from kits_tf.cluster.places import FLAGS, HERE, Place, define_flags, place_from_flags
+from kits_tf.quiet import no_bar
 
-__all__ = ["HERE", "Done", "Job", "Place", "define_flags", "named", "once", "place_from_flags", "run"]
+__all__ = ["FLAGS", "HERE", "Done", "Job", "Place", "define_flags", "named", "once", "place_from_flags", "run"]
 
 
 def run(function: str, jobs: list[Job], doing: str, place: Place = HERE, gpu: bool = False) -> Iterator[Done]:
@@ -43,7 +44,7 @@ def run(function: str, jobs: list[Job], doing: str, place: Place = HERE, gpu: bo
     else:  # by name: dask is imported by those who use it
         found = named("kits_tf.cluster.on_dask:attempt_all")(function, jobs, place, gpu)
     with contextlib.closing(found):
-        for done in tqdm.tqdm(found, doing, len(jobs), unit="case", file=sys.stderr, disable=None):
+        for done in tqdm.tqdm(found, doing, len(jobs), unit="case", file=sys.stderr, disable=no_bar()):
             if done.failure is not None:
                 tqdm.tqdm.write(f"failed: {done.failure}", file=sys.stderr)
             yield done

@@ -8,7 +8,7 @@ import time
 import traceback
 import typing
 
-from kits_tf.quiet import hushed, quiet_tensorflow
+from kits_tf.quiet import hushed, is_verbose, quiet_tensorflow
 from kits_tf.volume import InputError, RunError
 
 
@@ -60,6 +60,8 @@ def attempt(function: str, job: Job, sharers: int | None = None) -> Done:
     except InputError as error:
         failure = str(error)
     except Exception as error:
+        if is_verbose():
+            traceback.print_exc()
         where = traceback.extract_tb(error.__traceback__)[-1]
         failure = f"{job.name}: {one_line(error)} (in {where.filename}, line {where.lineno})"
     return Done(job.name, result, failure, round(time.monotonic() - began, 2))

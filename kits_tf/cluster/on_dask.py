@@ -5,7 +5,6 @@ import contextlib
 import logging
 import os
 import pathlib
-import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from distributed.system import MEMORY_LIMIT
 
 from kits_tf.cluster.jobs import Done, Job, attempt, one_line
 from kits_tf.cluster.places import Place
+from kits_tf.quiet import is_verbose, say
 from kits_tf.volume import RunError
 
 LOOPBACK = "127.0.0.1"  # where the scheduler, workers and dashboard that are started here listen
@@ -38,12 +38,14 @@ def attempt_all(function: str, jobs: Iterable[Job], place: Place, gpu: bool) -> 
             flag = f"--workers={place.workers}" if place.workers else f"--scheduler={place.scheduler}"
             expected = "local processes cannot be started" if place.workers else "no dask scheduler answers"
             raise RunError(f"{flag}: {expected} ({one_line(error)})") from error
-        print(f"dashboard: {client.dashboard_link}", file=sys.stderr)
+        say(f"dashboard: {client.dashboard_link}")
         yield from _submit_all(client, function, jobs, gpu)
 
 
 def _hush_dask():
     """What matters of a worker's death or a lost connection is said in a line of ours."""
+    if is_verbose():
+        return
     for name in ("distributed", "distributed.client", "distributed.nanny", "distributed.worker"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
@@ -129,7 +131,7 @@ def _submit_all(client, function, jobs, gpu):
 
 def _wait_for_a_worker(client):
     if not client.scheduler_info(n_workers=-1)["workers"]:
-        print("no worker has joined the cluster yet; waiting for one", file=sys.stderr)
+        say("no worker has joined the cluster yet; waiting for one")
         client.wait_for_workers(1)
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import sys
 
 from absl import flags
 
@@ -32,13 +31,13 @@ class Place:
 HERE = Place()
 
 
-def define_flags(module: str) -> None:
-    """--workers and --scheduler, the same for every command; `module` is its __name__, so that --help lists them."""
-    command = sys.argv[0] if module == "__main__" else module  # as absl names it
-    flags.DEFINE_integer("workers", 0, "processes on this machine to spread the cases over; 0: this process alone",
-                         module_name=command)
-    flags.DEFINE_string("scheduler", "", "address of a running dask scheduler to spread the cases by, tcp://HOST:PORT",
-                        module_name=command)
+FLAGS = {"Where the work is done": ("workers", "scheduler")}  # for --help
+
+
+def define_flags() -> None:
+    """--workers and --scheduler, the same for every command."""
+    flags.DEFINE_integer("workers", 0, "processes on this machine to spread the cases over; 0: this process alone")
+    flags.DEFINE_string("scheduler", "", "tcp://HOST:PORT of a running dask scheduler to spread the cases by")
 
 
 def place_from_flags() -> Place:

@@ -7,37 +7,30 @@ Exit status 1 if a prediction could not be compared with its labels, labels coul
 or nothing could be scored.
 """
 
-import sys
+from absl import flags
 
-from absl import app, flags
-
-from kits_tf import cluster
-from kits_tf.evaluation.study import evaluate_study
-from kits_tf.volume import InputError
+from kits_tf import cluster, command
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("predictions", None, "folder of prediction_<id>.nii.gz, where <id> is 00210 for case_00210")
 flags.DEFINE_string("labels", None, "ground truth: case_xxxxx/segmentation.nii.gz, or a folder of label files")
 flags.DEFINE_string("output", None, "folder to write scores.csv and summary.json to")
 flags.DEFINE_list("cases", None, "only these cases, as case_00210,case_00211 or 00210,00211; all by default")
-cluster.define_flags(__name__)
+cluster.define_flags()
 flags.mark_flags_as_required(["predictions", "labels", "output"])
 
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) > 1:
-        raise app.UsageError(f"unexpected argument {arguments[1]}")
-    try:
-        return evaluate_study(FLAGS.predictions, FLAGS.labels, FLAGS.output, FLAGS.cases or None,
-                              cluster.place_from_flags())
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
+def main() -> int:
+    from kits_tf.evaluation.study import evaluate_study  # with SciPy: not for --help
+
+    return evaluate_study(FLAGS.predictions, FLAGS.labels, FLAGS.output, FLAGS.cases or None,
+                          cluster.place_from_flags())
 
 
 def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
-    app.run(main)
+    command.run(main, {"In and out": ("predictions", "labels", "output", "cases"), **cluster.FLAGS},
+                "no scores were written")
 
 
 if __name__ == "__main__":

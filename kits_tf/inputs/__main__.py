@@ -6,14 +6,12 @@ A row per record, drawn as in training; the first panel is the record as it was 
 target is outlined in orange, the kidney mask that tumor2d is given in blue.
 """
 
-import sys
+from absl import flags
 
-from absl import app, flags
-
+from kits_tf import command
 from kits_tf import config as configs
 from kits_tf.io import dataset
 from kits_tf.io.files import write_bytes
-from kits_tf.quiet import quiet_tensorflow
 from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
@@ -26,21 +24,21 @@ flags.DEFINE_integer("seed", 0, "Of what is drawn and how it is varied.", lower_
 flags.DEFINE_string("output", None, "The .png file; augmented_<stage>.png unless given.")
 
 
-def main(_: list[str]) -> None:
-    if not FLAGS.show:
-        raise app.UsageError("--show draws a contact sheet")
-    quiet_tensorflow()
-    from kits_tf.inputs import sheet
+def main() -> int:
+    from kits_tf.inputs import sheet  # with TensorFlow: not for --help
 
+    if not FLAGS.show:
+        raise InputError("--show is missing: it draws a contact sheet, and there is nothing else to do")
     config, output = configs.PRESETS[FLAGS.preset], FLAGS.output or f"augmented_{FLAGS.stage}.png"
     try:
         train = dataset.split(FLAGS.data_dir, FLAGS.stage, FLAGS.fold, config)[0]
         write_bytes(output, sheet.contact_sheet(config, FLAGS.stage, train, FLAGS.seed))
-    except (InputError, OSError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+    except OSError as error:
+        raise InputError(str(error)) from error
     print(output)
+    return 0
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main, {"What is drawn": ("show", "data_dir", "stage", "preset", "fold", "seed", "output")},
+                "no sheet was drawn")

@@ -17,6 +17,7 @@ import tqdm
 
 from kits_tf.io import dataset
 from kits_tf.io.files import file_facts
+from kits_tf.quiet import no_bar
 from kits_tf.volume import InputError
 
 THREADS = min(8, os.cpu_count() or 1)  # hashing lets go of Python's lock; more than this only makes a disk seek
@@ -59,7 +60,7 @@ def damages(data_dir: str | pathlib.Path, stage: str, entries: dict[str, dict]) 
     found = []
     with (concurrent.futures.ThreadPoolExecutor(THREADS) as pool,
           tqdm.tqdm(total=sum(facts.get("bytes", 0) for facts in written.values()), desc=f"checking {stage}",
-                    unit="B", unit_scale=True, leave=False, file=sys.stderr, disable=None) as bar):
+                    unit="B", unit_scale=True, leave=False, file=sys.stderr, disable=no_bar()) as bar):
         for line, facts in zip(pool.map(_damage, written, written.values()), written.values(), strict=True):
             found.append(line)
             bar.update(facts.get("bytes", 0))

@@ -3,12 +3,9 @@
 Writes a KiTS19-shaped study of drawn CT scans. A small one for two CPU cores: --size=256 --slice_mm=4,5
 """
 
-import sys
+from absl import flags
 
-from absl import app, flags
-
-from kits_tf.phantoms.abdomen import Scanner
-from kits_tf.phantoms.study import write_study
+from kits_tf import command
 from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
@@ -24,24 +21,19 @@ flags.DEFINE_bool("hard", False, "As hard as cases with --anatomy always are: lo
                   "noise by slice thickness, streaks.")
 
 
-def main(argv: list[str]) -> None:
-    try:
-        if len(argv) > 1:
-            raise InputError(f"{argv[1]}: not understood; flags are written --name=value")
-        write_study(FLAGS.output, FLAGS.cases, FLAGS.seed, _scanner(), FLAGS.first, FLAGS.anatomy, FLAGS.hard)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+def main() -> int:
+    from kits_tf.phantoms.abdomen import Scanner  # with SciPy: not for --help
+    from kits_tf.phantoms.study import write_study
 
-
-def _scanner():
     try:
         low, *rest = [float(text) for text in FLAGS.slice_mm]
-        high = rest[0] if rest else low
-        return Scanner(size_voxels=FLAGS.size, slice_mm=(low, high))
+        scanner = Scanner(size_voxels=FLAGS.size, slice_mm=(low, rest[0] if rest else low))
     except ValueError as error:
         raise InputError(f"--size={FLAGS.size} --slice_mm={','.join(FLAGS.slice_mm)}: {error}") from error
+    write_study(FLAGS.output, FLAGS.cases, FLAGS.seed, scanner, FLAGS.first, FLAGS.anatomy, FLAGS.hard)
+    return 0
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main, {"What is drawn": ("output", "cases", "first", "seed", "anatomy", "hard"),
+                       "How it is scanned": ("size", "slice_mm")}, "the cases that are there are whole")

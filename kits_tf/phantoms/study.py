@@ -15,6 +15,7 @@ from kits_tf.io.nifti import read_labels, write_volume
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen, kind_of
 from kits_tf.phantoms.anatomy import draw_around, find_anatomy
 from kits_tf.phantoms.tissues import hard_phase
+from kits_tf.quiet import no_bar
 from kits_tf.volume import InputError
 
 
@@ -49,7 +50,7 @@ def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scan
     except OSError as error:
         raise InputError(f"{output}: cases cannot be written there ({error.strerror})") from error
     written = {}
-    for index in tqdm.tqdm(range(first, first + cases), desc="drawing", unit="case"):
+    for index in tqdm.tqdm(range(first, first + cases), desc="drawing", unit="case", disable=no_bar()):
         source = sources[index % len(sources)] if sources else None
         ct, label_volume, kind = _draw(index, seed, scanner, source, hard)
         case = f"case_{index:05d}"

@@ -15,6 +15,7 @@ from kits_tf import runs
 from kits_tf.inputs import sheet
 from kits_tf.inputs.pipeline import plane_spacing_mm
 from kits_tf.io.files import write_bytes, write_table
+from kits_tf.quiet import no_bar
 from kits_tf.training.stages import Task
 
 # `dice` is soft, of the training examples as they were when the net saw them; `val_dice` is the mean over held-out
@@ -28,7 +29,7 @@ PICTURES_PER_RUN = 10
 
 def progress_bar(title: str, done: int, steps: int) -> tqdm.tqdm:
     """A bar over an epoch's steps, with ETA; silent where no terminal watches."""
-    return tqdm.tqdm(total=steps, initial=done, desc=title, unit="step", leave=False, disable=None)
+    return tqdm.tqdm(total=steps, initial=done, desc=title, unit="step", leave=False, disable=no_bar())
 
 
 def duration(seconds: float) -> str:

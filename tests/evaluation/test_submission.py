@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from kits_tf.evaluation.submission import pack
+from kits_tf.evaluation.submission.packing import pack
 from kits_tf.io.nifti import write_labels, write_volume
 from kits_tf.volume import InputError, Volume
 

@@ -6,12 +6,10 @@ Checks names, labels, shapes and places of prediction_00210.nii.gz to prediction
 zips them. Exit status 1, and no zip, if anything is wrong.
 """
 
-import sys
+from absl import flags
 
-from absl import app, flags
-
-from kits_tf.evaluation.submission import pack
-from kits_tf.evaluation.submission.packing import TEST_CASES
+from kits_tf import command
+from kits_tf.evaluation.submission import TEST_CASES
 from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
@@ -22,19 +20,15 @@ flags.DEFINE_integer("first", TEST_CASES.start, "number of the first case", lowe
 flags.DEFINE_integer("last", TEST_CASES.stop - 1, "number of the last case", lower_bound=0)
 
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) > 1:
-        raise app.UsageError(f"unexpected argument {arguments[1]}")
-    try:
-        if FLAGS.last < FLAGS.first:
-            raise InputError(f"--last={FLAGS.last}: comes before --first={FLAGS.first}")
-        count = pack(FLAGS.predictions, FLAGS.study, FLAGS.output, range(FLAGS.first, FLAGS.last + 1))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
+def main() -> int:
+    from kits_tf.evaluation.submission.packing import pack  # with nibabel: not for --help
+
+    if FLAGS.last < FLAGS.first:
+        raise InputError(f"--last={FLAGS.last}: comes before --first={FLAGS.first}")
+    count = pack(FLAGS.predictions, FLAGS.study, FLAGS.output, range(FLAGS.first, FLAGS.last + 1))
     print(f"{FLAGS.output}: {count} cases, checked against their scans")
     return 0
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main, {"In and out": ("predictions", "study", "output", "first", "last")}, "no zip was written")
