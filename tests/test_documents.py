@@ -1,0 +1,52 @@
+"""What the documents tell readers to paste: shell that can be parsed, commands that are there, with flags they have.
+
+`.ci/blocks` pastes them for real.
+"""
+
+import functools
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+BLOCKS = [(path.name, block) for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+          for block in re.findall(r"^```sh\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)]
+COMMAND = re.compile(r"python (train\.py|predict\.py|-m (?:kits_tf|data_prep)[\w.]*)(.*)")
+
+
+def commands(block):
+    """(command, its flags) of each line that runs one of ours; a comment is none."""
+    for line in re.sub(r" #.*", "", block.replace("\\\n", " ")).splitlines():
+        found = COMMAND.search(line)
+        if found:
+            yield found[1], re.findall(r"--(?:no)?(\w+)", found[2])
+
+
+@functools.cache
+def help_of(command):
+    return subprocess.run([sys.executable, *command.split(), "--help"], capture_output=True, text=True, cwd=ROOT,
+                          timeout=60, check=True).stdout
+
+
+def test_blocks_were_found():
+    assert len(BLOCKS) > 15
+    assert len({command for _, block in BLOCKS for command, _ in commands(block)}) >= 7
+
+
+@pytest.mark.parametrize(("name", "block"), BLOCKS, ids=lambda text: text.splitlines()[0][:50])
+def test_a_block_can_be_pasted(name, block):
+    parsed = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True)
+    assert (parsed.returncode, parsed.stderr) == (0, ""), name
+    for command, flags in commands(block):
+        assert [flag for flag in flags if not re.search(rf"--(\[no\])?{flag}\b", help_of(command))] == [], command
+
+
+@pytest.mark.parametrize(("block", "found"), [
+    ("python train.py --stage=fine \\\n  --fold=1  # --no=flag", [("train.py", ["stage", "fold"])]),
+    ("TF_CONFIG='{}' python -m kits_tf.cascade --run_dir=a", [("-m kits_tf.cascade", ["run_dir"])]),
+    ("make test", [])])
+def test_commands_are_read_off_a_block(block, found):
+    assert list(commands(block)) == found
