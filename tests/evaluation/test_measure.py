@@ -5,9 +5,11 @@ import tracemalloc
 import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
-from skimage.measure import find_contours, marching_cubes, regionprops
+from skimage.measure import find_contours, label, marching_cubes, regionprops
 
-from kits_tf.evaluation.measure import largest_diameter_mm, measure
+from kits_tf.evaluation.measure import SPECK_ML, largest_diameter_mm, measure
+from kits_tf.phantoms.abdomen import Scanner, draw_abdomen
+from kits_tf.phantoms.kidneys import GIANT, HORSESHOE, SINGLE, TWO_TUMORS
 from kits_tf.volume import Volume
 
 SPACING_MM = (3.0, 0.8, 0.9)
@@ -105,6 +107,29 @@ def test_tumors_come_largest_first_and_specks_not_at_all():
     voxels[17, 48, 28] = 2
     volumes = [tumor["volume_ml"] for tumor in measure(*patient(voxels))["tumors"]]
     assert volumes == [round(count * 3.0 * 0.8 * 0.9 / 1000, 2) for count in (1400, 128)]
+
+
+def pieces(mask, volume):
+    """Volumes in ml of a mask's connected pieces that are no specks, the largest first, by scikit-image."""
+    volumes = [region.num_pixels * volume.voxel_ml for region in regionprops(label(mask, connectivity=3))]
+    return sorted((ml for ml in volumes if ml >= SPECK_ML), reverse=True)
+
+
+@pytest.mark.parametrize(("kind", "sides"), [(SINGLE, 1), (TWO_TUMORS, 2), (HORSESHOE, 1), (GIANT, 2)])
+def test_a_drawn_patients_numbers_are_those_that_scikit_image_counts(kind, sides):
+    ct, labels = draw_abdomen(11, kind, Scanner(size_voxels=128, slice_mm=(4, 4)))
+    found = measure(labels, ct)
+    for name, mask in (("kidneys", labels.voxels > 0), ("tumors", labels.voxels == 2)):
+        volumes = sorted((one["volume_ml"] for one in found[name]), reverse=True)
+        np.testing.assert_allclose(volumes, pieces(mask, labels), atol=0.006)
+    assert len(found["kidneys"]) == sides
+    assert [kidney["side"] for kidney in found["kidneys"]] in (["right"], ["left"], ["both"], ["right", "left"])
+    for kidney in found["kidneys"]:
+        assert kidney["tumor_share"] == pytest.approx(kidney["tumor_ml"] / kidney["volume_ml"], abs=1e-3)
+    for tumor in found["tumors"]:  # between those of a ball and of a long body of its volume
+        ball_mm = 2 * (0.75 * 1000 * tumor["volume_ml"] / np.pi) ** (1 / 3)
+        assert ball_mm < tumor["diameter_mm"] < 2 * ball_mm
+        assert tumor["diameter_axial_mm"] <= tumor["diameter_mm"] + 0.1
 
 
 def test_nothing_found_is_two_empty_lists():
