@@ -4,6 +4,7 @@ Exit status: what the command says, 0 if all is well; 1 for a mistake in one lin
 second and a half later: what TensorFlow computes just then cannot be interrupted, and is left.
 """
 
+import multiprocessing
 import os
 import re
 import signal
@@ -96,6 +97,8 @@ def _end_soon_after_interrupt(stopped):
             pass
         time.sleep(GRACE_S)
         _say_stopped(stopped)
+        for child in multiprocessing.active_children():  # workers
+            child.kill()
         os._exit(INTERRUPTED)
 
     threading.Thread(target=wait, name="interrupt", daemon=True).start()

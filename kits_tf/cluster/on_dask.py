@@ -57,6 +57,8 @@ def local_cluster(workers: int) -> Iterator[distributed.SpecCluster]:
     A process that dies, or outgrows its share of the memory, is replaced.
     """
     gpus = visible_gpus()
+    # Of processes that were killed, Python's keeper of semaphores would say how many they left.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     options = {"host": LOOPBACK, "nthreads": 1, "dashboard": False, "silence_logs": logging.CRITICAL,
                "memory_limit": MEMORY_LIMIT // workers}
     specs = {}
