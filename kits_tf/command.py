@@ -1,7 +1,7 @@
 """What all commands share: help by groups, --quiet and --verbose, a user's mistake in one line, Ctrl-C.
 
-Exit status: what the command says, 0 if all is well; 1 for a mistake in one line; 130 for Ctrl-C, at the latest a
-second and a half later: what TensorFlow computes just then cannot be interrupted, and is left.
+Exit status: what the command says, 0 if all is well; 1 for a mistake in one line; 130 for Ctrl-C, half a
+second later at the latest: what TensorFlow computes just then cannot be interrupted, and is left.
 """
 
 import multiprocessing
@@ -22,7 +22,7 @@ from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
 OUTPUT = "What is said"
-GRACE_S = 1.5  # for Ctrl-C to be noticed and for what is open to be closed
+GRACE_S = 0.5  # for Ctrl-C to be noticed and for what is open to be closed
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 NO_HELP = "(no help available)"  # what absl says of a flag without
 HELP = ("--help", "-help", "--helpshort", "-h", "-?")
