@@ -4,6 +4,7 @@ call it."""
 import collections
 import json
 import pathlib
+import sys
 import time
 from collections.abc import Sequence
 
