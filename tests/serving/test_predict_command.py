@@ -127,7 +127,7 @@ def test_nothing_to_predict_is_one_line(oracle_export, tmp_path, scans, told):
 def test_the_command_reloads_the_export_and_builds_no_net(oracle_export, study, tmp_path):
     """In a process of its own, in which the code that builds nets cannot be imported."""
     program = ("import sys; sys.modules['kits_tf.models'] = None; sys.modules['kits_tf.training'] = None; "
-               "import predict; from absl import app; app.run(predict.main)")
+               "import predict; predict.run()")
     command = [sys.executable, "-c", program, f"--model={oracle_export}", f"--input={study}", f"--output={tmp_path}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
