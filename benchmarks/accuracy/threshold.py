@@ -21,6 +21,8 @@ from kits_tf.io.nifti import read_labels, read_volume, write_labels
 GRID_MM = 3.0  # slices are averaged up to about this
 SMOOTH = (0.0, 0.7)  # voxels of that grid
 OPENINGS = (0, 1, 2)
+LESION_OPENINGS = (0, 1, 2, 3)
+GROWN = (0, 2, 5)  # voxels around the foreground in which a tumor may lie: it may be outside the foreground's window
 SMALLEST_KIDNEY_ML, LARGEST_KIDNEY_ML = 40.0, 2500.0
 OFF_MIDLINE = 0.06  # share of the picture's width that a kidney's middle lies off the body's
 LOW_PERCENTILES, HIGH_PERCENTILES = (2, 8, 18, 30, 45), (55, 70, 82, 92, 98)  # of the true voxels, to choose from
@@ -57,6 +59,10 @@ def _shrink(voxels, steps):
     return voxels.reshape(parts).mean(axis=(1, 3, 5), dtype=np.float32)
 
 
+def _grown(mask, radius):
+    return ndimage.binary_dilation(mask, iterations=radius) if radius else mask
+
+
 def _opened(mask, radius):
     return ndimage.binary_opening(mask, iterations=radius) if radius else mask
 
@@ -77,10 +83,10 @@ def foreground(case, settings):
     return ndimage.binary_closing(np.isin(numbered, chosen), iterations=2)
 
 
-def tumor(hu, inside, settings):
-    """The largest component of a window within a mask, after opening; `hu` is smoothed already."""
+def tumor(hu, region, settings):
+    """The largest component of a window within a region, after opening; `hu` is smoothed already."""
     low, high, opening = settings
-    found = cc3d.connected_components(_opened(inside & (hu > low) & (hu < high), opening), connectivity=6)
+    found = cc3d.connected_components(_opened(region & (hu > low) & (hu < high), opening), connectivity=6)
     sizes = np.bincount(found.ravel())
     return found == 1 + sizes[1:].argmax() if len(sizes) > 1 else np.zeros(hu.shape, bool)
 
@@ -99,7 +105,7 @@ def tune(cases):
     """The best foreground and tumor settings for some cases of one phase, by mean Dice.
 
     Returns:
-        (foreground settings, (smoothing, tumor settings)).
+        (foreground settings, (smoothing, grown, tumor settings)).
     """
     kidney_hu = np.concatenate([case.hu[classes.foreground(case.truth)][::7] for case in cases])
     options = [(low, high, smooth, opening) for (low, high), smooth, opening in itertools.product(
@@ -110,22 +116,22 @@ def tune(cases):
     crops = []
     for case in cases:
         inside = foreground(case, whole)
-        box = ndimage.find_objects((inside | classes.foreground(case.truth)).astype(np.uint8))[0]
-        smooth = {size: ndimage.gaussian_filter(case.hu[box], size) for size in SMOOTH}
-        crops.append((smooth, inside[box], classes.tumor(case.truth)[box]))
-    options = [(smooth, (low, high, opening)) for smooth, (low, high), opening in itertools.product(
-        SMOOTH, _windows(tumor_hu), OPENINGS)]
+        box = ndimage.find_objects(_grown(inside | classes.foreground(case.truth), max(GROWN)).astype(np.uint8))[0]
+        crops.append(({size: ndimage.gaussian_filter(case.hu[box], size) for size in SMOOTH},
+                      {grown: _grown(inside[box], grown) for grown in GROWN}, classes.tumor(case.truth)[box]))
+    options = [(smooth, grown, (low, high, opening)) for smooth, grown, (low, high), opening in itertools.product(
+        SMOOTH, GROWN, _windows(tumor_hu), LESION_OPENINGS)]
     lesion = _best(options, lambda option: np.mean([
-        dice(truth, tumor(smooth[option[0]], inside, option[1])) for smooth, inside, truth in crops]))
+        dice(truth, tumor(smooth[option[0]], regions[option[1]], option[2])) for smooth, regions, truth in crops]))
     return whole, lesion
 
 
 def label(case, settings):
-    """uint8 classes of a case on its own grid."""
-    whole, (smooth, lesion) = settings
+    """uint8 classes of a case on the coarse grid."""
+    whole, (smooth, grown, lesion) = settings
     inside = foreground(case, whole)
-    found = tumor(ndimage.gaussian_filter(case.hu, smooth), inside, lesion)
-    return case.enlarge(np.where(found, classes.TUMOR, inside * classes.KIDNEY).astype(np.uint8))
+    found = tumor(ndimage.gaussian_filter(case.hu, smooth), _grown(inside, grown), lesion)
+    return np.where(found, classes.TUMOR, inside * classes.KIDNEY).astype(np.uint8)
 
 
 def by_phase(study):
@@ -147,7 +153,7 @@ def predict_study(train, held_out, output):
         settings = tune([Case(folder, True) for folder in tqdm.tqdm(tuned[phase], desc=f"reading {phase}")])
         for folder in tqdm.tqdm(folders, desc=f"labelling {phase}", unit="case"):
             case = Case(folder, False)
-            write_labels(_target(output, folder), label(case, settings), like=folder / "imaging.nii.gz")
+            write_labels(_target(output, folder), case.enlarge(label(case, settings)), like=folder / "imaging.nii.gz")
 
 
 def _target(output, folder):
