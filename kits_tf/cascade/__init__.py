@@ -6,8 +6,6 @@
 import pkgutil
 import typing
 
-__all__ = ["export_cascade"]
-
 
 def __getattr__(name: str) -> typing.Any:
     """TensorFlow, which takes seconds to import, is imported by those who export: not for --help."""
