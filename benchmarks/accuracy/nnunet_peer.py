@@ -83,7 +83,9 @@ def main(_):
 
     def run(tool, *given):
         print("$", tool, *given, flush=True)
-        subprocess.run([tools / tool, *map(str, given)], env=environment, check=True)
+        status = subprocess.run([tools / tool, *map(str, given)], env=environment, check=False).returncode
+        if status:
+            sys.exit(f"{tool} ended with status {status}; what it said is above")
 
     arrange(work, raw / NAME)
     if not (folder / "prepared").exists():

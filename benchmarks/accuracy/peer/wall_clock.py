@@ -17,8 +17,8 @@ class OutOfTimeError(Exception):
 
 
 class nnUNetTrainerWallClock(nnUNetTrainer):  # noqa: N801, by this name nnU-Net finds it
-    def __init__(self, *given, **named):
-        super().__init__(*given, **named)
+    def __init__(self, plans, configuration, fold, dataset_json, device):  # by these names nnU-Net stores them
+        super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 10, 2
         self.num_epochs = 10**6
         self.seconds = float(os.environ["WALL_CLOCK_S"])
