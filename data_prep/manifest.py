@@ -74,9 +74,13 @@ class Manifest:
             known = None
         self.cases = known["cases"] if known is not None and known["settings"] == self.settings else {}
         self._notes = dataset.manifest_path(data_dir, stage).parent / ".done"
+        self.sweep()
+        self.enter_all()
+
+    def sweep(self) -> None:
+        """Removes what killed workers left half-written; for a time when none is at work."""
         for folder in (self._notes.parent, self._notes):
             sweep(folder)
-        self.enter_all()
 
     def enter_all(self) -> None:
         """Takes over all notes."""

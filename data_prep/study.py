@@ -84,6 +84,8 @@ def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stage
                     for manifest in manifests.values():
                         manifest.save()
                     saved = time.monotonic()
+            for manifest in manifests.values():
+                manifest.sweep()
         finally:
             for manifest in manifests.values():
                 manifest.close()

@@ -24,7 +24,8 @@ LOCK = ".lock"
 
 @contextlib.contextmanager
 def only_writer(folder: str | pathlib.Path, flag: str = "--output") -> Iterator[None]:
-    """Holds a folder for this process, made if it is not there, and sweeps what killed runs left half-written in it.
+    """Holds a folder for this process, made if it is not there, and sweeps what killed runs left half-written in it,
+    at the end too what its own killed workers left.
 
     Args:
         folder: the folder that is written to.
@@ -47,6 +48,7 @@ def only_writer(folder: str | pathlib.Path, flag: str = "--output") -> Iterator[
         sweep(folder)
         try:
             yield
+            sweep(folder)  # after an exception workers may still be at it
         finally:
             (folder / LOCK).unlink(missing_ok=True)  # while it is held: whoever waits for this file sees that it went
 

@@ -17,8 +17,10 @@ from data_prep import writing
 from data_prep.cases import NormalizedCase, read_case
 from data_prep.check import problems
 from data_prep.study import prepare_study
+from kits_tf import cluster
 from kits_tf.config import STAGES
 from kits_tf.io import dataset
+from kits_tf.io.files import TEMPORARY
 from kits_tf.io.nifti import write_volume
 from kits_tf.io.study import find_study
 from kits_tf.volume import InputError, Volume
@@ -46,6 +48,19 @@ def shards(folder):
     """Every shard: its path, when it was written, and what is in it."""
     return {path.relative_to(folder / "data" / "records").as_posix(): (path.stat().st_mtime_ns, path.read_bytes())
             for path in sorted((folder / "data").rglob("*.tfrecord"))}
+
+
+def test_what_killed_workers_left_half_written_goes_at_the_end(folder, monkeypatch):
+    half, run = folder / "data" / "records" / "coarse" / f"{TEMPORARY}x.tfrecord", cluster.run
+
+    def run_with_a_death(*arguments):
+        half.touch()
+        yield from run(*arguments)
+        assert half.exists()
+
+    monkeypatch.setattr(cluster, "run", run_with_a_death)
+    assert prepare(folder) == 0
+    assert not half.exists()
 
 
 def test_a_data_folder_holds_shards_manifests_and_folds_and_nothing_else(folder):

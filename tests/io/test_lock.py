@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from kits_tf.io.files import whole_file
+from kits_tf.io.files import TEMPORARY, whole_file
 from kits_tf.io.lock import only_writer
 from kits_tf.volume import InputError
 
@@ -57,9 +57,20 @@ def test_a_killed_process_keeps_no_folder_and_its_temporaries_go(holder, tmp_pat
 
 
 def test_what_is_being_written_is_named_as_the_sweep_expects(tmp_path):
-    with whole_file(tmp_path / "a.json") as temporary, only_writer(tmp_path):
-        assert not temporary.exists()
+    with whole_file(tmp_path / "a.json") as temporary:
+        with only_writer(tmp_path):
+            assert not temporary.exists()
         temporary.touch()
+
+
+def test_what_killed_workers_left_goes_at_the_end_unless_others_may_still_write(tmp_path):
+    half = tmp_path / f"{TEMPORARY}x.json"
+    with only_writer(tmp_path):
+        half.touch()
+    assert not half.exists()
+    with pytest.raises(KeyError), only_writer(tmp_path), half.open("w"):
+        raise KeyError
+    assert half.exists()
 
 
 def test_an_exception_lets_go(tmp_path):
