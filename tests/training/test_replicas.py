@@ -41,16 +41,16 @@ def outcome(config, run_dir, *outputs):
 
 
 @pytest.fixture(scope="module")
-def one_device(tmp_path_factory):
-    """A config of 20 steps, its records, and what one device makes of them.
+def one_device(request, tmp_path_factory):
+    """A config of 20 steps of an optimizer, its records, and what one device makes of them.
 
-    SGD, since Adam divides each gradient by its size and so makes a full step of one that is rounding alone. Batches of
-    16, so that batch norm averages over 2304 voxels and more: one device may use Keras 2's fused kernel, whose moving
-    variance is larger than the synchronized one's by one part in that number less one.
+    Batches of 16, so that batch norm averages over 2304 voxels and more: one device may use Keras 2's fused kernel,
+    whose moving variance is larger than the synchronized one's by one part in that number less one.
     """
     folder = tmp_path_factory.mktemp("one")
-    config, data_dir = processes.prepared(folder, epochs=4, steps_per_epoch=STEPS // 4, batch_size=16, optimizer="sgd",
-                                          momentum=0.9, learning_rate=0.01, clip_norm=1.0, average_decay=0.5, **LOSSES)
+    config, data_dir = processes.prepared(folder, epochs=4, steps_per_epoch=STEPS // 4, batch_size=16,
+                                          optimizer=request.param, momentum=0.9, learning_rate=0.01, clip_norm=1.0,
+                                          average_decay=0.5, **LOSSES)
     with processes.started(folder / "one.txt", processes.train, config, data_dir, folder / "run") as process:
         process.join(120)
     assert process.exitcode == 0, (folder / "one.txt").read_text()
@@ -66,6 +66,7 @@ def assert_same(found, expected):
         assert np.linalg.norm(found[1][part] - wanted) <= 1e-3 * np.linalg.norm(wanted), part
 
 
+@pytest.mark.parametrize("one_device", ["adam", "sgd"], indirect=True)
 def test_two_replicas_learn_what_one_device_learns(one_device, tmp_path):
     config, data_dir, expected = one_device
     with processes.started(tmp_path / "two.txt", processes.train, config, data_dir, tmp_path, "mirrored", 2) as process:
@@ -74,6 +75,7 @@ def test_two_replicas_learn_what_one_device_learns(one_device, tmp_path):
     assert_same(outcome(config, tmp_path, (tmp_path / "two.txt").read_text()), expected)
 
 
+@pytest.mark.parametrize("one_device", ["sgd"], indirect=True)
 def test_two_workers_learn_what_one_device_learns_though_one_dies_in_between(one_device, tmp_path):
     config, data_dir, expected = one_device
     folder = runs.stage_folder(tmp_path / "run", "fine", 0)
