@@ -181,8 +181,8 @@ def region_around(kidneys: Kidneys, grid: tf.Tensor, config: CascadeConfig) -> t
     starts, stops = tf.map_fn(
         lambda index: kidney_blocks(kidneys, index, grid, config)[1:], tf.range(tf.shape(kidneys.start)[0]),
         fn_output_signature=(tf.TensorSpec((3,), tf.int32), tf.TensorSpec((3,), tf.int32)))
-    # Real tissue as far as a tile of tumor3d may reach beyond that frame, so that none sees false air.
-    pad = [around + tiling.STEP // 2 for around in tumor_pad(config)]
+    # At least half a tile of real tissue around, so that a tile laid over a small kidney does not see false air.
+    pad = [max(around, size // 2) for around, size in zip(tumor_pad(config), config.tumor3d.tile_voxels, strict=True)]
     start = tf.clip_by_value(tf.reduce_min(starts, axis=0) - pad, 0, grid - 1)
     return start, tf.clip_by_value(tf.reduce_max(stops, axis=0) + pad, start + 1, grid)
 

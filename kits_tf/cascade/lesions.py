@@ -51,16 +51,14 @@ def detect(net: tiling.Net, image: tf.Tensor, kidney_mask: tf.Tensor, config: Ca
     Returns:
         Probabilities float32 (z, y, x), zero outside that box.
     """
+    tile = config.tumor3d.tile_voxels
     start, stop = crop.box_of(kidney_mask)
     pad = tumor_pad(config)
     start = tf.maximum(start - pad, 0)
     stop = tf.minimum(stop + pad, tf.shape(image))
     middle = tf.cast(start + stop - 1, tf.float32) / 2.0
-    tile, positions = [], []
-    for axis, full in enumerate(config.tumor3d.tile_voxels):
-        overlap = int(full * config.tumor3d.tile_overlap)
-        tile.append(tiling.fitting_size(stop[axis] - start[axis], full, overlap))
-        positions.append(crop.cover_axis(start[axis], stop[axis], middle[axis], tile[axis], overlap))
+    positions = [crop.cover_axis(start[axis], stop[axis], middle[axis], tile[axis],
+                                 int(tile[axis] * config.tumor3d.tile_overlap)) for axis in range(3)]
     found = tiling.predict_tiles(net, [image], positions, tile, tiling.BLOCK)
     inside = tf.slice(found, start, stop - start)
     return tf.pad(inside, tf.stack([start, tf.shape(image) - stop], axis=1))

@@ -30,7 +30,7 @@ def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
     Args:
         nets: dict from each name in config.STAGES to a function from windowed float32 (n, y, x, channels) or
             (n, z, y, x, 1) to probabilities of the same shape with one channel. They are only ever called with the
-            batch shapes of the config, tumor3d with its tile or a smaller one.
+            batch and tile shapes of the config.
         volume: int16 (z, y, x), Hounsfield units, canonical orientation.
         spacing_mm: float32 (3,), voxel size along z, y, x.
         config: CascadeConfig.
@@ -154,9 +154,8 @@ class Cascade(tf.Module):
                                input_signature=signature).get_concrete_function()
 
         def alone(stage):
-            shape = (None, None, None, 1) if stage == "tumor3d" else net_shape(stage, config)
             return tf.function(lambda image: {"probabilities": plain[stage](image)}, input_signature=[
-                tf.TensorSpec((None, *shape), tf.float32, name="image")]).get_concrete_function()
+                tf.TensorSpec((None, *net_shape(stage, config)), tf.float32, name="image")]).get_concrete_function()
 
         self.functions = {"serving_default": whole(plain), "xla": whole(compiled),
                           **{stage: alone(stage) for stage in configs.STAGES}}
@@ -179,8 +178,7 @@ def _digest(variables):
 
 
 def net_shape(stage: str, config: configs.CascadeConfig) -> tuple[int, ...]:
-    """What one stage's net is shown in prediction, one example: (y, x, channels), or (z, y, x, 1) for tumor3d, whose
-    tiles may be smaller (tiling.fitting_size)."""
+    """What one stage's net is shown in prediction, one example: (y, x, channels), or (z, y, x, 1) for tumor3d."""
     shape = config.tumor3d.tile_voxels if stage == "tumor3d" else config.input_shape(stage)
     return (*shape, models.channels(stage))
 

@@ -1,5 +1,4 @@
-"""Runs a net over a volume tile by tile: blocks of a fixed shape, so that a net is compiled once for any scan; a 3D
-block's is one of a few.
+"""Runs a net over a volume tile by tile: blocks of one fixed shape, so that a net is compiled once for any scan.
 
 A tile is a batch of axial slices, a batch of sagittal planes, or one 3D block. Where tiles overlap, their answers are
 blended with weights that fall linearly towards a tile's edge and sum to one at every voxel.
@@ -16,27 +15,7 @@ AXIAL, SAGITTAL, BLOCK = "axial", "sagittal", "block"
 Net = Callable[[tf.Tensor], tf.Tensor]  # of a stage, from images to probabilities
 
 
-STEP = 16  # voxels; the sizes that a 3D tile may have differ by it
-
-
-def fitting_size(extent: tf.Tensor, size: int, overlap: int) -> tf.Tensor:
-    """How large tiles must be to cover an extent with no more of them than tiles of the full size: int32.
-
-    Tiles of one size reach far over a region's edges, or over each other, and the work there is thrown away: half of
-    it, for the kidneys of KiTS19. Sizes are multiples of STEP, so that scans have few among them and a compiled net is
-    compiled a few times.
-
-    Args:
-        extent: scalar int32, voxels along one axis, more than none.
-        size: the full size.
-        overlap: voxels that tiles share at least.
-    """
-    gaps = tf.maximum(-(-(extent - size) // (size - overlap)), 0)
-    needed = -(-(extent + gaps * overlap) // (gaps + 1))
-    return tf.minimum(-(-needed // STEP) * STEP, size)
-
-
-def axis_shares(positions: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
+def axis_shares(positions: tf.Tensor, size: int) -> tf.Tensor:
     """Each tile's share of every voxel it covers along one axis.
 
     Args:
@@ -53,7 +32,7 @@ def axis_shares(positions: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.minimum(voxel + 1, size - voxel), tf.float32) / total
 
 
-def predict_tiles(net: Net, channels: list[tf.Tensor], positions: Sequence[tf.Tensor], tile: Sequence[int | tf.Tensor],
+def predict_tiles(net: Net, channels: list[tf.Tensor], positions: Sequence[tf.Tensor], tile: tuple[int, int, int],
                   plane: str) -> tf.Tensor:
     """A net's probabilities over a volume.
 
@@ -61,8 +40,7 @@ def predict_tiles(net: Net, channels: list[tf.Tensor], positions: Sequence[tf.Te
         net: from float32 (n, a, b, channels) or (1, z, y, x, 1) to probabilities of that shape with one channel.
         channels: list of float32 arrays (z, y, x) of one shape, what the net sees; zero outside.
         positions: three int32 vectors, first voxels of the tiles along z, y, x; tiles lie at all their combinations.
-        tile: the tile's shape; ints, for BLOCK scalar int32 tensors too. Along z for AXIAL and x for SAGITTAL it is the
-            batch.
+        tile: three ints, the tile's shape. Along z for AXIAL and x for SAGITTAL it is the batch.
         plane: AXIAL (z is the batch), SAGITTAL (x is) or BLOCK (3D, a batch of one).
 
     Returns:

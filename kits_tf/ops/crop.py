@@ -3,32 +3,29 @@
 A block may reach outside the array: there a cut reads a fill value, and a paste writes nothing.
 """
 
-from collections.abc import Sequence
-
 import tensorflow as tf
 
 
-def crop(array: tf.Tensor, start: tf.Tensor, size: Sequence[int | tf.Tensor], fill: float = 0.0) -> tf.Tensor:
-    """Cuts a block of a wanted size.
+def crop(array: tf.Tensor, start: tf.Tensor, size: tuple[int, ...], fill: float = 0.0) -> tf.Tensor:
+    """Cuts a block of fixed size.
 
     Args:
         array: tensor of any rank.
         start: int32 (rank,), the block's first voxel; may be negative.
-        size: the block's shape; ints where it is known when the graph is built, scalar int32 tensors where not.
+        size: tuple of ints, the block's shape, known when the graph is built.
         fill: what voxels outside the array read as.
 
     Returns:
         Tensor of shape `size`.
     """
-    shape, known = tf.shape(array), [length if isinstance(length, int) else None for length in size]
-    size = tf.stack(size)
+    shape = tf.shape(array)
     begin = tf.clip_by_value(start, 0, shape)
     end = tf.clip_by_value(start + size, begin, shape)
     inside = tf.slice(array, begin, end - begin)
     before = tf.clip_by_value(begin - start, 0, size)
     after = size - before - (end - begin)
     block = tf.pad(inside, tf.stack([before, after], axis=1), constant_values=tf.cast(fill, array.dtype))
-    return tf.ensure_shape(block, known)
+    return tf.ensure_shape(block, size)
 
 
 def _overlap(array, block, start):
@@ -56,8 +53,7 @@ def paste_max(array: tf.Tensor, block: tf.Tensor, start: tf.Tensor) -> tf.Tensor
     return _update(array, begin, end, tf.maximum(tf.slice(array, begin, end - begin), values))
 
 
-def cover_axis(start: tf.Tensor, stop: tf.Tensor, centre: tf.Tensor, size: int | tf.Tensor, overlap: int
-               ) -> tf.Tensor:
+def cover_axis(start: tf.Tensor, stop: tf.Tensor, centre: tf.Tensor, size: int, overlap: int) -> tf.Tensor:
     """Where crops of one size must lie along one axis to cover start to stop.
 
     One crop is enough where the extent fits: it is centred as asked, moved as little as it takes to hold the extent.
@@ -66,7 +62,7 @@ def cover_axis(start: tf.Tensor, stop: tf.Tensor, centre: tf.Tensor, size: int |
     Args:
         start, stop: scalar int32, the extent to hold; stop exclusive.
         centre: scalar float32, in voxels (the middle of voxel 0 is 0), where one crop would like to be.
-        size, overlap: voxels; 0 <= overlap < size.
+        size, overlap: ints, voxels; 0 <= overlap < size.
 
     Returns:
         int32 (n,), first voxels of the crops, rising.
