@@ -32,13 +32,13 @@ def main(arguments):
     config = configs.PRESETS[FLAGS.preset]
     volume, _ = scans.made()
     grid = resample.grid_size(volume.voxels.shape, volume.spacing_mm, config.spacing_mm)
-    coarse = steps.coarse_mask(lambda image: tf.cast(image > scans.KIDNEY_ABOVE, tf.float32),
+    coarse = steps.coarse_mask(lambda image: tf.cast(image > scans.above("coarse"), tf.float32),
                                steps.coarse_slices(tf.constant(volume.voxels), grid, config), config)
     found = steps.find_kidneys(coarse, *steps.coarse_scale(grid, config), grid, config.kidney_min_voxels)
     start, stop = steps.region_around(found, grid, config)
     region = scale_window(resample.resample_box(tf.constant(volume.voxels), grid, start, stop - start, AIR_HU),
                           config.window_hu)
-    masks = {"coarse mask": coarse, "tumors in the region": region > scans.TUMOR_ABOVE}
+    masks = {"coarse mask": coarse, "tumors in the region": region > scans.above("tumor3d")}
     label = tf.function(components.label_components, input_signature=[tf.TensorSpec((None,) * 3, tf.bool)])
     rows = []
     for name, mask in masks.items():

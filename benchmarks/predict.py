@@ -34,7 +34,7 @@ def forward_passes(config, volume):
     from kits_tf.cascade.module import segment
 
     def counting(stage):
-        above = scans.TUMOR_ABOVE if stage.startswith("tumor") else scans.KIDNEY_ABOVE
+        above = scans.above(stage)
 
         def note(image):
             CALLS[stage, image.shape] += 1

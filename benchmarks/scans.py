@@ -15,6 +15,11 @@ KIDNEY_ABOVE, TUMOR_ABOVE = 0.2335, 0.6  # half-way between the classes, after t
 SLICES, SIZE, SPACING_MM = 85, 512, (5.0, 1.04, 1.04)
 
 
+def above(stage: str) -> float:
+    """What a stage's threshold net answers above."""
+    return TUMOR_ABOVE if stage.startswith("tumor") else KIDNEY_ABOVE
+
+
 def made(slices: int = SLICES, slice_mm: float = SPACING_MM[0], seed: int = 1) -> tuple[Volume, Volume]:
     """A scan of SIZE x SIZE pixels of 1.04 mm, and its labels; the kidneys lie in the middle of the slices."""
     drawn = draw_abdomen(seed, scanner=Scanner(128, (slice_mm, slice_mm)))[1]

@@ -11,7 +11,7 @@ import sys
 
 from absl import app, flags
 
-from benchmarks.scans import KIDNEY_ABOVE, TUMOR_ABOVE
+from benchmarks import scans
 from kits_tf import config as configs
 from kits_tf.quiet import quiet_tensorflow
 
@@ -38,7 +38,7 @@ def untrained_nets(config, precision="float32"):
 
     def answer(stage):
         model = folded(models.build(config, stage), config, stage, PRECISIONS[precision])
-        above = TUMOR_ABOVE if stage.startswith("tumor") else KIDNEY_ABOVE
+        above = scans.above(stage)
 
         def call(image):
             own = model(image, training=False)

@@ -6,7 +6,6 @@ works on a grid of about 3 mm.
 """
 
 import itertools
-import json
 import pathlib
 
 import cc3d
@@ -14,9 +13,11 @@ import numpy as np
 import tqdm
 from scipy import ndimage
 
+from benchmarks.accuracy import protocol
 from kits_tf import labels as classes
 from kits_tf.evaluation.scores import dice
 from kits_tf.io.nifti import read_labels, read_volume, write_labels
+from kits_tf.volume import BODY_HU
 
 GRID_MM = 3.0  # slices are averaged up to about this
 SMOOTH = (0.0, 0.7)  # voxels of that grid
@@ -72,7 +73,7 @@ def foreground(case, settings):
     low, high, smooth, opening = settings
     hu = ndimage.gaussian_filter(case.hu, smooth) if smooth else case.hu
     numbered = cc3d.connected_components(_opened((hu > low) & (hu < high), opening), connectivity=6)
-    body = np.nonzero((case.hu > -300).any(axis=(0, 1)))[0]
+    body = np.nonzero((case.hu > BODY_HU).any(axis=(0, 1)))[0]
     middle, width = (body[0] + body[-1]) / 2 if len(body) else case.hu.shape[2] / 2, case.hu.shape[2]
     sizes = np.bincount(numbered.ravel())
     centres = cc3d.statistics(numbered)["centroids"]
@@ -136,15 +137,15 @@ def label(case, settings):
 
 def by_phase(study):
     """{phase: folders of its cases}, from study.json."""
-    phases = {}
-    for name, entry in json.loads((pathlib.Path(study) / "study.json").read_text()).items():
-        phases.setdefault(entry["phase"], []).append(pathlib.Path(study) / name)
-    return phases
+    folders = {}
+    for name, phase in protocol.phases(study).items():
+        folders.setdefault(phase, []).append(pathlib.Path(study) / name)
+    return folders
 
 
 def predict_study(train, held_out, output):
     """Tunes on one study and labels another; what is there already is not made again."""
-    wanted = {phase: [folder for folder in folders if not _target(output, folder).exists()]
+    wanted = {phase: [folder for folder in folders if not protocol.prediction(output, folder).exists()]
               for phase, folders in by_phase(held_out).items()}
     tuned = by_phase(train)
     for phase, folders in wanted.items():
@@ -153,8 +154,5 @@ def predict_study(train, held_out, output):
         settings = tune([Case(folder, True) for folder in tqdm.tqdm(tuned[phase], desc=f"reading {phase}")])
         for folder in tqdm.tqdm(folders, desc=f"labelling {phase}", unit="case"):
             case = Case(folder, False)
-            write_labels(_target(output, folder), case.enlarge(label(case, settings)), like=folder / "imaging.nii.gz")
-
-
-def _target(output, folder):
-    return pathlib.Path(output) / f"prediction_{folder.name.removeprefix('case_')}.nii.gz"
+            write_labels(protocol.prediction(output, folder), case.enlarge(label(case, settings)),
+                         like=folder / "imaging.nii.gz")

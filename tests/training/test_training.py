@@ -145,11 +145,15 @@ def test_a_second_training_into_one_folder_is_refused_by_the_first_s_name(config
     assert not list(place.iterdir())
 
 
-def test_a_record_that_can_be_read_at_a_second_look_is_one_line_too(config, data_dir, tmp_path, monkeypatch):
-    def unreadable(*_):
-        raise tf.errors.DataLossError(None, None, "corrupted record at 0")
+def every_step_raises(monkeypatch, error):
+    def fail(*_):
+        raise error
 
-    monkeypatch.setattr(step.TrainStep, "__call__", unreadable)
+    monkeypatch.setattr(step.TrainStep, "__call__", fail)
+
+
+def test_a_record_that_can_be_read_at_a_second_look_is_one_line_too(config, data_dir, tmp_path, monkeypatch):
+    every_step_raises(monkeypatch, tf.errors.DataLossError(None, None, "corrupted record at 0"))
     with pytest.raises(InputError, match=r"^fine fold 0: a record could not be read \(DataLossError\), though .*"):
         train(config, "fine", data_dir, tmp_path)
 
@@ -205,10 +209,7 @@ def test_the_same_seed_starts_from_the_same_weights(config, data_dir):
 
 
 def test_out_of_memory_says_which_setting_to_lower(config, data_dir, tmp_path, monkeypatch):
-    def full(*_):
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
-
-    monkeypatch.setattr(step.TrainStep, "__call__", full)
+    every_step_raises(monkeypatch, tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"))
     with pytest.raises(InputError, match=r"out of memory; lower --batch_size \(now 4\) or --base_filters"):
         train(config, "fine", data_dir, tmp_path)
 
