@@ -9,6 +9,7 @@ import zipfile
 
 import tqdm
 
+from kits_tf.evaluation.study import PREFIX
 from kits_tf.evaluation.submission import TEST_CASES
 from kits_tf.io.files import whole_file
 from kits_tf.io.nifti import read_labels, read_stored_geometry
@@ -41,9 +42,8 @@ def pack(predictions: str | pathlib.Path, study: str | pathlib.Path, output: str
         raise InputError(f"{folder}: no such folder, --predictions expects one")
     if output.suffix.lower() != ".zip":
         raise InputError(f"{output}: --output expects the name of a .zip")
-    wanted = [f"prediction_{number:05d}.nii.gz" for number in ids]
-    there = {path.name for path in folder.glob("prediction_*.nii.gz")} | {
-        path.name for path in folder.glob("prediction_*.nii")}
+    wanted = [f"{PREFIX}{number:05d}.nii.gz" for number in ids]
+    there = {path.name for ending in (".nii.gz", ".nii") for path in folder.glob(f"{PREFIX}*{ending}")}
     missing = [name for name in wanted if name not in there]
     strays = sorted(there.difference(wanted))
     if missing:
