@@ -15,6 +15,7 @@ Exit status: 0 if all cases were done, 1 if one failed or nothing could start, 1
 import collections
 import dataclasses
 import pathlib
+import re
 from collections.abc import Sequence
 
 from absl import flags
@@ -44,6 +45,8 @@ flags.mark_flags_as_required(["input", "output"])
 flags.mark_flags_as_mutual_exclusive(["model", "server"], required=True)
 flags.register_validator("output_format", lambda names: names and set(names) <= {"nifti", "dicomseg"},
                          "expected nifti, dicomseg, or nifti,dicomseg")
+flags.register_validator("server", lambda address: address is None or re.fullmatch(r".+:\d+", address),
+                         "expected HOST:PORT, as localhost:8500")
 cluster.define_flags()
 
 

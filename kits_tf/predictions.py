@@ -118,7 +118,10 @@ def _make(case, settings, made_from):
     if "dicomseg" in settings.formats and slices is None:
         raise InputError(f"{case.imaging}: is no DICOM series, of which alone --output_format=dicomseg can be made")
     predictor = load(settings)
-    labels, found = predictor.explain(scan)
+    try:
+        labels, found = predictor.explain(scan)
+    except InputError as error:
+        raise InputError(f"{case.imaging}: {error}") from error
     if "dicomseg" in settings.formats:
         dicom.write_segmentation(settings.target(case, ".dcm"), labels, slices, f"model {settings.model[:16]}")
     if "nifti" in settings.formats and slices is not None:

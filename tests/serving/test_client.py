@@ -128,6 +128,7 @@ def test_one_case_that_fails_leaves_the_others(relay, study, tmp_path, capsys):
     assert [row["status"] for row in rows(tmp_path / "out")] == ["failed", "done"]
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed:")]
     assert len(told) == 1 and "INTERNAL: as the test wanted" in told[0]
+    assert told[0].startswith(f"failed: {study / 'case_00000' / 'imaging.nii.gz'}: {relay.address}: ")
 
 
 def test_unavailable_is_tried_again(relay, scan, expected):
