@@ -149,3 +149,9 @@ def test_thresholds_find_what_thresholds_can_find(tmp_path):
     for class_id in (1, 2):
         overlap = 2 * ((found == class_id) & (labels == class_id)).sum()
         assert overlap / ((found == class_id).sum() + (labels == class_id).sum()) > 0.75
+
+
+def test_the_worst_cases_are_those_with_the_least_of_both_dice():
+    scores = {name: {"kidney_dice": kidney, "tumor_dice": tumor}
+              for name, kidney, tumor in (("a", 0.9, 0.9), ("b", 0.95, 0.1), ("c", 0.5, 0.6), ("d", 0.97, 0.8))}
+    assert results.worst(scores, 3) == ["b", "c", "d"]

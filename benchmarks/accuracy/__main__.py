@@ -22,7 +22,7 @@ from kits_tf.io.files import write_text
 from kits_tf.quiet import quiet_tensorflow
 
 FLAGS = flags.FLAGS
-STEPS = ("draw", "prepare", "train", "choose", "export", "predict", "ablate", "threshold", "results")
+STEPS = ("draw", "prepare", "train", "choose", "export", "predict", "ablate", "threshold", "results", "gallery")
 flags.DEFINE_string("masks", None, "KiTS19's folders, of which segmentation.nii.gz is used.", required=True)
 flags.DEFINE_string("work", None, "Folder for all that is made.", required=True)
 flags.DEFINE_string("results", None, "Folder for results.csv and results.md; the work folder unless given.")
@@ -32,6 +32,7 @@ flags.DEFINE_integer("held_out_cases", protocol.HELD_OUT_CASES, "Fewer for a try
 flags.DEFINE_string("preset", "small", "Settings of all five stages.")
 flags.DEFINE_list("train_flags", ["--precision=mixed_bfloat16"], "More flags for train.py.")
 ROOT = pathlib.Path(__file__).parents[2]
+GALLERY = 5  # pictures
 
 
 def call(*command):
@@ -139,12 +140,32 @@ def tabulate(work):
     print((output / "results.md").read_text())
 
 
+def gallery(work):
+    """Pictures of the held-out cases that the whole cascade does worst on, with the true outlines in them."""
+    from kits_tf.evaluation.overlay import draw_overlay
+    from kits_tf.io.nifti import read_labels, read_volume
+
+    scores = results.read_scores(work.scores / "full" / "scores.csv")
+    phases = protocol.phases(work.held_out)
+    output = pathlib.Path(FLAGS.results or work.folder) / "gallery"
+    output.mkdir(parents=True, exist_ok=True)
+    for old in output.glob("*.png"):
+        old.unlink()
+    for place, name in enumerate(results.worst(scores, GALLERY), start=1):
+        case, row = work.held_out / name, scores[name]
+        draw_overlay(output / f"{place}_{name}.png", read_volume(case / "imaging.nii.gz"),
+                     read_labels(protocol.prediction(work.predictions / "full", case)),
+                     f"{name}, {phases[name]}: kidney {row['kidney_dice']:.3f}, tumor {row['tumor_dice']:.3f}",
+                     read_labels(case / "segmentation.nii.gz"))
+
+
 def main(arguments):
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]}")
     quiet_tensorflow()
     work = protocol.Work(pathlib.Path(FLAGS.work).absolute())
-    takes = dict(zip(STEPS, (draw, prepare, train, choose, export, predict, ablate, threshold, tabulate), strict=True))
+    takes = dict(zip(STEPS, (draw, prepare, train, choose, export, predict, ablate, threshold, tabulate, gallery),
+                     strict=True))
     for step in STEPS[:STEPS.index(FLAGS.until) + 1]:
         takes[step](work)
 

@@ -26,6 +26,11 @@ def read_scores(path):
                 for row in csv.DictReader(stream) if row["tk_dice"]}
 
 
+def worst(scores, count):
+    """The cases with the lowest sum of kidney and tumor Dice, the lowest first."""
+    return sorted(scores, key=lambda case: scores[case]["kidney_dice"] + scores[case]["tumor_dice"])[:count]
+
+
 def bootstrap(values, seed=0):
     """95 % interval of the mean over cases drawn again and again, with replacement: (low, high)."""
     drawn = np.random.default_rng(seed).choice(values, (RESAMPLES, len(values)))
