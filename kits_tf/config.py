@@ -216,7 +216,7 @@ class Tumor3dConfig:
     jitter_voxels: tuple[int, int, int] = (4, 16, 16)  # training patches move by up to this around a stored centre
     centres_per_class: int = 8  # stored per case and class (background, kidney, tumor)
     roi_pad_voxels: int = 30  # in-plane, around the fine result; the same length in mm along z
-    tile_voxels: tuple[int, int, int] = (64, 128, 128)  # in prediction; larger than a patch, as memory allows
+    tile_voxels: tuple[int, int, int] = (64, 112, 112)  # in prediction; they overlap by half a receptive field
     tile_overlap: float = 0.25  # of a tile, along each axis
     net: FCN3DConfig = FCN3DConfig()
     training: TrainingConfig = TrainingConfig(batch_size=4, dice_weight=0.0, cross_entropy_weight=1.0)
