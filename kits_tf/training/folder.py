@@ -5,6 +5,7 @@ import json
 import pathlib
 
 from kits_tf import runs
+from kits_tf.config import STAGES
 from kits_tf.training.stages import Task
 from kits_tf.volume import InputError
 
@@ -39,12 +40,19 @@ def check(folder: str | pathlib.Path, task: Task) -> None:
         InputError: if it belongs to another run; its message names what differs.
     """
     folder = pathlib.Path(folder)
-    found = list(_differences(dataclasses.asdict(runs.load_config(folder)), dataclasses.asdict(task.config)))
+    found = list(_differences(_settings(runs.load_config(folder), task.stage), _settings(task.config, task.stage)))
     found += _differences({"precision": "float32"} | _read_identity(folder), task.identity())
     if found:
         more = f"; and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
         raise InputError(f"{folder}: was trained otherwise, {'; '.join(found[:MOST_NAMED])}{more}; choose another "
                          f"--run_dir")
+
+
+def _settings(config, stage):
+    """What a stage's training depends on, as a dict: its own settings and the shared ones, not the other stages'."""
+    fields = dataclasses.asdict(config)
+    return {name: value for name, value in fields.items() if name not in STAGES or name == stage} | {
+        "records": config.record_settings(stage)}
 
 
 def _read_identity(folder):
