@@ -137,6 +137,12 @@ def test_a_folder_of_another_run_is_refused_in_one_line(config, data_dir, finish
     assert "\n" not in str(caught.value)
 
 
+def test_other_stages_settings_are_no_other_run(config, data_dir, finished):
+    for field in ("fine", "tumor3d"):
+        config = ellipses.with_training(config, field, epochs=99, learning_rate=1.0)
+    assert "already trained, 2 epochs" in train(config, "coarse", data_dir, finished)[1][0]
+
+
 def test_a_second_training_into_one_folder_is_refused_by_the_first_s_name(config, data_dir, tmp_path):
     place = runs.stage_folder(tmp_path, "coarse", 0)
     with only_writer(place), pytest.raises(InputError, match=r"coarse/fold0: is being written to by process \d+ on .*; "
