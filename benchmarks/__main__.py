@@ -1,9 +1,12 @@
 """Runs the benchmarks one after another and writes RESULTS.md; what make bench calls.
 
     python -m benchmarks [--only=reading,components] [--work=DIR]
+
+Each section says on which machine and day it was made. --only makes those sections anew and leaves the others.
 """
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -14,7 +17,7 @@ from kits_tf.io.files import write_text
 
 FLAGS = flags.FLAGS
 # What runs, in the order of RESULTS.md, and with which flags.
-RUNS = {"nnunet": ["--tiles=5"], "predict": [], "predict_bfloat16": ["--precision=bfloat16"], "nets": [],
+RUNS = {"nnunet": ["--tiles=5", "--rounds=5"], "predict": [], "predict_bfloat16": ["--precision=bfloat16"], "nets": [],
         "growth": [], "training": [], "reading": [], "components": [], "startup": []}
 flags.DEFINE_list("only", list(RUNS), "which of " + ", ".join(RUNS))
 flags.DEFINE_string("work", "runs/bench", "folder for the peers' environments and files")
@@ -24,7 +27,6 @@ RESULTS = pathlib.Path(__file__).parent / "RESULTS.md"
 def main(arguments):
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]}")
-    sections = []
     for name in FLAGS.only:
         if name not in RUNS:
             raise app.UsageError(f"--only={name}: expected some of {', '.join(RUNS)}")
@@ -34,13 +36,20 @@ def main(arguments):
         done = subprocess.run([sys.executable, "-m", f"benchmarks.{name.split('_')[0]}", *given], text=True,
                               stdout=subprocess.PIPE)
         if done.returncode:
-            print(f"benchmarks.{name} failed; {RESULTS} is left as it was", file=sys.stderr)
+            print(f"benchmarks.{name} failed; its part of {RESULTS} is left as it was", file=sys.stderr)
             return 1
         print(done.stdout)
-        sections.append(done.stdout.strip())
-    write_text(RESULTS, "\n\n".join(["# Results", f"By `make bench`, on {tables.machine()}.", *sections]) + "\n")
-    print(f"wrote {RESULTS}", file=sys.stderr)
+        write_text(RESULTS, replaced(RESULTS.read_text() if RESULTS.exists() else "", name,
+                                     f"{done.stdout.strip()}\n\nOn {tables.machine()}."))
+        print(f"wrote {RESULTS}", file=sys.stderr)
     return 0
+
+
+def replaced(text, name, section):
+    """RESULTS.md with one benchmark's section made anew: they lie between comments of their names, in RUNS' order."""
+    parts = dict(re.findall(r"<!-- (\w+) -->\n\n(.*?)\n\n(?=<!-- )", text + "<!-- ", re.DOTALL)) | {name: section}
+    return "".join(["# Results\n\nBy `make bench`.\n\n", *(f"<!-- {name} -->\n\n{parts[name]}\n\n"
+                                                         for name in RUNS if name in parts)])
 
 
 if __name__ == "__main__":

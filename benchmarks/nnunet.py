@@ -12,6 +12,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -25,7 +26,10 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("work", None, "folder for the peer's environment and files", required=True)
 flags.DEFINE_integer("tiles", 0, "time so many tiles of the peer's prediction instead of all", lower_bound=0)
 flags.DEFINE_integer("rounds", 1, "how often each is timed", lower_bound=1)
-DATASET, NAME, CASES = 20, "Dataset020_Speed", 10
+DATASET, NAME = 20, "Dataset020_Speed"
+CASES = (  # slices and their mm, mm of a pixel. Thick slices are in nnU-Net's favour. The first is predicted too
+    (85, 5.0, 1.04), (133, 3.0, 0.70), (160, 2.5, 0.86), (80, 5.0, 0.90), (133, 3.0, 0.65), (160, 2.5, 0.74),
+    (100, 4.0, 0.82), (133, 3.0, 0.78), (80, 5.0, 0.78), (133, 3.0, 0.70))
 PEER = pathlib.Path(__file__).parent / "peer" / "nnunet_predict.py"
 STEP = 0.5  # of a patch, between nnU-Net's tiles
 
@@ -39,7 +43,7 @@ def arrange(study, raw):
             if not (raw / folder / link).is_symlink():
                 (raw / folder / link).symlink_to(case / file)
     write_text(raw / "dataset.json", json.dumps({
-        "channel_names": {"0": "CT"}, "labels": {"background": 0, "kidney": 1, "tumor": 2}, "numTraining": CASES,
+        "channel_names": {"0": "CT"}, "labels": {"background": 0, "kidney": 1, "tumor": 2}, "numTraining": len(CASES),
         "file_ending": ".nii.gz"}))
 
 
@@ -59,18 +63,20 @@ def main(arguments):
     work = pathlib.Path(FLAGS.work).absolute()
     tools = peers.install(work)
     study, cores = work / "study", len(os.sched_getaffinity(0))
-    for number in range(CASES):
+    for number, case in enumerate(CASES):
         if not (study / f"case_{number:05d}" / "segmentation.nii.gz").exists():
-            scans.write_case(study, number)
+            scans.write_case(study, number, *case)
     raw, prepared = work / "raw", work / "preprocessed"
     arrange(study, raw / NAME)
     environment = {"nnUNet_raw": str(raw), "nnUNet_preprocessed": str(prepared),
                    "nnUNet_results": str(work / "results"), "OMP_NUM_THREADS": str(cores)}
 
     ours, theirs = [], []
-    for number in range(FLAGS.rounds):
+    data, labels = work / "data", work / "labels"
+    for _ in range(FLAGS.rounds):
+        shutil.rmtree(data, ignore_errors=True)  # what is done already would be skipped
         ours.append(tables.watched([sys.executable, "-m", "data_prep", f"--input={study}", "--preset=paper",
-                                    f"--output={work / f'data{number}'}", f"--workers={cores}"]))
+                                    f"--output={data}", f"--workers={cores}"]))
         theirs.append(tables.watched([tools / "nnUNetv2_plan_and_preprocess", "-d", DATASET, "-c", "3d_fullres",
                                       "-npfp", cores, "-np", cores, "--clean"], environment))
     seconds = [[run[0] for run in runs] for runs in (theirs, ours)]
@@ -78,13 +84,16 @@ def main(arguments):
     tables.table("Preparing ten cases", ("what", "ratio", "nnU-Net v2", "data_prep, all five stages"), [
         ("seconds", f"{tables.ratio(*seconds):.1f}", *(f"{statistics.median(values):.0f}" for values in seconds)),
         ("GiB of the largest process", f"{memory[0] / memory[1]:.1f}", *(f"{gib:.2f}" for gib in memory))],
-        f"`python -m benchmarks.nnunet`: {CASES} cases of 85 x 512 x 512, {cores} processes each, rounds: "
-        f"{FLAGS.rounds}.")
+        f"`python -m benchmarks.nnunet`: {len(CASES)} cases of 80 to 160 slices of 2.5 to 5 mm, 512 x 512 pixels, "
+        f"{cores} processes each, rounds: {FLAGS.rounds}.")
 
     scan = study / "case_00000" / "imaging.nii.gz"
     tables.watched([sys.executable, "-m", "benchmarks.untrained", "--preset=paper", f"--output={work / 'export'}"])
-    ours = [tables.watched([sys.executable, "predict.py", f"--model={work / 'export'}", f"--input={scan}",
-                            f"--output={work / f'labels{number}'}"]) for number in range(FLAGS.rounds)]
+    ours = []
+    for _ in range(FLAGS.rounds):
+        shutil.rmtree(labels, ignore_errors=True)
+        ours.append(tables.watched([sys.executable, "predict.py", f"--model={work / 'export'}", f"--input={scan}",
+                                    f"--output={labels}"]))
     command = [tools / "python", PEER, prepared / NAME, scan, work / "peer.nii.gz",
                *([f"--tiles={FLAGS.tiles}"] if FLAGS.tiles else [])]
     said = subprocess.run([*map(str, command)], env={**os.environ, **environment}, capture_output=True, text=True)

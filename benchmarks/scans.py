@@ -20,10 +20,11 @@ def above(stage: str) -> float:
     return TUMOR_ABOVE if stage.startswith("tumor") else KIDNEY_ABOVE
 
 
-def made(slices: int = SLICES, slice_mm: float = SPACING_MM[0], seed: int = 1) -> tuple[Volume, Volume]:
-    """A scan of SIZE x SIZE pixels of 1.04 mm, and its labels; the kidneys lie in the middle of the slices."""
+def made(slices: int = SLICES, slice_mm: float = SPACING_MM[0], pixel_mm: float = SPACING_MM[1],
+         seed: int = 1) -> tuple[Volume, Volume]:
+    """A scan of SIZE x SIZE pixels, and its labels; the kidneys lie in the middle of the slices."""
     drawn = draw_abdomen(seed, scanner=Scanner(128, (slice_mm, slice_mm)))[1]
-    factors = [drawn.spacing_mm[axis] / SPACING_MM[axis] for axis in (1, 2)]
+    factors = [drawn.spacing_mm[axis] / pixel_mm for axis in (1, 2)]
     affine = drawn.affine.copy()
     affine[:3, 1:3] /= factors
     planes = ndimage.zoom(drawn.voxels, (1, *factors), order=0)
@@ -34,15 +35,15 @@ def made(slices: int = SLICES, slice_mm: float = SPACING_MM[0], seed: int = 1) -
         cut.append(slice((has - shared) // 2, (has - shared) // 2 + shared))
         paste.append(slice((wants - shared) // 2, (wants - shared) // 2 + shared))
     labels[tuple(paste)] = planes[tuple(cut)]
-    spacing_mm = (slice_mm, *SPACING_MM[1:])
+    spacing_mm = (slice_mm, pixel_mm, pixel_mm)
     return Volume(HU[labels], spacing_mm, affine), Volume(labels, spacing_mm, affine)
 
 
-def write_case(folder: pathlib.Path, number: int = 0, slices: int = SLICES, slice_mm: float = SPACING_MM[0]
-               ) -> pathlib.Path:
+def write_case(folder: pathlib.Path, number: int = 0, slices: int = SLICES, slice_mm: float = SPACING_MM[0],
+               pixel_mm: float = SPACING_MM[1]) -> pathlib.Path:
     """Writes a scan and its labels as a case of a study; returns the scan's path."""
     case = folder / f"case_{number:05d}"
-    scan, labels = made(slices, slice_mm, seed=number + 1)
+    scan, labels = made(slices, slice_mm, pixel_mm, seed=number + 1)
     write_volume(case / "imaging.nii.gz", scan)
     write_volume(case / "segmentation.nii.gz", labels)
     return case / "imaging.nii.gz"

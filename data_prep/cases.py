@@ -78,12 +78,13 @@ def _class_ids(foreground, tumor):
 _BLOCK = [tf.TensorSpec((3,), tf.int32)] * 3
 
 
-@tf.function(input_signature=[tf.TensorSpec((None, None, None), tf.int16), *_BLOCK])
+@tf.function(input_signature=[tf.TensorSpec((None, None, None), tf.int16), *_BLOCK], autograph=False)
 def _resample_ct(ct, grid, start, size):
     return resample.resample_box(ct, grid, start, size, AIR_HU)
 
 
-@tf.function(input_signature=[tf.TensorSpec((None, None, None), tf.uint8), tf.TensorSpec((), tf.uint8), *_BLOCK])
+@tf.function(input_signature=[tf.TensorSpec((None, None, None), tf.uint8), tf.TensorSpec((), tf.uint8), *_BLOCK],
+             autograph=False)
 def _resample_mask(labels, least, grid, start, size):
     return resample.resample_box(tf.cast(labels >= least, tf.uint8), grid, start, size)
 
