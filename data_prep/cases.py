@@ -1,6 +1,7 @@
 """Reads a case of a study, checks it, and gives blocks of it at the normalized spacing."""
 
 import dataclasses
+import functools
 import hashlib
 
 import numpy as np
@@ -60,6 +61,12 @@ class NormalizedCase:
             starts.append(max(int(np.floor(hits[0] * ratio)) - 1, 0))
             stops.append(min(int(np.ceil((hits[-1] + 1) * ratio)) + 1, int(self.grid[axis])))
         return np.array(starts), np.array(stops)
+
+    @functools.cached_property
+    def foreground_mask(self) -> np.ndarray:
+        """Kidneys and tumors in foreground_box: bool, normalized voxels."""
+        start, stop = self.foreground_box()
+        return classes.foreground(self.classes(start, stop - start))
 
     def generator(self, stage: str) -> np.random.Generator:
         """Random numbers that depend on the case and the stage alone."""

@@ -9,14 +9,12 @@ from data_prep.cases import NormalizedCase
 from kits_tf.cascade.kidneys import Kidneys, find_kidneys, kidney_blocks
 from kits_tf.config import CascadeConfig
 from kits_tf.io.records import Example
-from kits_tf.labels import foreground
 
 
 def ground_truth_kidneys(case: NormalizedCase, config: CascadeConfig) -> Kidneys:
     """The case's kidneys as the cascade would find them in a perfect mask; the largest, if none is large enough."""
-    start, stop = case.foreground_box()
-    mask = tf.constant(foreground(case.classes(start, stop - start)))
-    offset = -tf.constant(start, tf.float32)
+    mask = tf.constant(case.foreground_mask)
+    offset = -tf.constant(case.foreground_box()[0], tf.float32)
     found = find_kidneys(mask, tf.ones(3), offset, case.grid, config.kidney_min_voxels)
     if len(found.start) or not len(found.voxels):
         return found

@@ -31,8 +31,11 @@ def write_shards(case: Case, data_dir: str | pathlib.Path, stages: list[str], co
         RunError: if the disk is full.
     """
     normalized = read_case(case, config.spacing_mm)
+    made = {}
     for stage in stages:
-        count = records.write(dataset.shard_path(data_dir, stage, case.name),
-                              WRITERS[stage].examples(normalized, config))
+        examples = WRITERS[stage].examples
+        if examples not in made:  # tumor2d's are fine's
+            made[examples] = list(examples(normalized, config))
+        count = records.write(dataset.shard_path(data_dir, stage, case.name), made[examples])
         write_note(data_dir, stage, case.name, config.record_settings(stage), found, count)
     return normalized.warnings

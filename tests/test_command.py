@@ -105,8 +105,10 @@ if __name__ == "__main__":
                          ids=["in Python", "in a call that hears no signal"])
 def test_ctrl_c_ends_within_two_seconds(work, tmp_path):
     (tmp_path / "busy.py").write_text(BUSY.format(work=work))
+    # A shell's background jobs, these tests among them, are started deaf to SIGINT.
     process = subprocess.Popen([sys.executable, tmp_path / "busy.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True, env={"PYTHONPATH": str(ROOT)})
+                               text=True, env={"PYTHONPATH": str(ROOT)},
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     assert process.stdout.readline() == "begun\n"
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
