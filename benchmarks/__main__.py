@@ -6,7 +6,6 @@ Each section says on which machine and day it was made. --only makes those secti
 """
 
 import pathlib
-import re
 import subprocess
 import sys
 
@@ -47,9 +46,9 @@ def main(arguments):
 
 def replaced(text, name, section):
     """RESULTS.md with one benchmark's section made anew: they lie between comments of their names, in RUNS' order."""
-    parts = dict(re.findall(r"<!-- (\w+) -->\n\n(.*?)\n\n(?=<!-- )", text + "<!-- ", re.DOTALL)) | {name: section}
-    return "".join(["# Results\n\nBy `make bench`.\n\n", *(f"<!-- {name} -->\n\n{parts[name]}\n\n"
-                                                         for name in RUNS if name in parts)])
+    parts = dict(part.strip().split(" -->\n\n", 1) for part in text.split("<!-- ")[1:]) | {name: section}
+    return "\n\n".join(["# Results", "By `make bench`.", *(f"<!-- {name} -->\n\n{parts[name]}" for name in RUNS
+                                                           if name in parts)]) + "\n"
 
 
 if __name__ == "__main__":

@@ -63,10 +63,10 @@ class NormalizedCase:
         return np.array(starts), np.array(stops)
 
     @functools.cached_property
-    def foreground_mask(self) -> np.ndarray:
-        """Kidneys and tumors in foreground_box: bool, normalized voxels."""
+    def foreground(self) -> tuple[np.ndarray, np.ndarray]:
+        """Kidneys and tumors in foreground_box: (its start, their bool mask of normalized voxels)."""
         start, stop = self.foreground_box()
-        return classes.foreground(self.classes(start, stop - start))
+        return start, classes.foreground(self.classes(start, stop - start))
 
     def generator(self, stage: str) -> np.random.Generator:
         """Random numbers that depend on the case and the stage alone."""

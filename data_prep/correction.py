@@ -12,10 +12,11 @@ from kits_tf.labels import foreground
 
 def examples(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
     """All sagittal planes that meet a kidney and as many that do not (all there are, if fewer): (z, y) crops."""
-    where = np.argwhere(case.foreground_mask)
+    box_start, mask = case.foreground
+    where = np.argwhere(mask)
     if not len(where):  # the labels are thinner than half a normalized voxel
         return
-    centre = np.floor(where[:, :2].mean(axis=0) + case.foreground_box()[0][:2] + 0.5).astype(int)
+    centre = np.floor(where[:, :2].mean(axis=0) + box_start[:2] + 0.5).astype(int)
     size = np.array(config.record_shape("correction"))
     start = np.array([*(centre - size // 2), 0])
     block = np.array([*size, case.grid[2]])

@@ -13,8 +13,8 @@ from kits_tf.io.records import Example
 
 def ground_truth_kidneys(case: NormalizedCase, config: CascadeConfig) -> Kidneys:
     """The case's kidneys as the cascade would find them in a perfect mask; the largest, if none is large enough."""
-    mask = tf.constant(case.foreground_mask)
-    offset = -tf.constant(case.foreground_box()[0], tf.float32)
+    start, mask = case.foreground
+    mask, offset = tf.constant(mask), -tf.constant(start, tf.float32)
     found = find_kidneys(mask, tf.ones(3), offset, case.grid, config.kidney_min_voxels)
     if len(found.start) or not len(found.voxels):
         return found

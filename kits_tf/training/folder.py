@@ -49,10 +49,14 @@ def check(folder: str | pathlib.Path, task: Task) -> None:
 
 
 def _settings(config, stage):
-    """What a stage's training depends on, as a dict: its own settings and the shared ones, not the other stages'."""
+    """What a stage's training depends on, as a dict: its own settings, the shared ones, and for tumor2d the fine
+    stage's crops, which are its own; no other stage's."""
     fields = dataclasses.asdict(config)
-    return {name: value for name, value in fields.items() if name not in STAGES or name == stage} | {
-        "records": config.record_settings(stage)}
+    seen = {name: value for name, value in fields.items() if name not in STAGES or name == stage}
+    if stage == "tumor2d":
+        seen["fine"] = {name: value for name, value in fields["fine"].items()
+                        if name not in ("net", "training", "predict_batch")}
+    return seen
 
 
 def _read_identity(folder):
