@@ -122,7 +122,7 @@ def _script_json(value):
 
 def _facts(report):
     hidden = ("case", "warnings", "findings")
-    return [(name.replace("_", " "), _shown(value)) for name, value in report.items()
+    return [(COLUMNS.get(name, name.replace("_", " ")), _shown(value)) for name, value in report.items()
             if name not in hidden and not isinstance(value, dict)]
 
 
