@@ -88,8 +88,11 @@ def main() -> int:
         folds = range(FOLDS) if FLAGS.fold == "all" else [int(FLAGS.fold)]
         tasks = [stages.task(config, stage, FLAGS.data_dir, fold, FLAGS.seed, FLAGS.precision)
                  for stage in (configs.STAGES if FLAGS.stage == "all" else [FLAGS.stage]) for fold in folds]
+        run_dir = FLAGS.run_dir or f"runs/{FLAGS.preset}"
         for task in tasks:
-            loop.train(task, FLAGS.run_dir or f"runs/{FLAGS.preset}", strategy, compiled,
+            loop.check(task, run_dir, strategy)
+        for task in tasks:
+            loop.train(task, run_dir, strategy, compiled,
                        report=lambda line: say(line, sys.stdout))
             tf.keras.backend.clear_session()
     except OSError as error:

@@ -13,6 +13,7 @@ import json
 import pathlib
 import typing
 
+import numpy as np
 import tensorflow as tf
 
 from kits_tf import models, runs
@@ -21,6 +22,8 @@ from kits_tf.training import watching
 from kits_tf.training.stages import Task
 from kits_tf.training.step import TrainStep, tf_variables
 from kits_tf.volume import InputError
+
+HDF5_OVERHEAD = 2048  # bytes around an array, a little more than Keras 2 and 3 take
 
 
 @dataclasses.dataclass
@@ -51,12 +54,20 @@ class Progress:
 def save_weights(model: tf.keras.Model, path: str | pathlib.Path) -> None:
     """Writes a model's weights, whole or not at all."""
     with whole_file(path) as temporary:
+        # HDF5 takes the process with it where a disk is full: this asks for the room in its stead.
+        temporary.write_bytes(bytes(sum(4 * weight.shape.num_elements() + HDF5_OVERHEAD
+                                        for weight in tf_variables(model.weights))))
         model.save_weights(str(temporary))
 
 
 def best_epoch(history: list[dict]) -> dict:
     """The row with the highest Dice on held-out cases, the later one of equals."""
     return max(history, key=lambda row: (row["val_dice"], row["epoch"]))
+
+
+def diverged(task: Task, what: str, else_do: str = "") -> InputError:
+    """The error that ends a run whose numbers have left the floats; what was saved last is still whole."""
+    return InputError(f"{task.name}: the {what}; train with a lower learning_rate into another --run_dir{else_do}")
 
 
 class Checkpoints:
@@ -111,13 +122,22 @@ class Checkpoints:
         return progress
 
     def save(self, progress: Progress) -> None:
-        """Saves the run; if an epoch has just ended, writes its files too."""
+        """Saves the run; if an epoch has just ended, writes its files too.
+
+        Raises:
+            InputError: if a weight is no longer a number: what was saved before stays.
+            RunError: if the disk is full.
+        """
         _copy(self._live, self._copies)
+        if not all(np.isfinite(weight.numpy()).all() for weight in self._copies["weights"]):
+            epoch = len(progress.history) + (progress.steps > 0)
+            raise diverged(self._task, f"weights are no longer numbers in epoch {epoch}")
         if not self._writes:
             return
         self._progress.assign(progress.to_json())
         steps = len(progress.history) * self._task.training.steps_per_epoch + progress.steps
-        self._manager.save(checkpoint_number=steps)
+        with watching.written_by_tensorflow(self._folder / "checkpoints"):
+            self._manager.save(checkpoint_number=steps)
         if not progress.steps:
             self._publish(progress.history)
 

@@ -10,10 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from kits_tf.training import watching
-from kits_tf.training.checkpoints import Progress
+from kits_tf.training.checkpoints import Progress, diverged
 from kits_tf.training.stages import Task
 from kits_tf.training.step import TrainStep
-from kits_tf.volume import InputError
 
 
 def distributed_batches(strategy: tf.distribute.Strategy, task: Task, first_step: int) -> Iterator:
@@ -39,6 +38,10 @@ class Epochs:
         step: training.step.TrainStep.
         first_step: of the run, to go on from.
         asked: threading.Event, set when the run shall end.
+
+    Attributes:
+        losses: of each step that the latest `run` did.
+        input_waits: the share of its time that each of them waited for its batch.
     """
 
     def __init__(self, task: Task, strategy: tf.distribute.Strategy, step: TrainStep, first_step: int,
@@ -46,8 +49,10 @@ class Epochs:
         self._task, self._strategy, self._step, self._asked = task, strategy, step, asked
         self._batches = distributed_batches(strategy, task, first_step)
         self._warm = False
+        self.losses: list[float] = []
+        self.input_waits: list[float] = []
 
-    def run(self, progress: Progress, title: str) -> dict[str, float] | None:
+    def run(self, progress: Progress, title: str) -> dict[str, float | None] | None:
         """Runs the steps that an epoch has left, or those until a worker is asked to stop.
 
         Args:
@@ -56,13 +61,15 @@ class Epochs:
 
         Returns:
             A dict with some of watching.COLUMNS: `loss`, `dice`, `samples_per_second` and `input_wait`; the latter two
-            without the very first step of this process, which builds the graph. None if the run was asked to stop.
+            without the very first step of this process, which builds the graph, and None if there was no other.
+            Instead of the dict None if the run was asked to stop.
 
         Raises:
             InputError: if the loss is no longer a number; it names the records of the batch.
         """
         training = self._task.training
         pending: collections.deque = collections.deque()  # (what a step said, the records of its batch)
+        self.losses, self.input_waits = [], []
         stop, steps, waited, spent = False, 0, 0.0, 0.0
         with watching.progress_bar(title, progress.steps, training.steps_per_epoch) as bar:
             while progress.steps + len(pending) < training.steps_per_epoch and not stop:
@@ -72,12 +79,14 @@ class Epochs:
                 pending.append((self._step(image, target, self._asked.is_set()), record))
                 if len(pending) > 1:
                     stop = self._settle(progress, *pending.popleft())
+                took = time.perf_counter() - began
+                self.input_waits.append((got - began) / took)
                 if self._warm:
-                    steps, waited, spent = steps + 1, waited + got - began, spent + time.perf_counter() - began
+                    steps, waited, spent = steps + 1, waited + got - began, spent + took
                 self._warm = True
                 loss, dice = _means(progress)
-                rate = _rate(steps * training.batch_size, spent)
-                bar.set_postfix_str(f"loss {loss:.4f}, Dice {dice:.3f}, {rate:.0f} samples/s", refresh=False)
+                rate = f", {_rate(steps * training.batch_size, spent):.0f} samples/s" if steps else ""
+                bar.set_postfix_str(f"loss {loss:.4f}, Dice {dice:.3f}{rate}", refresh=False)
                 bar.update()
             while pending:
                 stop |= self._settle(progress, *pending.popleft())
@@ -94,16 +103,16 @@ class Epochs:
             task = self._task
             records = np.concatenate(self._strategy.experimental_local_results(record))
             names = ", ".join(f"{task.train[case].stem} from ({z}, {y}, {x})" for case, z, y, x, _ in records)
-            raise InputError(f"{task.name}: the loss became {loss} in epoch "
-                             f"{len(progress.history) + 1}; train with a lower learning_rate, or look at the records "
-                             f"of step {progress.steps + 1}: {names}")
+            raise diverged(task, f"loss became {loss} in epoch {len(progress.history) + 1}",
+                           f", or look at the records of step {progress.steps + 1}: {names}")
+        self.losses.append(loss)
         progress.steps += 1
         progress.sums = tuple(np.add(progress.sums, (loss, overlap, size)).tolist())
         return stop > 0
 
 
 def _rate(amount, seconds):
-    return amount / seconds if seconds else 0.0
+    return amount / seconds if seconds else None
 
 
 def _means(progress):

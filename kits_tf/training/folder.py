@@ -14,11 +14,24 @@ MOST_NAMED = 6  # differences in one message
 
 
 def claim(folder: str | pathlib.Path, task: Task) -> None:
-    """Writes who trains here into an empty run folder, or checks that it says the same.
+    """Writes who trains here into a run folder that is nobody's yet.
 
     Args:
         folder: as runs.stage_folder.
         task: training.stages.Task.
+
+    Raises:
+        InputError: as check_if_claimed.
+    """
+    folder = pathlib.Path(folder)
+    if check_if_claimed(folder, task):
+        return
+    runs.save_config(folder, task.config)
+    runs.write_text(folder / IDENTITY, json.dumps(task.identity(), indent=2) + "\n")
+
+
+def check_if_claimed(folder: str | pathlib.Path, task: Task) -> bool:
+    """Whether somebody trains or trained in a folder; if so, checks that it is this task.
 
     Raises:
         InputError: as check, or if the folder holds weights of no known origin.
@@ -26,11 +39,10 @@ def claim(folder: str | pathlib.Path, task: Task) -> None:
     folder = pathlib.Path(folder)
     if (folder / runs.CONFIG).exists() and (folder / IDENTITY).exists():
         check(folder, task)
-        return
+        return True
     if any((folder / name).exists() for name in (runs.BEST, runs.LAST, "checkpoints")):
         raise InputError(f"{folder}: holds weights but not the settings of their training; choose another --run_dir")
-    runs.save_config(folder, task.config)
-    runs.write_text(folder / IDENTITY, json.dumps(task.identity(), indent=2) + "\n")
+    return False
 
 
 def check(folder: str | pathlib.Path, task: Task) -> None:

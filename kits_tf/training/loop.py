@@ -45,13 +45,12 @@ def train(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strat
     Raises:
         InputError: if the run folder belongs to another run or is being trained in, the loss is no longer a number,
             the batch cannot be split evenly, a shard goes bad, or memory runs out.
+        RunError: if the disk is full.
         StoppedError: if SIGTERM came; the step under way was finished and saved.
     """
     strategy = strategy or workers.strategy()
-    training, writes, replicas = task.training, workers.writes(strategy), strategy.num_replicas_in_sync
-    if training.batch_size % replicas:
-        raise InputError(f"{task.name}: a batch of {training.batch_size} cannot be split over {replicas} replicas; "
-                         f"choose another --batch_size")
+    check(task, run_dir, strategy)
+    training, writes = task.training, workers.writes(strategy)
     place = runs.stage_folder(run_dir, task.stage, task.fold)
     held = only_writer(place, "--run_dir") if writes else contextlib.nullcontext()
     with workers.Watch(strategy) as watch, _sigterm() as asked, held:
@@ -71,6 +70,19 @@ def train(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strat
             sampling.count_kinds((*task.train, *task.held_out))
             raise InputError(f"{task.name}: a record could not be read ({type(error).__name__}), though each can be "
                              f"now; look after the disk, then the same command goes on") from error
+
+
+def check(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strategy) -> None:
+    """Refuses what could only fail: to be asked of all tasks before the first, which may take days.
+
+    Raises:
+        InputError: if the task's folder belongs to another run, or the batch cannot be split evenly.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if task.training.batch_size % replicas:
+        raise InputError(f"{task.name}: a batch of {task.training.batch_size} cannot be split over {replicas} "
+                         f"replicas; choose another --batch_size")
+    folder.check_if_claimed(runs.stage_folder(run_dir, task.stage, task.fold), task)
 
 
 def _silent(_):
@@ -139,18 +151,23 @@ def _train(task, place, strategy, compiled, report, asked):
         trained = time.perf_counter()
         with step.averaged():
             val_loss, val_dice = score()
+        if not math.isfinite(val_loss):
+            raise checkpoints.diverged(task, f"loss on held-out cases became {val_loss} in epoch {epoch}")
         history.append(found | {
             "epoch": epoch, "val_loss": val_loss, "val_dice": val_dice, "seconds": time.perf_counter() - began,
             "learning_rate": float(rate_at(epoch * training.steps_per_epoch - 1))})
         progress.steps, progress.sums = 0, (0.0, 0.0, 0.0)
         saved.save(progress)
         if events:
-            events.write(history[-1], saved.model)
+            events.write(history[-1], {"loss": steps.losses, "input_wait": steps.input_waits},
+                         epoch * training.steps_per_epoch, saved.model)
         samples = training.steps_per_epoch * training.batch_size
-        left = (epochs - epoch) * (samples / (found["samples_per_second"] or math.inf) + time.perf_counter() - trained)
+        rate = found["samples_per_second"]
+        measured = "" if rate is None else (
+            f"  {rate:.0f} samples/s, {found['input_wait']:.1%} of it waiting for input  "
+            f"{watching.duration((epochs - epoch) * (samples / rate + time.perf_counter() - trained))} left")
         report(f"{name}  epoch {epoch}/{epochs}  loss {found['loss']:.4f}  held out: loss {val_loss:.4f}, Dice "
-               f"{val_dice:.3f}  {found['samples_per_second']:.0f} samples/s, {found['input_wait']:.1%} of it waiting "
-               f"for input  {watching.duration(left)} left")
+               f"{val_dice:.3f}{measured}")
     best = checkpoints.best_epoch(history)
     if writes:
         watching.draw_history(place, history)

@@ -1,8 +1,11 @@
 """What a run shows while it goes on and leaves behind: progress bar, history.csv, its plot, TensorBoard events."""
 
+import contextlib
 import io
 import math
 import pathlib
+import re
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from kits_tf import runs
 from kits_tf.inputs import sheet
 from kits_tf.inputs.pipeline import plane_spacing_mm
-from kits_tf.io.files import write_bytes, write_table
+from kits_tf.io.files import cannot_write, write_bytes, write_table
 from kits_tf.quiet import no_bar
 from kits_tf.training.stages import Task
 
@@ -39,9 +42,19 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
 
 
+@contextlib.contextmanager
+def written_by_tensorflow(path: str | pathlib.Path) -> Iterator[None]:
+    """Tells TensorFlow's trouble with a file as RunError: its own word for a full disk is that of a full memory."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        reason = re.sub(r"\{\{.*?\}\}| \[Op:.*?\]", "", error.message).strip().splitlines()[0]
+        raise cannot_write(path, reason) from error
+
+
 def write_history(folder: str | pathlib.Path, history: list[dict]) -> None:
-    """Writes history.csv; columns that a run of old did not have stay empty."""
-    rows = [{name: f"{value:.6g}" for name, value in row.items()} for row in history]
+    """Writes history.csv; what was not measured, or not known to a run of old, stays empty."""
+    rows = [{name: f"{value:.6g}" for name, value in row.items() if value is not None} for row in history]
     write_table(pathlib.Path(folder) / runs.HISTORY, COLUMNS, rows)
 
 
@@ -78,21 +91,30 @@ class Events:
     """
 
     def __init__(self, folder: str | pathlib.Path, task: Task, held_out: tf.data.Dataset) -> None:
-        self._writer = tf.summary.create_file_writer(str(pathlib.Path(folder) / "events"))
+        self._folder = pathlib.Path(folder) / "events"
+        with written_by_tensorflow(self._folder):
+            self._writer = tf.summary.create_file_writer(str(self._folder))
         self._examples = examples_to_show(held_out)
         self._spacing_mm = plane_spacing_mm(task.config, task.stage)
         self._every = -(-task.training.epochs // PICTURES_PER_RUN)
 
-    def write(self, row: dict, model: tf.keras.Model) -> None:
-        """Writes a row of the history; every few epochs also what the net says of some held-out examples.
+    def write(self, row: dict, steps: dict[str, Sequence[float]], last_step: int, model: tf.keras.Model) -> None:
+        """Writes a row of the history and the epoch's steps; every few epochs also what the net says of some held-out
+        examples.
 
         Args:
             row: a dict with COLUMNS.
+            steps: what was measured of each step that this process did of the epoch, by name.
+            last_step: how many steps the run has done.
             model: from images to probabilities.
         """
         with self._writer.as_default(step=row["epoch"]):
+            for name, values in steps.items():
+                for step, value in enumerate(values, start=last_step - len(values) + 1):
+                    _write_scalar(f"step/{name}", value, step)
             for column in COLUMNS[1:]:
-                tf.summary.write(column, tf.constant(row[column], tf.float32), metadata=_metadata("scalars", "SCALAR"))
+                if row[column] is not None:
+                    _write_scalar(column, row[column])
             if row["epoch"] % self._every == 0:
                 image, target = self._examples
                 probabilities = model(image, training=False).numpy()
@@ -100,7 +122,12 @@ class Events:
                 png = sheet.draw([panels], self._spacing_mm)
                 size = [str(size) for size in reversed(tf.io.decode_png(png).shape[:2])]
                 tf.summary.write("held_out", tf.constant([*size, png]), metadata=_metadata("images", "BLOB_SEQUENCE"))
-        self._writer.flush()
+        with written_by_tensorflow(self._folder):
+            self._writer.flush()
+
+
+def _write_scalar(name, value, step=None):
+    tf.summary.write(name, tf.constant(value, tf.float32), step=step, metadata=_metadata("scalars", "SCALAR"))
 
 
 def _metadata(plugin, kind):

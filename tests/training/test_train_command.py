@@ -74,6 +74,36 @@ def test_flags_replace_the_presets_settings_and_the_run_is_written(demo_data, tm
     assert "coarse.training.epochs is 1 there and 2 here" in other.stderr.splitlines()[-1]
 
 
+def test_a_folder_of_another_run_is_refused_before_any_stage_or_fold_is_trained(demo_data, tmp_path):
+    arguments = ["--stage=coarse", "--preset=demo", f"--data_dir={demo_data}", "--epochs=1", "--batch_size=2",
+                 "--base_filters=1", "--warm_up_steps=0"]
+    assert run(*arguments, "--steps_per_epoch=1", "--fold=1", cwd=tmp_path).returncode == 0
+    done = run(*arguments, "--steps_per_epoch=2", "--fold=all", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "fold1: was trained otherwise, coarse.training.steps_per_epoch is 1 there and 2 here" in done.stderr
+    assert not (tmp_path / "runs" / "demo" / "coarse" / "fold0").exists()
+
+
+@pytest.mark.parametrize(("room", "full"), [("60k", "checkpoints"), ("200k", "last.weights.h5")])
+def test_a_full_disk_is_one_line(demo_data, tmp_path, room, full):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
+              f"mount -t tmpfs -o size={room} tmpfs '{disk}' && \"$@\" && exit; status=$?; find '{disk}'; exit $status",
+              "sh"]
+    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system lets nobody mount a tmpfs")
+    done = subprocess.run(
+        [*inside, sys.executable, str(ROOT / "train.py"), "--stage=coarse", "--preset=demo", f"--data_dir={demo_data}",
+         "--epochs=2", "--steps_per_epoch=1", "--batch_size=2", "--base_filters=2", f"--run_dir={disk}"],
+        capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1, done.stderr
+    place = disk / "coarse" / "fold0" / full
+    said, = done.stderr.splitlines()
+    assert said.startswith(f"{place}: cannot be written (") and "No space left on device" in said
+    assert f"{disk}/coarse/fold0/.writing" not in done.stdout
+
+
 @pytest.mark.parametrize(("flag", "said"), [
     ("--optimizer=lamb", "optimizer must be one of adam, adamw, sgd, got lamb"),
     ("--warm_up_steps=9999", "warm_up_steps must be zero or more and below the run's"),

@@ -191,6 +191,20 @@ def test_a_loss_that_is_no_number_stops_the_run_names_the_records_and_saves_noth
     assert not (runs.stage_folder(tmp_path, "fine", 0) / runs.LAST).exists()
 
 
+def test_weights_that_the_last_step_broke_are_not_saved(config, data_dir, tmp_path):
+    config = ellipses.with_training(config, "fine", epochs=1, steps_per_epoch=1, learning_rate=1e38)
+    with pytest.raises(InputError, match=r"loss on held-out cases became nan in epoch 1; train with a lower"):
+        train(config, "fine", data_dir, tmp_path)
+    assert not (runs.stage_folder(tmp_path, "fine", 0) / runs.LAST).exists()
+    task = stages.task(config, "fine", data_dir, 0, 0)
+    train_step = step.TrainStep(task, tf.distribute.get_strategy())
+    saved = checkpoints.Checkpoints(tmp_path, task, train_step)
+    train_step.weights[0].assign(tf.fill(train_step.weights[0].shape, np.inf))
+    with pytest.raises(InputError, match=r"weights are no longer numbers in epoch 1; train with a lower"):
+        saved.save(checkpoints.Progress(steps=1))
+    assert not list((tmp_path / "checkpoints").glob("ckpt*"))
+
+
 def test_each_stage_is_trained_on_what_its_config_says(config, data_dir):
     for stage in configs.STAGES:
         task = stages.task(config, stage, data_dir, 1, 0)
@@ -255,9 +269,16 @@ def test_a_run_is_watched_by_plot_scalars_and_pictures(finished):
             event = tf.compat.v1.Event.FromString(serialized.numpy())
             for value in event.summary.value:
                 found.setdefault(value.tag, {})[event.step] = value.tensor
+    by_step = {name: found.pop(f"step/{name}") for name in ("loss", "input_wait")}
     assert set(found) == {*watching.COLUMNS[1:], "held_out"}
     assert all(set(steps) == {1, 2} for steps in found.values())
     rows = read_history(finished, "coarse")
+    for name, steps in by_step.items():
+        assert list(steps) == [*range(1, 13)], name
+        assert all(0 <= tf.make_ndarray(tensor) <= 1 for tensor in steps.values())
+    for epoch, row in enumerate(rows):
+        losses = [tf.make_ndarray(by_step["loss"][6 * epoch + number]) for number in range(1, 7)]
+        assert np.mean(losses) == pytest.approx(float(row["loss"]), rel=1e-5)
     for epoch, tensor in found["input_wait"].items():
         assert 0 <= tf.make_ndarray(tensor) <= 1
         assert float(tf.make_ndarray(tensor)) == pytest.approx(float(rows[epoch - 1]["input_wait"]), rel=1e-4)
