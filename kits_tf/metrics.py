@@ -9,18 +9,22 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 
-def overlap_counts(labels: tf.Tensor, probabilities: tf.Tensor, threshold: float = 0.5) -> tf.Tensor:
+def overlap_counts(labels: tf.Tensor, probabilities: tf.Tensor, counted: tf.Tensor | None = None,
+                   threshold: float = 0.5) -> tf.Tensor:
     """Counts voxels of each example.
 
     Args:
         labels: float32 (batch, ..., 1), 0 or 1.
         probabilities: float32, the same shape, not logits.
+        counted: float32, the same shape, 1 where a voxel counts and 0 elsewhere; None if all do.
         threshold: a voxel is predicted at this probability or above.
 
     Returns:
         float32 (batch, 3): voxels in both, in the labels, in the prediction. Exact below 16 million voxels.
     """
     predicted = tf.cast(probabilities >= threshold, tf.float32)
+    if counted is not None:
+        labels, predicted = labels * counted, predicted * counted
     space = list(range(1, len(labels.shape)))
     return tf.stack([tf.reduce_sum(part, axis=space) for part in (labels * predicted, labels, predicted)], axis=1)
 

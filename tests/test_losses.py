@@ -106,6 +106,9 @@ def test_case_dice_adds_voxels_before_dividing():
     probabilities[1, 0, 0] = 0.5  # case 0: one false voxel, at the threshold
     labels[2, 0, 0] = 1.0  # case 2: one voxel, missed
     counts = metrics.overlap_counts(labels, probabilities)
+    first_half = tf.concat([tf.ones_like(labels[:, :1]), tf.zeros_like(labels[:, 1:])], axis=1)
+    np.testing.assert_array_equal(metrics.overlap_counts(labels, probabilities, first_half),
+                                  metrics.overlap_counts(labels[:, :1], probabilities[:, :1]))
     sums = metrics.sum_per_case(tf.constant([0, 0, 2]), counts, 3).numpy()
     np.testing.assert_array_equal(sums, [[4, 4, 5], [0, 0, 0], [0, 1, 0]])
     np.testing.assert_allclose(metrics.dice_of_counts(sums), [8 / 9, 1.0, 0.0])

@@ -20,10 +20,6 @@ from kits_tf.inputs import augment, sampling
 from kits_tf.io import records
 from kits_tf.ops.window import scale_window
 
-# Examples per held-out case and epoch, spread evenly over the case: enough for a Dice that picks the best epoch, and
-# few enough to score after every one.
-HELD_OUT_PER_CASE = 32
-
 # How far off the fine net's outline may be, for tumor2d to live with: two normalized voxels of the paper's.
 OUTLINE_ERROR_MM = 1.6
 
@@ -171,32 +167,43 @@ def training_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.
     return batches.map(vary, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4)
 
 
-def held_out_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path],
-                     per_case: int = HELD_OUT_PER_CASE) -> tf.data.Dataset:
-    """The held-out cases, unvaried and in order, the last batch smaller.
+def _outside(starts, start, size):
+    """Which voxels of a block lie in none of the blocks of the same size that begin elsewhere: float32 (z, y, x)."""
+    def within(axis):
+        at = start[axis] + tf.range(size[axis]) - starts[:, axis, None]
+        return tf.cast((at >= 0) & (at < size[axis]), tf.float32)
+
+    return tf.cast(tf.einsum("nz,ny,nx->zyx", *map(within, range(3))) == 0, tf.float32)
+
+
+def held_out_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path]) -> tf.data.Dataset:
+    """All examples of the held-out cases, unvaried and in order, the last batch smaller.
+
+    Examples of a case may overlap: those of tumor3d, and the crops that cover a large kidney. `first` tells each voxel
+    of the case once.
 
     Args:
         config, stage: as above.
         paths: one shard per case.
-        per_case: most examples of a case, spread evenly over its shard.
 
     Returns:
-        tf.data.Dataset of (image, target, index of the case in `paths`: int32).
+        tf.data.Dataset of (image, target, index of the case in `paths`: int32, first: float32 like target, 1 where no
+        earlier example of the case holds the voxel).
     """
-    shape = config.record_shape(stage)
-    counts = sampling.count_kinds(paths).sum(axis=1)
-    strides = -(-counts // per_case)
+    shape, size = config.record_shape(stage), config.input_shape(stage)
+    block = {"yx": (1, *size), "zy": (*size, 1)}[plane_axes(stage)] if len(size) == 2 else size
 
     def examples_of(index, path):
-        def decode(_, serialized):
+        def decode(starts, serialized):
             example = records.parse(serialized, shape)
-            return example["image"], example["labels"], tf.cast(index, tf.int32)
+            first = tf.reshape(_outside(starts, example["start"], block), (*size, 1))
+            return (tf.concat([starts, example["start"][None]], axis=0),
+                    (example["image"], example["labels"], tf.cast(index, tf.int32), first))
 
-        numbered = tf.data.TFRecordDataset(path).enumerate()
-        return numbered.filter(lambda number, _: number % tf.gather(strides, index) == 0).map(decode)
+        return tf.data.TFRecordDataset(path).scan(tf.zeros((0, 3), tf.int32), decode)
 
-    def finish(image, labels, index):
-        return *plain(image, labels, config, stage), index
+    def finish(image, labels, index, first):
+        return *plain(image, labels, config, stage), index, first
 
     dataset = tf.data.Dataset.from_tensor_slices([str(path) for path in paths]).enumerate().flat_map(examples_of)
     return dataset.batch(config.stage(stage).training.batch_size).map(finish).prefetch(4)

@@ -11,7 +11,8 @@ from kits_tf.training.stages import Task
 
 def scorer(strategy: tf.distribute.Strategy, net: tf.keras.Model, task: Task,
            held_out: tf.data.Dataset) -> Callable[[], tuple[float, float]]:
-    """A function that returns the loss of all held-out examples, as if they were one batch, and the mean case Dice.
+    """A function that returns the loss of all held-out examples, as if they were one batch, and the mean of the cases'
+    Dice, in which each voxel of a case counts once.
 
     Args:
         strategy: tf.distribute.Strategy.
@@ -24,9 +25,9 @@ def scorer(strategy: tf.distribute.Strategy, net: tf.keras.Model, task: Task,
     dataset = strategy.experimental_distribute_dataset(held_out.with_options(options))
     cases, training = len(task.held_out), task.training
 
-    def on_replica(image, target, case):
+    def on_replica(image, target, case, first):
         logits = net(image, training=False)
-        counts = metrics.sum_per_case(case, metrics.overlap_counts(target, tf.sigmoid(logits)), cases)
+        counts = metrics.sum_per_case(case, metrics.overlap_counts(target, tf.sigmoid(logits), first), cases)
         examples = tf.cast(tf.shape(image)[0], tf.float64)
         entropy = tf.cast(losses.cross_entropy_loss(target, logits), tf.float64)
         # A replica that is left without an example has no mean; nought times that is nought here.

@@ -139,13 +139,13 @@ def examples_to_show(batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """A few held-out examples to look at: of each of the first cases the one with most foreground.
 
     Args:
-        batches: tf.data.Dataset of (image, target, index of the case), case after case.
+        batches: tf.data.Dataset as pipeline.held_out_batches.
 
     Returns:
         (images, targets): arrays of PICTURE_EXAMPLES examples, or fewer.
     """
     chosen: dict[int, tuple] = {}  # case to (size of its foreground, image, target)
-    for image, target, case in batches.as_numpy_iterator():
+    for image, target, case, _ in batches.as_numpy_iterator():
         for index, number in enumerate(case):
             size = target[index].sum()
             if number not in chosen or size > chosen[number][0]:

@@ -138,10 +138,9 @@ def test_held_out_examples_are_the_centre_crops_in_order(prepared, stage):
     _, held_out = dataset.split(data_dir, stage, 2, config)
     raw = list(records.read(held_out, config.record_shape(stage)))
     batches = list(pipeline.held_out_batches(config, stage, held_out))
-    images = np.concatenate([image for image, _, _ in batches])
-    targets = np.concatenate([target for _, target, _ in batches])
+    images, targets, indices, _ = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     assert len(images) == len(raw) == 6
-    assert np.concatenate([index for *_, index in batches]).tolist() == [0] * 6
+    assert indices.tolist() == [0] * 6
     centre = tuple(slice(room, size - room) for room, size in
                    zip(config.jitter(stage), config.record_shape(stage), strict=True))
     low, high = config.window_hu
@@ -153,12 +152,29 @@ def test_held_out_examples_are_the_centre_crops_in_order(prepared, stage):
             np.testing.assert_array_equal(image[..., 1], labels >= 1)
 
 
-def test_held_out_examples_are_bounded_per_case_and_spread_over_it(prepared):
-    config, data_dir = prepared
-    _, held_out = dataset.split(data_dir, "fine", 0, config)
-    every = np.concatenate([image for image, *_ in pipeline.held_out_batches(config, "fine", held_out)])
-    some = np.concatenate([image for image, *_ in pipeline.held_out_batches(config, "fine", held_out, per_case=3)])
-    np.testing.assert_array_equal(some, every[::2])
+@pytest.mark.parametrize("stage", configs.STAGES)
+def test_held_out_examples_tell_each_voxel_of_a_case_once(tmp_path, stage):
+    """Two cases of overlapping examples, against painting them one after the other."""
+    config, rng = ellipses.tiny_config(), np.random.default_rng(3)
+    shape, size = config.record_shape(stage), config.input_shape(stage)
+    block = {"correction": (*size, 1), "tumor3d": size}.get(stage, (1, *size))
+    paths, expected = [], []
+    for case in range(2):
+        starts = rng.integers(0, 5, (12, 3))
+        painted = np.zeros(np.add(block, 5), bool)
+        for start in starts:
+            window = painted[tuple(slice(a, a + length) for a, length in zip(start, block, strict=True))]
+            expected.append(1 - window.reshape(*size, 1))
+            window[:] = True
+        voxels = np.zeros(shape)
+        paths.append(tmp_path / f"case_{case}.tfrecord")
+        records.write(paths[-1], [records.Example(voxels.astype(np.int16), voxels.astype(np.uint8), f"case_{case}",
+                                                  tuple(map(int, start)), -1, 0) for start in starts])
+    batches = list(pipeline.held_out_batches(config, stage, paths))
+    _, _, indices, first = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    assert indices.tolist() == [0] * 12 + [1] * 12
+    np.testing.assert_array_equal(first, expected)
+    assert 0 < first[1:12].mean() < 1
 
 
 def test_a_block_moves_as_a_stack_of_planes_all_alike(prepared):
