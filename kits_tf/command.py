@@ -28,7 +28,8 @@ NO_HELP = "(no help available)"  # what absl says of a flag without
 HELP = ("--help", "-help", "--helpshort", "-h", "-?")
 
 flags.DEFINE_boolean("quiet", False, "say warnings and errors alone; no progress bars")
-flags.DEFINE_boolean("verbose", False, "what TensorFlow and dask say too, and where in the program an error arose")
+flags.DEFINE_boolean("verbose", False, "what TensorFlow, gRPC and dask say too, and where in the program an error "
+                     "arose")
 flags.mark_bool_flags_as_mutual_exclusive(["quiet", "verbose"])
 
 

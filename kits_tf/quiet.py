@@ -14,7 +14,7 @@ _level = 0
 
 
 def set_level(level: int) -> None:
-    """-1: warnings and errors alone (--quiet); 0: as usual; 1: what TensorFlow and dask say too (--verbose)."""
+    """-1: warnings and errors alone (--quiet); 0: as usual; 1: what TensorFlow, gRPC and dask say too (--verbose)."""
     global _level
     _level = level
 
@@ -36,10 +36,12 @@ def is_verbose() -> bool:
 
 
 def quiet_tensorflow() -> None:
-    """Leaves warnings and errors; to be called before TensorFlow is imported. The environment's own setting wins."""
+    """Leaves warnings and errors; to be called before TensorFlow and gRPC are imported. The environment's own settings
+    win."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if is_verbose() else "3")
     if is_verbose():
         return
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # a line per attempt; what it says is in the exception too
     absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("tensorflow").setLevel(logging.WARNING)
 

@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # a process that has called gRPC may die when it forks
 
 DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 

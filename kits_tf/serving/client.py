@@ -8,6 +8,7 @@ else: every other failure would happen again.
 import hashlib
 import json
 import pathlib
+import ssl
 
 import grpc
 import tensorflow as tf
@@ -147,6 +148,10 @@ def _channel(address, ca):
         certificates = pathlib.Path(ca).read_bytes()
     except OSError as error:
         raise InputError(f"{ca}: cannot be read ({error.strerror}), --server_ca expects a PEM file") from error
+    try:  # gRPC itself would try for seconds, then say that no server answers
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificates.decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError) as error:
+        raise InputError(f"{ca}: holds no certificate that can be read, --server_ca expects a PEM file") from error
     return grpc.secure_channel(address, grpc.ssl_channel_credentials(certificates), OPTIONS)
 
 

@@ -84,9 +84,10 @@ class Epochs:
                 if self._warm:
                     steps, waited, spent = steps + 1, waited + got - began, spent + took
                 self._warm = True
-                loss, dice = _means(progress)
-                rate = f", {_rate(steps * training.batch_size, spent):.0f} samples/s" if steps else ""
-                bar.set_postfix_str(f"loss {loss:.4f}, Dice {dice:.3f}{rate}", refresh=False)
+                if progress.steps and steps:
+                    loss, dice = _means(progress)
+                    bar.set_postfix_str(f"loss {loss:.4f}, Dice {dice:.3f}, "
+                                        f"{_rate(steps * training.batch_size, spent):.0f} samples/s", refresh=False)
                 bar.update()
             while pending:
                 stop |= self._settle(progress, *pending.popleft())

@@ -32,7 +32,8 @@ PICTURES_PER_RUN = 10
 
 def progress_bar(title: str, done: int, steps: int) -> tqdm.tqdm:
     """A bar over an epoch's steps, with ETA; silent where no terminal watches."""
-    return tqdm.tqdm(total=steps, initial=done, desc=title, unit="step", leave=False, disable=no_bar())
+    return tqdm.tqdm(total=steps, initial=done, desc=title, unit="step", leave=False, disable=no_bar(),
+                     bar_format="{desc} |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]")
 
 
 def duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ The server is prediction_server.py, a process of its own that has neither this p
 import csv
 import json
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from kits_tf.io.nifti import write_volume
 from kits_tf.serving import RemotePredictor, client
 from kits_tf.volume import InputError, Volume
 
+ROOT = pathlib.Path(predict.__file__).parent
 CLIENTS = 8
 Code = grpc.StatusCode
 
@@ -215,20 +217,49 @@ def test_the_stand_in_refuses_what_tensorflow_serving_refuses(server, inputs, to
     assert caught.value.code() == Code.INVALID_ARGUMENT
 
 
-def test_tls_is_spoken_where_a_certificate_authority_is_given(server, scan, expected, tmp_path):
+@pytest.fixture
+def encrypted(server, tmp_path):
+    """A relay that speaks TLS; ours.pem is of the authority that signed for it, other.pem of one that did not."""
     ours, other = trustme.CA(), trustme.CA()
     own = ours.issue_cert("localhost")
-    credentials = grpc.ssl_server_credentials([(own.private_key_pem.bytes(), own.cert_chain_pems[0].bytes())])
-    ours.cert_pem.write_to_path(tmp_path / "ours.pem")
+    (tmp_path / "ours.pem").write_bytes("# Főtanúsítvány\n".encode() + ours.cert_pem.bytes())  # as in Mozilla's list
     other.cert_pem.write_to_path(tmp_path / "other.pem")
+    credentials = grpc.ssl_server_credentials([(own.private_key_pem.bytes(), own.cert_chain_pems[0].bytes())])
     with Relay(server, credentials) as relay:
-        remote = RemotePredictor(relay.address, ca=tmp_path / "ours.pem")
-        assert np.array_equal(remote.predict(scan).voxels, expected[0])
-        for ca in (tmp_path / "other.pem", None):
-            with pytest.raises(InputError, match=r"no server answers .*--server_ca right"):
-                RemotePredictor(relay.address, ca=ca)
+        yield relay
+
+
+def test_tls_is_spoken_where_a_certificate_authority_is_given(encrypted, scan, expected, tmp_path):
+    remote = RemotePredictor(encrypted.address, ca=tmp_path / "ours.pem")
+    assert np.array_equal(remote.predict(scan).voxels, expected[0])
+    for ca in (tmp_path / "other.pem", None):
+        with pytest.raises(InputError, match=r"no server answers .*--server_ca right"):
+            RemotePredictor(encrypted.address, ca=ca)
     with pytest.raises(InputError, match=r"nowhere\.pem: cannot be read"):
         RemotePredictor("localhost:1", ca=tmp_path / "nowhere.pem")
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"no certificate", b"\x30\x82\x01\xff\x00", trustme.CA().private_key_pem.bytes(),
+    trustme.CA().cert_pem.bytes()[:-100]], ids=["empty", "text", "binary", "a key alone", "cut off"])
+def test_a_file_without_a_certificate_is_named(tmp_path, content):
+    (tmp_path / "ca.pem").write_bytes(content)
+    with pytest.raises(InputError, match=r"ca\.pem: holds no certificate that can be read, --server_ca expects"):
+        RemotePredictor("localhost:1", ca=tmp_path / "ca.pem")
+
+
+@pytest.mark.parametrize(("ca", "told"), [
+    ("other.pem", r"localhost:\d+: no server answers \(.*CERTIFICATE_VERIFY_FAILED.*--server_ca right\?"),
+    ("scan.nii.gz", r".*scan\.nii\.gz: holds no certificate that can be read, .*")], ids=["another's", "none"])
+def test_the_command_says_one_line_of_a_wrong_authority(encrypted, scan, tmp_path, ca, told):
+    """In a process of its own: what gRPC itself prints goes past Python."""
+    write_volume(tmp_path / "scan.nii.gz", scan)
+    command = [sys.executable, "predict.py", f"--server={encrypted.address}", f"--server_ca={tmp_path / ca}",
+               f"--input={tmp_path / 'scan.nii.gz'}", f"--output={tmp_path / 'out'}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert re.fullmatch(told, done.stderr.strip())
 
 
 def run_clients(address, scan, expected, seconds, process):

@@ -1,10 +1,15 @@
 """python train.py, as a user meets it."""
 
+import contextlib
 import json
+import os
 import pathlib
+import pty
+import re
 import shutil
 import subprocess
 import sys
+import termios
 import time
 
 import ellipses
@@ -102,6 +107,36 @@ def test_a_full_disk_is_one_line(demo_data, tmp_path, room, full):
     said, = done.stderr.splitlines()
     assert said.startswith(f"{place}: cannot be written (") and "No space left on device" in said
     assert f"{disk}/coarse/fold0/.writing" not in done.stdout
+
+
+def at_terminal(*arguments, cwd, columns):
+    """What a terminal that is so wide receives of a train.py that succeeds, the bar drawn anew after every step."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, columns))  # tqdm draws nothing on one of 0 x 0, as they are made
+    environment = os.environ | {"TQDM_MININTERVAL": "0"}
+    with (open(ours, "rb", buffering=0) as terminal,
+          subprocess.Popen([sys.executable, str(ROOT / "train.py"), *arguments], stdout=theirs, stderr=theirs, cwd=cwd,
+                           env=environment) as process):
+        os.close(theirs)
+        received = b""
+        with contextlib.suppress(OSError):  # EIO: Linux's way to say that nobody holds the other end any more
+            while chunk := terminal.read(4096):
+                received += chunk
+    assert process.returncode == 0, received.decode()
+    return received.decode()
+
+
+def test_a_terminal_shows_loss_dice_speed_and_time_left_and_a_pipe_no_bar(demo_data, tmp_path):
+    arguments = ["--stage=coarse", "--preset=demo", f"--data_dir={demo_data}", "--epochs=1", "--steps_per_epoch=4",
+                 "--batch_size=2", "--base_filters=2"]
+    shown = at_terminal(*arguments, "--run_dir=terminal", cwd=tmp_path, columns=160)
+    bars = [bar for bar in shown.split("\r") if re.search(r"epoch 1/1: .* 3/4 ", bar)]
+    assert len(bars) == 1, shown
+    for told in (r"\bloss \d+\.\d+", r"\bDice 0\.\d+", r"\b[1-9]\d* samples/s", r"\[\d\d:\d\d<\d\d:\d\d,"):
+        assert re.search(told, bars[0]), bars[0]  # the last is the time that was spent and the time left
+    piped = run(*arguments, "--run_dir=pipe", cwd=tmp_path)
+    assert piped.returncode == 0 and piped.stderr == ""
+    assert "\r" not in piped.stdout and " 3/4 " not in piped.stdout
 
 
 @pytest.mark.parametrize(("flag", "said"), [
