@@ -41,6 +41,10 @@ TRAINING = {field.name: field.type for field in dataclasses.fields(configs.Train
 DEFINE: dict = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
 for field, kind in TRAINING.items():
     DEFINE[kind](field, None, "")
+# And so is everything that augmentation varies, as augment_<field>.
+AUGMENT = {f"augment_{field.name}": field.name for field in dataclasses.fields(configs.AugmentConfig)}
+for flag, field in AUGMENT.items():
+    (flags.DEFINE_bool if field.startswith("flip") else flags.DEFINE_float)(flag, None, "")
 
 
 def overridden(config: configs.CascadeConfig) -> configs.CascadeConfig:
@@ -50,9 +54,12 @@ def overridden(config: configs.CascadeConfig) -> configs.CascadeConfig:
         ValueError: if a value breaks a rule of the config; it names both.
     """
     changes = {name: FLAGS[name].value for name in TRAINING if FLAGS[name].value is not None}
+    varied = {field: FLAGS[flag].value for flag, field in AUGMENT.items() if FLAGS[flag].value is not None}
     for stage in configs.STAGES:
         settings = config.stage(stage)
-        settings = dataclasses.replace(settings, training=dataclasses.replace(settings.training, **changes))
+        augment = dataclasses.replace(settings.training.augment, **varied)
+        settings = dataclasses.replace(settings, training=dataclasses.replace(
+            settings.training, **changes, augment=augment))
         width = FLAGS.base_filters
         if width and stage == "tumor3d":
             settings = dataclasses.replace(settings, net=dataclasses.replace(
@@ -108,7 +115,7 @@ def run() -> None:
     command.run(main, {
         "What is trained, and where": ("stage", "fold", "data_dir", "run_dir", "preset", "describe"),
         "How": ("seed", "deterministic", "strategy", "precision", "xla", "base_filters"),
-        "In place of the preset's, in every stage alike (kits_tf/config.py says what they are)": tuple(TRAINING)},
+        "In place of the preset's, in every stage alike (kits_tf/config.py says what they are)": (*TRAINING, *AUGMENT)},
         "the same command goes on after the last whole epoch")
 
 

@@ -362,7 +362,7 @@ def _build(cls, fields, path):
 
 def _paper():
     shape = AugmentConfig(rotate_degrees=15.0, scale=0.15, shear=0.1, elastic_voxels=2.0, brightness=0.1, contrast=0.15,
-                          gamma=0.3, noise=0.05)
+                          gamma=0.3, blur_voxels=0.5, low_resolution=0.3, noise=0.05)
     mirrored = dataclasses.replace(shape, flip_x=True)  # left and right kidneys are one population
 
     def training(augment, **changes):

@@ -11,6 +11,14 @@ from kits_tf.config import PRESETS, STAGES, CascadeConfig
 from kits_tf.volume import InputError
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_paper_s_preset_varies_all_that_anatomy_allows(stage):
+    """Front and back are never mirrored, nor left and right where both sides are seen at once or none."""
+    augment = dataclasses.asdict(PRESETS["paper"].stage(stage).training.augment)
+    assert {name for name, value in augment.items() if not value} == (
+        {"flip_x", "flip_y"} if stage in ("coarse", "correction") else {"flip_y"})
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_survives_json_to_the_last_field(preset):
     config = PRESETS[preset]

@@ -62,7 +62,8 @@ def demo_data(tmp_path_factory):
 
 def test_flags_replace_the_presets_settings_and_the_run_is_written(demo_data, tmp_path):
     arguments = ["--stage=coarse", "--preset=demo", f"--data_dir={demo_data}", "--epochs=1", "--steps_per_epoch=2",
-                 "--batch_size=2", "--base_filters=2", "--seed=4", "--fold=1", "--deterministic"]
+                 "--batch_size=2", "--base_filters=2", "--seed=4", "--fold=1", "--deterministic",
+                 "--augment_blur_voxels=0.7", "--augment_flip_y"]
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "demo" / "coarse" / "fold1"
@@ -70,10 +71,12 @@ def test_flags_replace_the_presets_settings_and_the_run_is_written(demo_data, tm
     assert saved.preset == "demo"
     assert (saved.coarse.training.epochs, saved.coarse.training.batch_size) == (1, 2)
     assert saved.coarse.net.base_filters == 2
+    augment = saved.coarse.training.augment
+    assert (augment.blur_voxels, augment.flip_y, augment.noise) == (0.7, True, 0.03)
     assert saved.tumor3d.net.filters == (2, 4, 6)
     assert json.loads((folder / "training.json").read_text())["seed"] == 4
     assert "epoch 1/1" in done.stdout
-    other = run(*arguments[:-2], "--fold=1", "--epochs=2", cwd=tmp_path)
+    other = run(*arguments, "--epochs=2", cwd=tmp_path)
     assert other.returncode == 1
     assert "Traceback" not in other.stderr
     assert "coarse.training.epochs is 1 there and 2 here" in other.stderr.splitlines()[-1]
@@ -130,7 +133,7 @@ def test_a_terminal_shows_loss_dice_speed_and_time_left_and_a_pipe_no_bar(demo_d
     arguments = ["--stage=coarse", "--preset=demo", f"--data_dir={demo_data}", "--epochs=1", "--steps_per_epoch=4",
                  "--batch_size=2", "--base_filters=2"]
     shown = at_terminal(*arguments, "--run_dir=terminal", cwd=tmp_path, columns=160)
-    bars = [bar for bar in shown.split("\r") if re.search(r"epoch 1/1: .* 3/4 ", bar)]
+    bars = [bar for bar in shown.split("\r") if re.search(r"epoch 1/1 .* 3/4 ", bar)]
     assert len(bars) == 1, shown
     for told in (r"\bloss \d+\.\d+", r"\bDice 0\.\d+", r"\b[1-9]\d* samples/s", r"\[\d\d:\d\d<\d\d:\d\d,"):
         assert re.search(told, bars[0]), bars[0]  # the last is the time that was spent and the time left
