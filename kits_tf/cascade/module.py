@@ -102,10 +102,9 @@ def _outline(nets, volume, grid, kidneys, config):
                                                  config.fine.predict_batch)
     tumor, foreground, report = lesion_steps.segment_tumor(nets, image, probabilities, kidneys, origin, grid, config)
     shape = tf.shape(volume)
-    foreground, start = resample.resample_back(foreground, grid, origin, shape)
-    tumor, _ = resample.resample_back(tumor, grid, origin, shape)
-    block = tf.where(tumor > kidney_steps.THRESHOLD, tf.constant(classes.TUMOR, tf.uint8),
-                     tf.cast(foreground > kidney_steps.THRESHOLD, tf.uint8) * classes.KIDNEY)
+    foreground, start = resample.resample_back(foreground, grid, origin, shape, kidney_steps.THRESHOLD)
+    tumor, _ = resample.resample_back(tumor, grid, origin, shape, kidney_steps.THRESHOLD)
+    block = tf.where(tumor, tf.constant(classes.TUMOR, tf.uint8), tf.cast(foreground, tf.uint8) * classes.KIDNEY)
     labels = tf.pad(block, tf.stack([start, shape - start - tf.shape(block)], axis=1))
     return labels, tf.stack([_count(block, classes.KIDNEY), _count(block, classes.TUMOR)]), report
 

@@ -82,7 +82,7 @@ def pad_to_square(size_out: int | tf.Tensor, square: int | tf.Tensor) -> int | t
 
 
 def apply_weights(source: tf.Tensor, weights: Sequence[tf.Tensor], floor: float | None = None,
-                  chunk: int = 8) -> tf.Tensor:
+                  above: float | None = None, chunk: int = 8) -> tf.Tensor:
     """Resamples a volume by one matrix per axis, a few output slices at a time.
 
     Args:
@@ -90,10 +90,11 @@ def apply_weights(source: tf.Tensor, weights: Sequence[tf.Tensor], floor: float 
         weights: matrices (z', z), (y', y), (x', x) as axis_weights makes them.
         floor: voxels are first counted from this value up, so that "outside" (zero) means it, and nothing is below it;
             the result is in the source's units again. None leaves the voxels as they are.
+        above: only whether a voxel is above this is kept, which takes a quarter of the memory; None keeps the values.
         chunk: output slices per step.
 
     Returns:
-        float32 (z', y', x').
+        float32 (z', y', x'), or with `above` bool.
     """
     weights_z, weights_y, weights_x = weights
     slices = tf.shape(weights_z)[0]
@@ -114,10 +115,12 @@ def apply_weights(source: tf.Tensor, weights: Sequence[tf.Tensor], floor: float 
             block = tf.nn.relu(block - floor)
         planes = tf.tensordot(weights_z[begin:end, low:high], block, axes=1)
         planes = tf.matmul(tf.matmul(weights_y, planes), weights_x, transpose_b=True)
+        if above is not None:
+            planes = planes > above
         return index + 1, done.write(index, planes)
 
     steps = -(-slices // chunk)
-    done = tf.TensorArray(tf.float32, size=steps, infer_shape=False, element_shape=(None, None, None))
+    done = tf.TensorArray(tf.float32 if above is None else tf.bool, size=steps, infer_shape=False, element_shape=(None, None, None))
     _, done = tf.while_loop(lambda index, _: index < steps, step, (0, done), parallel_iterations=1)
     result = tf.reshape(done.concat(), (slices, rows, columns))
     return result if floor is None else result + floor
@@ -181,7 +184,8 @@ def resample_square(source: tf.Tensor, grid: tf.Tensor, size: int, floor: float 
     return apply_weights(source, weights, floor)
 
 
-def resample_back(block: tf.Tensor, grid: tf.Tensor, start: tf.Tensor, shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def resample_back(block: tf.Tensor, grid: tf.Tensor, start: tf.Tensor, shape: tf.Tensor,
+                  above: float | None = None) -> tuple[tf.Tensor, tf.Tensor]:
     """A block of the normalized volume back on the input's grid; outside the block counts as zero.
 
     Args:
@@ -189,9 +193,10 @@ def resample_back(block: tf.Tensor, grid: tf.Tensor, start: tf.Tensor, shape: tf
         grid: int32 (3,), voxels of the whole normalized volume.
         start: int32 (3,), the block's first voxel in it; the block lies inside it.
         shape: int32 (3,), voxels of the input.
+        above: only whether a voxel is above this is wanted; None for the values.
 
     Returns:
-        (values, start): float32 block of the input's grid that holds all that is not zero, and its first voxel.
+        (values, start): float32 or bool block of the input's grid that holds all that is not zero, and its first voxel.
     """
     size = tf.shape(block)
     weights, begins = [], []
@@ -200,4 +205,4 @@ def resample_back(block: tf.Tensor, grid: tf.Tensor, start: tf.Tensor, shape: tf
         rows = source_range(shape[axis], grid[axis], columns)
         weights.append(axis_weights(grid[axis], shape[axis], rows, columns))
         begins.append(rows[0])
-    return apply_weights(block, weights), tf.stack(begins)
+    return apply_weights(block, weights, above=above), tf.stack(begins)

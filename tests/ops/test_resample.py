@@ -209,6 +209,9 @@ def test_a_block_comes_back_as_it_would_inside_an_empty_volume(shape, grid, star
     found = np.zeros(shape)
     found[tuple(slice(a, a + n) for a, n in zip(at.numpy(), values.shape, strict=True))] = values
     np.testing.assert_allclose(found, expected, atol=1e-5)  # so what the block left out was zero
+    mask, again = resample.resample_back(block, tf.constant(grid), tf.constant(start), tf.constant(shape), above=0.3)
+    assert mask.dtype == tf.bool and again.numpy().tolist() == at.numpy().tolist()
+    np.testing.assert_array_equal(mask, values > 0.3)
 
 
 @pytest.mark.parametrize(("shape", "grid"), [((9, 14, 20), (15, 21, 33)), ((12, 24, 28), (8, 17, 14))])
