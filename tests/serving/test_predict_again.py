@@ -67,9 +67,11 @@ def test_what_stands_is_left_alone_and_in_the_summary(run, tmp_path):
     with open(tmp_path / "out" / "summary.csv", newline="") as stream:
         first = list(csv.DictReader(stream))
     before = content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json")
-    assert len(before) == 6
+    findings = (tmp_path / "out" / "findings.csv").read_text()
+    assert len(before) == 6 and all(name in findings for name in NAMES)
     assert run() == (0, "0 done, 3 unchanged, 0 failed", 0)
     assert content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json") == before
+    assert (tmp_path / "out" / "findings.csv").read_text() == findings
     with open(tmp_path / "out" / "summary.csv", newline="") as stream:
         again = list(csv.DictReader(stream))
     own = {"status", "seconds"}
@@ -141,6 +143,7 @@ def test_a_scan_that_turns_bad_takes_its_prediction_along(run, study, tmp_path):
     (study / NAMES[0] / "imaging.nii.gz").write_bytes(whole[:200])
     assert run()[:2] == (1, "0 done, 2 unchanged, 1 failed")
     assert not list((tmp_path / "out").glob("prediction_00001*"))
+    assert "case_00001" not in (tmp_path / "out" / "findings.csv").read_text()
     assert statuses(tmp_path / "out") == dict(zip(NAMES, ("failed", "unchanged", "unchanged"), strict=True))
     (study / NAMES[0] / "imaging.nii.gz").write_bytes(whole)
     assert run()[:2] == (0, "1 done, 2 unchanged, 0 failed")
