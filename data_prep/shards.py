@@ -29,6 +29,7 @@ def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, di
         RunError: if the disk is full.
     """
     try:
+        case.check_single()
         found = sources(case)
     except InputError:
         _remove(data_dir, entries, case.name)

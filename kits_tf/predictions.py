@@ -80,7 +80,7 @@ def predict_case(case: Case, settings: Settings) -> dict:
                  "formats": sorted(settings.formats)}
     if settings.page and case.segmentation:
         made_from["truth"] = file_facts(case.segmentation)
-    report = _standing(case, settings, made_from)
+    report = None if case.doubles else _standing(case, settings, made_from)
     status = "unchanged" if report else "done"
     if report is None:
         # What is there stands for another scan, or was made otherwise.
@@ -118,6 +118,7 @@ def _facts(path):
 
 
 def _make(case, settings, made_from):
+    case.check_single()
     slices = None
     if is_series(case.imaging):
         scan, slices = dicom.read_series(case.imaging)

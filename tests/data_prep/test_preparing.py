@@ -309,6 +309,17 @@ def test_a_case_that_turns_bad_loses_its_shards_and_one_mended_gets_them_back(fo
         name: content for name, (_, content) in before.items()}
 
 
+@pytest.mark.parametrize("name", ["imaging", "segmentation"])
+def test_a_case_that_has_a_file_twice_is_refused_and_the_others_go_on(name, folder, capsys):
+    case = folder / "study" / "case_00001"
+    (case / f"{name}.nii").write_bytes(b"another")
+    assert prepare(folder) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert f"failed: {case}: holds both {name}.nii.gz and {name}.nii; take one away" in said
+    assert "0 done, 1 unchanged, 1 failed" in said[-1]
+    assert list(shards(folder)) == ["coarse/case_00000.tfrecord", "fine/case_00000.tfrecord"]
+
+
 def test_a_scan_of_fractions_is_rounded_and_clipped_to_int16(tmp_path):
     write_case(tmp_path, "case_00000", two_kidneys())
     voxels = noisy_scan().astype(np.float32) + 0.4

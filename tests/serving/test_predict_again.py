@@ -149,6 +149,13 @@ def test_a_scan_that_turns_bad_takes_its_prediction_along(run, study, tmp_path):
     assert run()[:2] == (0, "1 done, 2 unchanged, 0 failed")
 
 
+def test_a_scan_that_is_there_twice_is_refused_and_takes_its_prediction_along(run, study, tmp_path):
+    run()
+    (study / NAMES[0] / "imaging.nii").write_bytes(b"another")
+    assert run()[:2] == (1, "0 done, 2 unchanged, 1 failed")
+    assert not list((tmp_path / "out").glob("prediction_00001*"))
+
+
 def test_a_model_that_cannot_be_loaded_is_one_line_for_all_cases(quick_export, study, tmp_path, monkeypatch, capsys):
     broken = shutil.copytree(quick_export, tmp_path / "broken")
     (runs.find_export(broken) / "saved_model.pb").write_bytes(b"\x08\x01broken")
