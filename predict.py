@@ -12,7 +12,6 @@ with the same model, is skipped. A case that fails does not stop the others.
 Exit status: 0 if all cases were done, 1 if one failed or nothing could start, 130 after Ctrl-C.
 """
 
-import collections
 import dataclasses
 import pathlib
 import re
@@ -107,9 +106,9 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
             shown = [{**rows[case.name], "picture": settings.target(case, ".png"),
                       "page": settings.target(case, ".html").name} for case in cases]
             page.write_run_page(output / "report.html", shown, f"Predictions of {name}")
-    counts = collections.Counter(row["status"] for row in rows.values())
-    say(f"{counts['done']} done, {counts['unchanged']} unchanged, {counts['failed']} failed; labels in {output}")
-    return 1 if counts["failed"] else 0
+    statuses = [row["status"] for row in rows.values()]
+    say(f"{cluster.counted(statuses)}; labels in {output}")
+    return 1 if "failed" in statuses else 0
 
 
 def main() -> int:

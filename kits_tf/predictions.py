@@ -70,7 +70,8 @@ def predict_case(case: Case, settings: Settings) -> dict:
     """One case from NIfTI to NIfTI, unless it is done already.
 
     Returns:
-        dict: its row of the summary; `status` is "done" or "unchanged", `measured` its rows of MEASURED.
+        dict: its row of the summary; `status` is "done", "redone" if there was a report of it already, or "unchanged";
+            `measured` its rows of MEASURED.
 
     Raises:
         InputError: for a scan that cannot be used; no file of the case is there then.
@@ -81,7 +82,7 @@ def predict_case(case: Case, settings: Settings) -> dict:
     if settings.page and case.segmentation:
         made_from["truth"] = file_facts(case.segmentation)
     report = None if case.doubles else _standing(case, settings, made_from)
-    status = "unchanged" if report else "done"
+    status = "unchanged" if report else "redone" if settings.target(case, ".json").exists() else "done"
     if report is None:
         # What is there stands for another scan, or was made otherwise.
         for ending in (".json", *FORMATS.values(), ".png", ".html"):
