@@ -178,7 +178,8 @@ def evaluate_study(predictions: str | pathlib.Path, labels: str | pathlib.Path, 
         return _evaluate(cases, strays, labels, pathlib.Path(output), place)
 
 
-def _evaluate(cases, strays, labels, output, place):
+def _evaluate(cases: list[CaseFiles], strays: list[pathlib.Path], labels: str | pathlib.Path, output: pathlib.Path,
+              place: cluster.Place) -> int:
     """As evaluate_study, for who holds the output folder."""
     for stray in strays:
         print(f"warning: {stray}: no labels, not scored", file=sys.stderr)
