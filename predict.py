@@ -6,13 +6,12 @@ python predict.py --model=runs/demo/export --input=dicom_folder --output=out --o
 python predict.py --server=HOST:8500 --server_ca=ca.pem --input=kits19/data --output=out
 
 Writes prediction_<id>.nii.gz (0 background, 1 kidney, 2 tumor, in the scan's own geometry), a JSON report of what the
-cascade decided and a PNG overlay beside it, and summary.csv for the run; with --report also report.html and a web page
-per case. What is done already, from the same scan with the same model, is skipped. A case that fails does not stop the
-others.
+cascade decided and a PNG overlay beside it, and for the run summary.csv, a row per case, and findings.csv, a row per
+kidney and per tumor; with --report also report.html and a web page per case. What is done already, from the same scan
+with the same model, is skipped. A case that fails does not stop the others.
 Exit status: 0 if all cases were done, 1 if one failed or nothing could start, 130 after Ctrl-C.
 """
 
-import collections
 import dataclasses
 import pathlib
 import re
@@ -91,7 +90,8 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
     from kits_tf.evaluation import page
 
     with only_writer(output):
-        (output / "summary.csv").unlink(missing_ok=True)  # that of an earlier run
+        for table in ("summary.csv", "findings.csv"):
+            (output / table).unlink(missing_ok=True)  # that of an earlier run
         settings = predictions.Settings(predictor, fingerprint, xla, overlay, report, tuple(formats), output)
         jobs = [cluster.Job(case.name, {"case": case, "settings": settings}) for case in cases]
         rows = {}
@@ -100,13 +100,15 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
             rows[done.name] = {**row, "seconds": done.seconds}
         write_table(output / "summary.csv", ("case", "status", *predictions.FOUND, "seconds", "message"),
                     [rows[case.name] for case in cases])
+        write_table(output / "findings.csv", predictions.MEASURED,
+                    [found for case in cases for found in rows[case.name].get("measured", ())])
         if report:
             shown = [{**rows[case.name], "picture": settings.target(case, ".png"),
                       "page": settings.target(case, ".html").name} for case in cases]
             page.write_run_page(output / "report.html", shown, f"Predictions of {name}")
-    counts = collections.Counter(row["status"] for row in rows.values())
-    say(f"{counts['done']} done, {counts['unchanged']} unchanged, {counts['failed']} failed; labels in {output}")
-    return 1 if counts["failed"] else 0
+    statuses = [row["status"] for row in rows.values()]
+    say(f"{cluster.counted(statuses)}; labels in {output}")
+    return 1 if "failed" in statuses else 0
 
 
 def main() -> int:

@@ -22,27 +22,31 @@ def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, di
         config: CascadeConfig.
 
     Returns:
-        dict: `status` is "done", or "unchanged" if all shards stood; `warnings` are lines about a case that was read.
+        dict: `status` is "done", "redone" if one of the shards that were due had been written before, or "unchanged" if
+            all stood; `warnings` are lines about a case that was read.
 
     Raises:
         InputError: if the case cannot be used. No shard is there then that does not stand.
         RunError: if the disk is full.
     """
     try:
+        case.check_single()
         found = sources(case)
     except InputError:
         _remove(data_dir, entries, case.name)
         raise
-    due = []
+    due, status = [], "done"
     for stage, entry in entries.items():
         entry = read_note(data_dir, stage, case.name, config.record_settings(stage)) or entry
         if not stands(data_dir, stage, case.name, entry, found):
             due.append(stage)
+            if "shard" in (entry or {}) or dataset.shard_path(data_dir, stage, case.name).exists():
+                status = "redone"
     if not due:
         return {"status": "unchanged", "warnings": ()}
     _remove(data_dir, due, case.name)
     warnings = cluster.named("data_prep.writing:write_shards")(case, data_dir, due, config, found)
-    return {"status": "done", "warnings": warnings}
+    return {"status": status, "warnings": warnings}
 
 
 def _remove(data_dir, stages, name):

@@ -1,7 +1,6 @@
 """Prepares a whole study: every case, every stage, and the five folds. Apart from the flags, so that other code can
 call it."""
 
-import collections
 import json
 import pathlib
 import sys
@@ -90,6 +89,6 @@ def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stage
             for manifest in manifests.values():
                 manifest.close()
         write_table(data_dir / "summary.csv", SUMMARY, [rows[name] for name in cases])
-    count = collections.Counter(row["status"] for row in rows.values())
-    say(f"{count['done']} done, {count['unchanged']} unchanged, {count['failed']} failed; records in {data_dir}")
-    return 1 if count["failed"] else 0
+    statuses = [row["status"] for row in rows.values()]
+    say(f"{cluster.counted(statuses)}; records in {data_dir}")
+    return 1 if "failed" in statuses else 0

@@ -31,6 +31,8 @@ VERSION = 2  # of what is written: to be raised when the same scan and model wou
 FORMATS = {"nifti": ".nii.gz", "dicomseg": ".dcm"}
 FOUND = ("kidneys", "kidney_ml", "tumor_ml", "correction_used", "tumor_fallback_used", "lesions_kept",
          "lesions_dropped", "tumors", "largest_tumor_mm", "tk_dice", "tu_dice")  # of the report, in the summary
+# Of a kidney or a tumor (evaluation/measure.py), in findings.csv; what one of the two does not have stays empty there.
+MEASURED = ("case", "what", "side", "volume_ml", "tumor_ml", "tumor_share", "diameter_axial_mm", "diameter_mm", "slice")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +70,8 @@ def predict_case(case: Case, settings: Settings) -> dict:
     """One case from NIfTI to NIfTI, unless it is done already.
 
     Returns:
-        dict: its row of the summary; `status` is "done" or "unchanged".
+        dict: its row of the summary; `status` is "done", "redone" if there was a report of it already, or "unchanged";
+            `measured` its rows of MEASURED.
 
     Raises:
         InputError: for a scan that cannot be used; no file of the case is there then.
@@ -78,22 +81,28 @@ def predict_case(case: Case, settings: Settings) -> dict:
                  "formats": sorted(settings.formats)}
     if settings.page and case.segmentation:
         made_from["truth"] = file_facts(case.segmentation)
-    report = _standing(case, settings, made_from)
-    status = "unchanged" if report else "done"
+    report = None if case.doubles else _standing(case, settings, made_from)
+    status = "unchanged" if report else "redone" if settings.target(case, ".json").exists() else "done"
     if report is None:
         # What is there stands for another scan, or was made otherwise.
         for ending in (".json", *FORMATS.values(), ".png", ".html"):
             settings.target(case, ending).unlink(missing_ok=True)
         report = _make(case, settings, made_from)
     return {"case": case.name, "status": status, **{name: report.get(name) for name in FOUND},
-            "message": " ".join(report["warnings"])}
+            "message": " ".join(report["warnings"]), "measured": _measured(case, report["findings"])}
+
+
+def _measured(case, findings):
+    """A row of MEASURED per kidney, then per tumor, in the report's order."""
+    return [{"case": case.name, "what": what, **found}
+            for what in ("kidney", "tumor") for found in findings[f"{what}s"]]
 
 
 def _standing(case, settings, made_from):
     """The report of a case that was made from the same and whose files are as they were written, or None."""
     try:
         report = json.loads(settings.target(case, ".json").read_text(encoding="utf-8"))
-        if report["made_from"] != made_from or "warnings" not in report:
+        if report["made_from"] != made_from or not {"warnings", "findings"} <= report.keys():
             return None
         files = report["files"]
         paths = [settings.target(case, ending) for ending in settings.endings()]
@@ -110,6 +119,7 @@ def _facts(path):
 
 
 def _make(case, settings, made_from):
+    case.check_single()
     slices = None
     if is_series(case.imaging):
         scan, slices = dicom.read_series(case.imaging)

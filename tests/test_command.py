@@ -1,5 +1,6 @@
 """What all commands share: help, flags, words, Ctrl-C."""
 
+import ast
 import pathlib
 import re
 import resource
@@ -88,6 +89,15 @@ def test_words_and_bars_go_with_the_level(level, said, bar, capsys):
         assert quiet.no_bar() is bar
     finally:
         quiet.set_level(0)
+
+
+@pytest.mark.parametrize("path", [*sorted(ROOT.glob("kits_tf/**/*.py")), *sorted(ROOT.glob("data_prep/*.py"))],
+                         ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_bar_is_drawn_by_no_bar(path):
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    bars = [node for node in calls if ast.unparse(node.func) == "tqdm.tqdm"]
+    said = [{keyword.arg: ast.unparse(keyword.value) for keyword in bar.keywords} for bar in bars]
+    assert [bar.lineno for bar, flags in zip(bars, said, strict=True) if flags.get("disable") != "no_bar()"] == []
 
 
 BUSY = '''"""Computes for minutes in one call."""

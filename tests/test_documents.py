@@ -3,7 +3,9 @@
 `.ci/blocks` pastes them for real.
 """
 
+import ast
 import functools
+import importlib
 import pathlib
 import re
 import subprocess
@@ -12,8 +14,16 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-BLOCKS = [(path.name, block) for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
-          for block in re.findall(r"^```sh\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)]
+
+
+def blocks(language):
+    """(document, block) of each block in that language."""
+    return [(path.name, block) for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+            for block in re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"),
+                                    re.DOTALL | re.MULTILINE)]
+
+
+BLOCKS = blocks("sh")
 COMMAND = re.compile(r"python (train\.py|predict\.py|-m (?:kits_tf|data_prep)[\w.]*)(.*)")
 
 
@@ -32,7 +42,7 @@ def help_of(command):
 
 
 def test_blocks_were_found():
-    assert len(BLOCKS) > 15
+    assert len(BLOCKS) > 15 and len(blocks("python")) >= 2
     assert len({command for _, block in BLOCKS for command, _ in commands(block)}) >= 7
 
 
@@ -42,6 +52,15 @@ def test_a_block_can_be_pasted(name, block):
     assert (parsed.returncode, parsed.stderr) == (0, ""), name
     for command, flags in commands(block):
         assert [flag for flag in flags if not re.search(rf"--(\[no\])?{flag}\b", help_of(command))] == [], command
+
+
+@pytest.mark.parametrize(("name", "block"), blocks("python"), ids=lambda text: text.splitlines()[0][:50])
+def test_a_block_of_python_can_be_parsed_and_imports_what_is_there(name, block):
+    imports = [node for node in ast.walk(ast.parse(block, name)) if isinstance(node, ast.ImportFrom)]
+    for node in imports:
+        if node.module.startswith(("kits_tf", "data_prep")):
+            assert [alias.name for alias in node.names
+                    if not hasattr(importlib.import_module(node.module), alias.name)] == [], node.module
 
 
 @pytest.mark.parametrize(("block", "found"), [

@@ -3,6 +3,7 @@
 import ast
 import pathlib
 import re
+import tomllib
 
 import pytest
 
@@ -87,6 +88,10 @@ def packages():
             line = line.split("#")[0].split(";")[0].strip()
             if line and not line.startswith("-"):
                 yield line
+    yield from tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
+    for path in DOCS:
+        for line in re.findall(r"pip install (?!-)[^`\n]*", path.read_text(encoding="utf-8")):
+            yield from (word.strip('"') for word in line.split()[2:] if word != ".")
 
 
 @pytest.mark.parametrize("line", packages())

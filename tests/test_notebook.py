@@ -2,6 +2,10 @@
 
 import json
 import pathlib
+import sys
+import types
+
+import pytest
 
 NOTEBOOK = pathlib.Path(__file__).parents[1] / "notebooks" / "colab.ipynb"
 
@@ -11,3 +15,37 @@ def test_it_holds_no_output_and_no_count():
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert len(code) > 5
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+
+
+@pytest.fixture
+def data_cell(monkeypatch, tmp_path):
+    """Runs the cell that makes data, with Colab and the commands stood in for; returns (what it did, its names)."""
+    did = []
+    drive = types.SimpleNamespace(mount=did.append)
+    monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(drive=drive))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    cell, = (cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["id"] == "cell-05")
+
+    def called(kits19, work):
+        did.clear()
+        names = {"KITS19": kits19, "WORK": work, "CASES": 2, "HELD_OUT": 1, "SIZE": 64, "pathlib": pathlib, "sys": sys,
+                 "run": lambda *command: did.append("drawn")}
+        exec("".join(cell["source"]), names)
+        return list(did), names
+
+    return called
+
+
+@pytest.mark.parametrize(("kits19", "work", "did"), [
+    ("", "colab", ["drawn", "drawn"]),
+    ("", "/content/drive/MyDrive/kits", ["/content/drive", "drawn", "drawn"]),
+    ("/content/drive/MyDrive/kits19/data", "colab", ["/content/drive"]),
+    ("/content/kits19", "/content/drive/MyDrive/kits", ["/content/drive"]),
+    ("/content/kits19", "colab", [])])
+def test_drive_is_mounted_before_anything_is_made_if_either_path_lies_on_it(kits19, work, did, data_cell):
+    assert data_cell(kits19, work)[0] == did
+
+
+def test_links_to_held_out_cases_are_made_where_there_are_links(data_cell, tmp_path):
+    _, names = data_cell("/content/drive/MyDrive/kits19/data", "/content/drive/MyDrive/kits")
+    assert names["held_out"].parent == tmp_path and names["held_out"].is_dir()

@@ -53,14 +53,18 @@ def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[
 
     flips = tta == "flips"
     cases = compare.study_cases(study) if study else compare.drawn_cases()
+    say(f"{run_dir}: reading the five nets of fold {', '.join(map(str, folds))}")
     nets, config = collect(run_dir, folds, weights, precision)
     if tumor_fusion:
         config = dataclasses.replace(config, tumor_fusion=tumor_fusion)
     origin = {"folds": folds, "weights": weights, "precision": precision}
+    say("building the cascade's graph, which takes most of the time")
     cascade = build_cascade(nets, config, flips, origin)
     if precision != "float32":
+        say("building it in float32 too, to compare with")
         float32 = build_cascade(collect(run_dir, folds, weights)[0], config, flips)
         print(compare.table(compare.compare(float32, cascade, cases), "float32", precision))
+    say(f"{output}: saving the next version")
     return save_cascade(cascade, output)
 
 

@@ -33,10 +33,12 @@ def drawn_cases() -> Iterator[tuple[str, Volume, Volume]]:
 
 
 def study_cases(folder: str | pathlib.Path) -> Iterator[tuple[str, Volume, Volume | None]]:
-    """(name, scan, labels or None) of a study's cases; raises InputError if there are none."""
+    """(name, scan, labels or None) of a study's cases; raises InputError if there are none, or one is there twice."""
     cases = [case for case in find_study(folder) if case.imaging.exists()]
     if not cases:
         raise InputError(f"{folder}: holds no scan, expected case_xxxxx/imaging.nii.gz")
+    for case in cases:
+        case.check_single()
     return ((case.name, read_volume(case.imaging), read_labels(case.segmentation) if case.segmentation else None)
             for case in cases)
 

@@ -15,11 +15,12 @@ from collections.abc import Iterator
 
 import tqdm
 
-from kits_tf.cluster.jobs import Done, Job, attempt, named, once
+from kits_tf.cluster.jobs import Done, Job, attempt, counted, named, once
 from kits_tf.cluster.places import FLAGS, HERE, Place, define_flags, place_from_flags
 from kits_tf.quiet import no_bar
 
-__all__ = ["FLAGS", "HERE", "Done", "Job", "Place", "define_flags", "named", "once", "place_from_flags", "run"]
+__all__ = ["FLAGS", "HERE", "Done", "Job", "Place", "counted", "define_flags", "named", "once", "place_from_flags",
+           "run"]
 
 
 def run(function: str, jobs: list[Job], doing: str, place: Place = HERE, gpu: bool = False) -> Iterator[Done]:

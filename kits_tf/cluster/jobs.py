@@ -1,5 +1,6 @@
 """One case's work, as it is done wherever that may be."""
 
+import collections
 import dataclasses
 import os
 import pkgutil
@@ -7,6 +8,7 @@ import threading
 import time
 import traceback
 import typing
+from collections.abc import Iterable
 
 from kits_tf.quiet import hushed, is_verbose, quiet_tensorflow
 from kits_tf.volume import InputError, RunError
@@ -18,6 +20,14 @@ class Job:
 
     name: str
     arguments: dict
+
+
+def counted(statuses: Iterable[str]) -> str:
+    """How many cases there are of each status, as a command's last line has it: "3 done, 2 redone, 7 unchanged,
+    0 failed". What was redone is left out where nothing was."""
+    count = collections.Counter(statuses)
+    return ", ".join(f"{count[status]} {status}" for status in ("done", "redone", "unchanged", "failed")
+                     if status != "redone" or count[status])
 
 
 @dataclasses.dataclass(frozen=True)

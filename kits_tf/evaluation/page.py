@@ -70,7 +70,8 @@ def write_run_page(path: str | pathlib.Path, rows: list[dict], title: str) -> No
     Args:
         path: the .html file.
         rows: one dict per case: keys of COLUMNS as far as they are known, `status` ("failed" or another), and where
-            there are such things `picture`, the path of its overlay PNG, and `page`, a link to its page.
+            there are such things `picture`, the path of its overlay PNG, and `page`, the name of its page's file,
+            which lies beside the table.
         title: shown above the table.
     """
     columns = {key: name for key, name in COLUMNS.items() if any(row.get(key) not in (None, "") for row in rows)}

@@ -15,6 +15,7 @@ from kits_tf import cluster
 from kits_tf.evaluation import report, scores, surface
 from kits_tf.evaluation.report import MISSING, SCORES, VOLUMES, CaseScores
 from kits_tf.io.files import write_text
+from kits_tf.io.lock import only_writer
 from kits_tf.io.nifti import read_labels
 from kits_tf.io.study import ENDINGS, short_name, stem
 from kits_tf.labels import KIDNEY, TUMOR
@@ -169,15 +170,17 @@ def evaluate_study(predictions: str | pathlib.Path, labels: str | pathlib.Path, 
         The exit status: 0, or 1 if a prediction could not be compared or ground truth could not be read.
 
     Raises:
-        InputError: if a folder is missing, no case could be scored, the scheduler is lost, or the output cannot be
-            written.
+        InputError: if a folder is missing, no case could be scored, the scheduler is lost, another run writes to the
+            output, or it cannot be written.
     """
     cases, strays = find_cases(place.path(predictions), place.path(labels), only)
-    output = pathlib.Path(output)
-    try:  # before the work, not after it
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be made ({error.strerror}), --output expects a folder") from error
+    with only_writer(output):  # before the work, not after it
+        return _evaluate(cases, strays, labels, pathlib.Path(output), place)
+
+
+def _evaluate(cases: list[CaseFiles], strays: list[pathlib.Path], labels: str | pathlib.Path, output: pathlib.Path,
+              place: cluster.Place) -> int:
+    """As evaluate_study, for who holds the output folder."""
     for stray in strays:
         print(f"warning: {stray}: no labels, not scored", file=sys.stderr)
     jobs = [cluster.Job(files.case, {"files": files}) for files in cases]

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import sys
 import unicodedata
 
 from kits_tf.volume import InputError
@@ -22,11 +23,19 @@ LONGEST_NAME = 200  # bytes; a file system takes 255, and prefix and ending come
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One scan: its name, its file (or folder, of a DICOM series), and the file of its ground truth or None."""
+    """One scan: its name, its file (or folder, of a DICOM series), the file of its ground truth or None, and files that
+    claim the same place as one of the two, with the other ending."""
 
     name: str
     imaging: pathlib.Path
     segmentation: pathlib.Path | None = None
+    doubles: tuple[pathlib.Path, ...] = ()
+
+    def check_single(self) -> None:
+        """Raises InputError if it has doubles: which of the two is meant nobody can tell."""
+        for double in self.doubles:
+            name = stem(double)
+            raise InputError(f"{double.parent}: holds both {name}{ENDINGS[0]} and {name}{ENDINGS[1]}; take one away")
 
     @property
     def short_name(self) -> str:
@@ -68,16 +77,18 @@ def check_name(name: str, where: str | pathlib.Path) -> None:
 
 
 def _either(folder, name):
-    """What has that name with either ending, or None. Be it a broken link: whoever reads it says so."""
-    paths = (f"{folder}/{name}{ending}" for ending in ENDINGS)  # strings: a study may have 100000 cases
-    return next((pathlib.Path(path) for path in paths if os.path.lexists(path)), None)
+    """(What has that name with either ending, or None; a list of what has it with the other one). Be it a broken link:
+    whoever reads it says so."""
+    paths = [f"{folder}/{name}{ending}" for ending in ENDINGS]  # strings: a study may have 100000 cases
+    found = [pathlib.Path(path) for path in paths if os.path.lexists(path)]
+    return (found[0] if found else None), found[1:]
 
 
 def find_study(folder: str | pathlib.Path) -> list[Case]:
     """The cases of a KiTS-shaped study, sorted by name: every subfolder that holds imaging or a segmentation.
 
     A case without imaging, or whose folder is a broken link, is listed all the same, with the path where imaging was
-    expected: whoever reads it says so.
+    expected: whoever reads it says so. So is a case that has a file twice, by both endings (Case.check_single).
 
     Raises:
         InputError: if the folder is missing or cannot be read, or a case has a name as check_name refuses it.
@@ -87,10 +98,11 @@ def find_study(folder: str | pathlib.Path) -> list[Case]:
         raise InputError(f"{folder}: no such folder, expected a study of case_xxxxx/{IMAGING}.nii.gz")
     cases = []
     for child in _children(folder):
-        imaging, segmentation = _either(child, IMAGING), _either(child, SEGMENTATION)
+        (imaging, doubles), (segmentation, more) = _either(child, IMAGING), _either(child, SEGMENTATION)
         if imaging or segmentation or not os.path.exists(child):
             check_name(child.name, folder)
-            cases.append(Case(child.name, imaging or child / f"{IMAGING}{ENDINGS[0]}", segmentation))
+            cases.append(Case(child.name, imaging or child / f"{IMAGING}{ENDINGS[0]}", segmentation,
+                              (*doubles, *more)))
     return cases
 
 
@@ -111,19 +123,23 @@ def _may_be_folder(link):
 
 def find_scans(path: str | pathlib.Path) -> list[Case]:
     """The scans that a file, a folder of files, a study, one of its cases, a DICOM series or a folder of such names,
-    sorted by name.
+    sorted by name. Files that lie loose beside a study's cases are none of them, and a warning on stderr says so.
 
     Raises:
         InputError: if there are none, two would have one name, or one has a name as check_name refuses it.
     """
     path = pathlib.Path(path)
     if path.is_dir():
-        own = _either(path, IMAGING)
-        cases = [_from_file(own)] if own else find_study(path)
-        if not cases:
+        own, doubles = _either(path, IMAGING)
+        cases = [_from_file(own, doubles)] if own else find_study(path)
+        if own is None:
             files = sorted(child for child in path.iterdir()
                            if child.name.lower().endswith(ENDINGS) and child.name[0] != ".")
-            cases = [_from_file(child) for child in files]
+            loose = [child for child in files if cases and not child.is_dir()]
+            if loose:
+                print(f"warning: {path}: is taken as a study, {_few(loose)} left out; give loose files a folder of "
+                      f"their own", file=sys.stderr)
+            cases = cases or [_from_file(child) for child in files]
         if not cases and is_series(path):
             cases = [Case(path.resolve().name, path)]
         if not cases:
@@ -145,11 +161,15 @@ def find_scans(path: str | pathlib.Path) -> list[Case]:
     return cases
 
 
-def _from_file(path):
+def _from_file(path, doubles=()):
     name = stem(path)
     if name == IMAGING:  # one case of a study, named by its folder
         name = path.parent.resolve().name or name
-    return Case(name, path)
+    return Case(name, path, doubles=tuple(doubles))
+
+
+def _few(files):
+    return f"{files[0].name} is" if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more are"
 
 
 def is_series(path: str | pathlib.Path) -> bool:

@@ -241,6 +241,8 @@ def test_the_command_exports_folds_mirror_images_and_bfloat16_and_prints_the_dic
     done = command(f"--run_dir={tmp_path}", "--folds=0,1", "--tta=flips", "--precision=bfloat16",
                    "--tumor_fusion=tumor2d")
     assert done.returncode == 0, done.stderr
+    steps = ("reading the five nets", "building the cascade", "building it in float32", "saving")
+    assert [step for step in steps if step not in done.stderr] == []
     assert config.tumor_fusion == "union"
     exported = configs.from_json((tmp_path / "export" / "1" / "assets" / "config.json").read_text())
     assert exported == dataclasses.replace(config, tumor_fusion="tumor2d")

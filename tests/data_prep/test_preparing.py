@@ -86,16 +86,17 @@ def test_what_is_fresh_is_not_written_again(folder, capsys):
     assert "0 done, 2 unchanged, 0 failed" in capsys.readouterr().err
 
 
-def test_a_stage_added_later_leaves_the_others_alone(folder):
+def test_a_stage_added_later_leaves_the_others_alone(folder, capsys):
     before = shards(folder)
     assert prepare(folder, STAGES) == 0
+    assert "2 done, 0 unchanged, 0 failed" in capsys.readouterr().err
     after = shards(folder)
     assert {name: after[name] for name in before} == before
     assert len(after) == 2 * len(STAGES)
 
 
 @pytest.mark.parametrize("source", ["imaging", "segmentation"])
-def test_a_changed_source_redoes_its_case_alone(source, folder):
+def test_a_changed_source_redoes_its_case_alone(source, folder, capsys):
     before = shards(folder)
     voxels = noisy_scan(seed=9) if source == "imaging" else two_kidneys()[:, :, ::-1]
     path = folder / "study" / "case_00001" / f"{source}.nii.gz"
@@ -104,16 +105,18 @@ def test_a_changed_source_redoes_its_case_alone(source, folder):
     after = shards(folder)
     changed = {name for name in before if after[name] != before[name]}
     assert changed == {"coarse/case_00001.tfrecord", "fine/case_00001.tfrecord"}
+    assert "0 done, 1 redone, 1 unchanged, 0 failed" in capsys.readouterr().err
     assert all(after[name][1] != before[name][1] for name in changed)
 
 
-def test_other_record_settings_redo_the_stages_they_touch(folder):
+def test_other_record_settings_redo_the_stages_they_touch(folder, capsys):
     before = shards(folder)
     other = dataclasses.replace(CONFIG, fine=dataclasses.replace(CONFIG.fine, extra_slices=0))
     assert prepare(folder, config=other) == 0
     after = shards(folder)
     assert {name for name in before if after[name] != before[name]} == {
         "fine/case_00000.tfrecord", "fine/case_00001.tfrecord"}
+    assert "0 done, 2 redone, 0 unchanged, 0 failed" in capsys.readouterr().err
     # 4 slices fewer for each of two kidneys, one crop each.
     assert len(read_records(folder / "data", "fine", "case_00000", other)) == dataset.read_manifest(
         folder / "data", "fine")["cases"]["case_00000"]["records"]
@@ -307,6 +310,17 @@ def test_a_case_that_turns_bad_loses_its_shards_and_one_mended_gets_them_back(fo
     assert prepare(folder) == 0
     assert {name: content for name, (_, content) in shards(folder).items()} == {
         name: content for name, (_, content) in before.items()}
+
+
+@pytest.mark.parametrize("name", ["imaging", "segmentation"])
+def test_a_case_that_has_a_file_twice_is_refused_and_the_others_go_on(name, folder, capsys):
+    case = folder / "study" / "case_00001"
+    (case / f"{name}.nii").write_bytes(b"another")
+    assert prepare(folder) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert f"failed: {case}: holds both {name}.nii.gz and {name}.nii; take one away" in said
+    assert "0 done, 1 unchanged, 1 failed" in said[-1]
+    assert list(shards(folder)) == ["coarse/case_00000.tfrecord", "fine/case_00000.tfrecord"]
 
 
 def test_a_scan_of_fractions_is_rounded_and_clipped_to_int16(tmp_path):

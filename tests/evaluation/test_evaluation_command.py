@@ -14,6 +14,7 @@ import pytest
 import kits_tf
 from kits_tf.cluster import Place
 from kits_tf.evaluation.study import case_id, evaluate_study
+from kits_tf.io.lock import only_writer
 from kits_tf.io.nifti import write_volume
 from kits_tf.volume import InputError, Volume
 
@@ -203,6 +204,13 @@ def test_output_that_is_a_file_is_refused(study):
     (study / "scores").write_text("")
     with pytest.raises(InputError, match="scores: cannot be made"):
         evaluate(study)
+
+
+def test_a_second_run_into_a_folder_is_refused_while_the_first_lasts(study):
+    with only_writer(study / "scores"), pytest.raises(InputError, match=r"scores: is being written to by process \d+"):
+        evaluate(study)
+    assert not list((study / "scores").iterdir())
+    assert evaluate(study) == 0
 
 
 def test_two_predictions_for_one_case_are_refused(study):

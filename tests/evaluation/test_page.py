@@ -11,6 +11,7 @@ from kits_tf.evaluation.page import write_case_page, write_run_page
 from kits_tf.volume import Volume
 
 NAME = 'a <b>& "quoted"'
+PAGE = 'one #1 50%41 what?x="<é>.html'  # #, % and ? mean something else in a link
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +63,12 @@ def run_folder(tmp_path):
     ct, labels = patient()
     report = {"case": NAME, "kidneys": 1, "warnings": ["Only one <kidney>."], "findings": measure(labels, ct),
               "spacing_mm_zyx": [4.0, 1.0, 0.8], "correction_used": False}
-    write_case_page(tmp_path / "one.html", ct, labels, report, truth=labels)
+    write_case_page(tmp_path / PAGE, ct, labels, report, truth=labels)
     draw_overlay(tmp_path / "one.png", ct, labels, NAME)
     rows = [
         {"case": "good", "status": "done", "tk_dice": 0.97, "tu_dice": 0.9, "tumor_ml": 120.5, "message": ""},
         {"case": NAME, "status": "done", "tk_dice": 0.9, "tu_dice": 0.2, "tumor_ml": 9.25, "message": "x",
-         "picture": tmp_path / "one.png", "page": "one.html"},
+         "picture": tmp_path / "one.png", "page": PAGE},
         {"case": "broken", "status": "failed", "message": "broken.nii.gz: is cut short"},
     ]
     write_run_page(tmp_path / "report.html", rows, "A run")
@@ -98,8 +99,15 @@ def test_a_thumbnail_leads_to_the_case(visit, run_folder):
     assert page.inner_text(".warning") == "Only one <kidney>."
 
 
+def test_a_name_leads_to_the_case_whatever_characters_it_has(visit, run_folder):
+    page = visit(run_folder / "report.html")
+    page.get_by_role("link", name=NAME, exact=True).click()
+    assert page.inner_text("h1") == NAME
+    assert page.url == (run_folder / PAGE).as_uri()
+
+
 def test_the_slider_shows_slices_and_their_outlines(visit, run_folder):
-    page = visit(run_folder / "one.html")
+    page = visit(run_folder / PAGE)
     assert page.inner_text("#where") == "slice 7 of 14, head to feet"  # where the tumor is largest
     outlines = "paths => paths.map(path => path.getAttribute('d').length > 0)"
     assert page.eval_on_selector_all("#view path", outlines) == [True] * 4
@@ -115,7 +123,7 @@ def test_the_slider_shows_slices_and_their_outlines(visit, run_folder):
 
 
 def test_outlines_lie_on_the_picture_in_true_proportion(visit, run_folder):
-    page = visit(run_folder / "one.html")
+    page = visit(run_folder / PAGE)
     view = page.locator("#view").bounding_box()
     assert view["width"] / view["height"] == pytest.approx(100 * 0.8 / 60, rel=0.01)
     assert page.locator("#view svg").bounding_box() == page.locator("#view img").bounding_box() == view
@@ -125,7 +133,7 @@ def test_outlines_lie_on_the_picture_in_true_proportion(visit, run_folder):
 
 
 def test_outlines_can_be_hidden(visit, run_folder):
-    page = visit(run_folder / "one.html")
+    page = visit(run_folder / PAGE)
     page.get_by_label("tumor", exact=True).uncheck()
     shown = page.eval_on_selector_all("#view path", "paths => paths.map(path => path.style.display !== 'none')")
     assert shown == [True, False, True, True]

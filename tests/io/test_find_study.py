@@ -31,9 +31,21 @@ def test_a_case_without_imaging_is_listed_with_the_path_that_was_expected(tmp_pa
     assert find_study(tmp_path)[0].imaging == tmp_path / "case_00001" / "imaging.nii.gz"
 
 
-def test_both_endings_at_once_take_the_compressed_one(tmp_path):
-    touch(tmp_path, "case_00001/imaging.nii", "case_00001/imaging.nii.gz")
-    assert [case.imaging.name for case in find_study(tmp_path)] == ["imaging.nii.gz"]
+@pytest.mark.parametrize("name", ["imaging", "segmentation"])
+def test_both_endings_at_once_are_listed_for_the_reader_to_refuse(name, tmp_path):
+    touch(tmp_path, "case_00001/imaging.nii.gz", "case_00001/segmentation.nii", "case_00002/imaging.nii",
+          f"case_00001/{name}.nii.gz", f"case_00001/{name}.nii")
+    double, single = find_study(tmp_path)
+    single.check_single()
+    with pytest.raises(InputError) as caught:
+        double.check_single()
+    assert str(caught.value) == f"{tmp_path}/case_00001: holds both {name}.nii.gz and {name}.nii; take one away"
+
+
+def test_both_endings_in_a_case_folder_given_alone_are_refused_too(tmp_path):
+    case, = find_scans(touch(tmp_path, "imaging.nii", "imaging.nii.gz"))
+    with pytest.raises(InputError, match="take one away"):
+        case.check_single()
 
 
 def test_an_empty_folder_is_a_study_of_none(tmp_path):
@@ -77,9 +89,19 @@ def test_a_case_folder_given_alone_is_its_imaging(tmp_path):
         ("case_00007", "imaging.nii.gz")]
 
 
-def test_a_study_hides_loose_files_beside_it(tmp_path):
-    touch(tmp_path, "case_00001/imaging.nii.gz", "loose.nii.gz")
-    assert [case.name for case in find_scans(tmp_path)] == ["case_00001"]
+@pytest.mark.parametrize(("loose", "told"), [
+    (["loose.nii.gz"], "loose.nii.gz is"), (["a.nii", "b.nii.gz", "c.nii"], "a.nii and 2 more are")])
+def test_a_study_hides_loose_files_beside_it_and_says_so_in_one_line(loose, told, tmp_path, capsys):
+    touch(tmp_path, "case_00001/imaging.nii.gz", "study.nii/imaging.nii.gz", "kits.json", ".hidden.nii", *loose)
+    assert [case.name for case in find_scans(tmp_path)] == ["case_00001", "study.nii"]
+    assert capsys.readouterr().err == (f"warning: {tmp_path}: is taken as a study, {told} left out; give loose files "
+                                       f"a folder of their own\n")
+
+
+def test_a_study_or_a_folder_of_files_alone_brings_no_warning(tmp_path, capsys):
+    touch(tmp_path, "study/case_00001/imaging.nii.gz", "files/a.nii.gz")
+    assert len(find_scans(tmp_path / "study") + find_scans(tmp_path / "files")) == 2
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("names", [("a.nii", "a.nii.gz"), ("case_00001.nii", "00001.nii")])

@@ -41,7 +41,7 @@ def study(small_patient, tmp_path):
 
 @pytest.fixture
 def run(quick_export, study, tmp_path, answers, capsys):
-    """Runs predict.py; returns (exit status, how many it says were done, unchanged and failed, scans asked for)."""
+    """Runs predict.py; returns (exit status, what its last line says of how many cases, scans asked for)."""
     def again(model=quick_export, **more):
         answers.clear()
         capsys.readouterr()
@@ -67,9 +67,11 @@ def test_what_stands_is_left_alone_and_in_the_summary(run, tmp_path):
     with open(tmp_path / "out" / "summary.csv", newline="") as stream:
         first = list(csv.DictReader(stream))
     before = content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json")
-    assert len(before) == 6
+    findings = (tmp_path / "out" / "findings.csv").read_text()
+    assert len(before) == 6 and all(name in findings for name in NAMES)
     assert run() == (0, "0 done, 3 unchanged, 0 failed", 0)
     assert content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json") == before
+    assert (tmp_path / "out" / "findings.csv").read_text() == findings
     with open(tmp_path / "out" / "summary.csv", newline="") as stream:
         again = list(csv.DictReader(stream))
     own = {"status", "seconds"}
@@ -93,12 +95,12 @@ def test_a_scan_of_the_same_size_and_date_that_changed_is_done_again(run, study,
     raw[4:8] = b"\x01\x02\x03\x04"  # gzip's own date: the same scan in other bytes of the same number
     path.write_bytes(raw)
     os.utime(path, ns=(date, date))
-    assert run() == (0, "1 done, 2 unchanged, 0 failed", 1)
+    assert run() == (0, "0 done, 1 redone, 2 unchanged, 0 failed", 1)
     after = content(tmp_path / "out", ".nii.gz")
     assert [name for name in after if after[name][0] != before[name][0]] == ["prediction_00002.nii.gz"]
     assert {name: raw for name, (_, raw) in after.items()} == {name: raw for name, (_, raw) in before.items()}
     shutil.copy(other, path)
-    assert run() == (0, "1 done, 2 unchanged, 0 failed", 1)
+    assert run() == (0, "0 done, 1 redone, 2 unchanged, 0 failed", 1)
 
 
 @pytest.mark.parametrize("damage", ["one bit", "cut", "labels gone", "report gone", "no report", "another's report"])
@@ -111,7 +113,8 @@ def test_a_prediction_that_is_not_as_it_was_written_is_made_again_byte_for_byte(
     {"one bit": lambda: labels.write_bytes(raw), "cut": lambda: labels.write_bytes(raw[:-9]),
      "labels gone": labels.unlink, "report gone": report.unlink, "no report": lambda: report.write_text("[]"),
      "another's report": lambda: shutil.copy(tmp_path / "out" / "prediction_00001.json", report)}[damage]()
-    assert run() == (0, "1 done, 2 unchanged, 0 failed", 1)
+    said = "1 done, 2 unchanged" if damage == "report gone" else "0 done, 1 redone, 2 unchanged"
+    assert run() == (0, f"{said}, 0 failed", 1)
     after = content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json")
     assert {name: raw for name, (_, raw) in after.items()} == {name: raw for name, (_, raw) in before.items()}
 
@@ -122,12 +125,12 @@ def test_another_model_redoes_all_and_the_same_one_elsewhere_nothing(quick_expor
     assert run(tmp_path / "moved") == (0, "0 done, 3 unchanged, 0 failed", 0)
     config = runs.find_export(tmp_path / "moved") / "assets" / "config.json"
     config.write_text(config.read_text().replace('"kidney_min_voxels": 1875', '"kidney_min_voxels": 1876'))
-    assert run(tmp_path / "moved") == (0, "3 done, 0 unchanged, 0 failed", 3)
+    assert run(tmp_path / "moved") == (0, "0 done, 3 redone, 0 unchanged, 0 failed", 3)
 
 
 def test_a_picture_that_is_wanted_now_is_drawn_and_one_that_is_not_stays(run, tmp_path):
     assert run()[2] == 3
-    assert run(overlay=True) == (0, "3 done, 0 unchanged, 0 failed", 3)
+    assert run(overlay=True) == (0, "0 done, 3 redone, 0 unchanged, 0 failed", 3)
     drawn = content(tmp_path / "out", ".png")
     assert len(drawn) == 3
     assert run(overlay=True) == (0, "0 done, 3 unchanged, 0 failed", 0)
@@ -141,9 +144,17 @@ def test_a_scan_that_turns_bad_takes_its_prediction_along(run, study, tmp_path):
     (study / NAMES[0] / "imaging.nii.gz").write_bytes(whole[:200])
     assert run()[:2] == (1, "0 done, 2 unchanged, 1 failed")
     assert not list((tmp_path / "out").glob("prediction_00001*"))
+    assert "case_00001" not in (tmp_path / "out" / "findings.csv").read_text()
     assert statuses(tmp_path / "out") == dict(zip(NAMES, ("failed", "unchanged", "unchanged"), strict=True))
     (study / NAMES[0] / "imaging.nii.gz").write_bytes(whole)
     assert run()[:2] == (0, "1 done, 2 unchanged, 0 failed")
+
+
+def test_a_scan_that_is_there_twice_is_refused_and_takes_its_prediction_along(run, study, tmp_path):
+    run()
+    (study / NAMES[0] / "imaging.nii").write_bytes(b"another")
+    assert run()[:2] == (1, "0 done, 2 unchanged, 1 failed")
+    assert not list((tmp_path / "out").glob("prediction_00001*"))
 
 
 def test_a_model_that_cannot_be_loaded_is_one_line_for_all_cases(quick_export, study, tmp_path, monkeypatch, capsys):

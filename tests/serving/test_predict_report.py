@@ -79,6 +79,18 @@ def test_findings_agree_with_the_volumes_that_the_cascade_reports(run):
     assert np.isclose(sum(kidney["tumor_ml"] for kidney in kidneys), report["tumor_ml"], rtol=0.01)
 
 
+def test_findings_csv_has_a_row_per_kidney_and_per_tumor_as_the_reports_have_them(run):
+    with open(run / "findings.csv", newline="") as stream:
+        found = list(csv.DictReader(stream))
+    expected = [{"case": f"case_{number}", "what": what, **{key: str(value) for key, value in one.items()}}
+                for number in ("00001", "00002", "00003") for what in ("kidney", "tumor")
+                for one in report_of(run, number)["findings"][f"{what}s"]]
+    assert {row["what"] for row in expected} == {"kidney", "tumor"}
+    assert [{key: value for key, value in row.items() if value} for row in found] == expected
+    assert list(found[0]) == ["case", "what", "side", "volume_ml", "tumor_ml", "tumor_share", "diameter_axial_mm",
+                              "diameter_mm", "slice"]
+
+
 def test_new_ground_truth_makes_a_new_page(oracle_export, study, small_patient, tmp_path):
     folder = tmp_path / "study"
     scan = small_patient.with_voxels(HU[small_patient.voxels])

@@ -14,6 +14,7 @@ from kits_tf.evaluation.submission import TEST_CASES
 from kits_tf.io.files import whole_file
 from kits_tf.io.nifti import read_labels, read_stored_geometry
 from kits_tf.io.study import find_study
+from kits_tf.quiet import no_bar
 from kits_tf.volume import InputError
 
 SAME_AFFINE_MM = 1e-3
@@ -50,12 +51,14 @@ def pack(predictions: str | pathlib.Path, study: str | pathlib.Path, output: str
         raise InputError(f"{folder}: lacks {_few(missing)}; predict these cases first")
     if strays:
         raise InputError(f"{folder}: holds {_few(strays)} too, which is no case of this submission; move it away")
-    scans = {case.name: case.imaging for case in find_study(study)}
-    for number, name in tqdm.tqdm(zip(ids, wanted, strict=True), total=len(wanted), desc="checking", unit="case"):
+    scans = {case.name: case for case in find_study(study)}
+    for number, name in tqdm.tqdm(zip(ids, wanted, strict=True), total=len(wanted), desc="checking", unit="case",
+                                  disable=no_bar()):
         case = f"case_{number:05d}"
         if case not in scans:
             raise InputError(f"{study}: has no {case} to hold {name} against")
-        _check(folder / name, scans[case])
+        scans[case].check_single()
+        _check(folder / name, scans[case].imaging)
     with whole_file(output) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as packed:
         for name in wanted:
             packed.writestr(zipfile.ZipInfo(name, DATE), (folder / name).read_bytes())
