@@ -120,7 +120,8 @@ def apply_weights(source: tf.Tensor, weights: Sequence[tf.Tensor], floor: float 
         return index + 1, done.write(index, planes)
 
     steps = -(-slices // chunk)
-    done = tf.TensorArray(tf.float32 if above is None else tf.bool, size=steps, infer_shape=False, element_shape=(None, None, None))
+    kept = tf.float32 if above is None else tf.bool
+    done = tf.TensorArray(kept, size=steps, infer_shape=False, element_shape=(None, None, None))
     _, done = tf.while_loop(lambda index, _: index < steps, step, (0, done), parallel_iterations=1)
     result = tf.reshape(done.concat(), (slices, rows, columns))
     return result if floor is None else result + floor

@@ -174,8 +174,8 @@ def test_memory_stays_bounded(tmp_path, capsys, slices, slice_mm, most_gib):
                                       ((0.47, 0.53), (220, 260), (120, 160), 100)):
         voxels[int(slices * first):int(slices * last), slice(*y), slice(*x)] += more
     write_volume(tmp_path / "long.nii.gz", Volume.from_spacing(voxels, (slice_mm, 0.8, 0.8)))
-    peak = peak_gib(sys.executable, "predict.py", f"--model={tmp_path / 'export'}", f"--input={tmp_path / 'long.nii.gz'}",
-                    f"--output={tmp_path / 'out'}")
+    peak = peak_gib(sys.executable, "predict.py", f"--model={tmp_path / 'export'}",
+                    f"--input={tmp_path / 'long.nii.gz'}", f"--output={tmp_path / 'out'}")
     with capsys.disabled():
         print(f"\n{slices} x 512 x 512: peak {peak:.2f} GiB")
     assert peak <= most_gib
