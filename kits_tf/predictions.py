@@ -120,10 +120,12 @@ def _make(case, settings, made_from):
     predictor = load(settings)
     try:
         labels, found = predictor.explain(scan)
+        if "dicomseg" in settings.formats:
+            dicom.write_segmentation(settings.target(case, ".dcm"), labels, slices, f"model {settings.model[:16]}")
+    except RunError:
+        raise
     except InputError as error:
         raise InputError(f"{case.imaging}: {error}") from error
-    if "dicomseg" in settings.formats:
-        dicom.write_segmentation(settings.target(case, ".dcm"), labels, slices, f"model {settings.model[:16]}")
     if "nifti" in settings.formats and slices is not None:
         write_volume(settings.target(case, ".nii.gz"), labels)
     elif "nifti" in settings.formats:
