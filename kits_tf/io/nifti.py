@@ -93,6 +93,14 @@ def _open(path):
     return _Source(path, image, voxels, shape, *_geometry(path, image, raw_header, shape))
 
 
+def pair_of(path: str | pathlib.Path) -> tuple[pathlib.Path, ...]:
+    """Header and voxels of a scan in two files, whichever of them is named; nothing for one file."""
+    if not str(path).lower().endswith(PAIRS):
+        return ()
+    files = nib.Nifti1Pair.filespec_to_file_map(str(path))
+    return tuple(pathlib.Path(str(files[role].filename)) for role in ("header", "image"))
+
+
 def _header(path):
     """(nibabel image, its header as stored, file with the voxels)."""
     name = path.name.lower()
