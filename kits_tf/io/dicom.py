@@ -259,7 +259,7 @@ def _check_series(path, named):
     for field in SAME:
         for name, dataset in named:
             value, expected = dataset.get(field), first.get(field)
-            if value is None or value == "":
+            if value is None or (value == "" and field in NUMBERS):  # an anonymizer may empty a UID
                 raise InputError(f"{path}: {name} has no {field}, which every slice of a series has")
             same = (np.allclose(value, expected, atol=1e-4) if isinstance(expected, pydicom.multival.MultiValue)
                     and isinstance(value, pydicom.multival.MultiValue) else value == expected)

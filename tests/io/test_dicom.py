@@ -323,6 +323,14 @@ def test_what_is_missing_is_named(tmp_path, field, all_slices):
     assert f"has no {field}" in message and "None" not in message
 
 
+def test_a_frame_of_reference_that_an_anonymizer_emptied_is_no_reason_to_refuse(series, tmp_path):
+    slices = slices_of(scan(), SPACING_MM)
+    for dataset in slices:
+        dataset.FrameOfReferenceUID = ""
+    np.testing.assert_array_equal(read_series(write_series(tmp_path / "emptied", slices))[0].voxels,
+                                  read_series(series)[0].voxels)
+
+
 @pytest.mark.filterwarnings("ignore:::pydicom")
 def test_values_with_line_breaks_stay_in_one_line(tmp_path):
     def spoil(folder):
