@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kits_tf import labels as classes
 from kits_tf.io.doubts import label_doubts, scan_doubts
+from kits_tf.io.limits import check_grid
 from kits_tf.io.nifti import read_labels, read_volume
 from kits_tf.io.study import SEGMENTATION, Case
 from kits_tf.ops import resample
@@ -107,8 +108,8 @@ def read_case(case: Case, spacing_mm: tuple[float, float, float]) -> NormalizedC
         NormalizedCase.
 
     Raises:
-        InputError: if imaging or segmentation is missing or unreadable, their shapes or places differ, a label is no
-            class id, or nothing is labelled.
+        InputError: if imaging or segmentation is missing or unreadable, their shapes or places differ, the scan is
+            too large at that spacing (io/limits.py), a label is no class id, or nothing is labelled.
     """
     if case.segmentation is None:
         raise InputError(f"{case.imaging.parent}: has no {SEGMENTATION}.nii.gz, expected ground truth to train on")
@@ -116,6 +117,10 @@ def read_case(case: Case, spacing_mm: tuple[float, float, float]) -> NormalizedC
     if ct.voxels.shape != labels.voxels.shape:
         raise InputError(f"{case.segmentation}: has shape {labels.voxels.shape} (z, y, x), expected that of its scan, "
                          f"{ct.voxels.shape}")
+    try:
+        check_grid(ct.voxels.shape, ct.spacing_mm, spacing_mm)
+    except InputError as error:
+        raise InputError(f"{case.imaging}: {error}") from error
     shift_mm = apart_mm(ct, labels)
     if shift_mm > SAME_PLACE_MM:
         raise InputError(f"{case.segmentation}: lies up to {shift_mm:.2f} mm away from its scan, expected the same "

@@ -23,7 +23,7 @@ from kits_tf.evaluation.scores import dice_scores
 from kits_tf.evaluation.study import PREFIX, check_same_place
 from kits_tf.io import dicom
 from kits_tf.io.files import file_facts, folder_digest, write_text
-from kits_tf.io.nifti import read_labels, read_volume, write_labels, write_volume
+from kits_tf.io.nifti import pair_of, read_labels, read_volume, write_labels, write_volume
 from kits_tf.io.study import Case, is_series
 from kits_tf.volume import InputError, RunError
 
@@ -112,10 +112,11 @@ def _standing(case, settings, made_from):
 
 
 def _facts(path):
-    """As file_facts; of a folder, one digest for all that is in it."""
+    """As file_facts; of a folder, one digest for all that is in it; of a header and its voxels in two files, both's."""
     if path.is_dir():
         return {"sha256": folder_digest(path.absolute().parent, [path.absolute().name])}
-    return file_facts(path)
+    halves = pair_of(path)
+    return [file_facts(half) for half in halves] if halves else file_facts(path)
 
 
 def _make(case, settings, made_from):
@@ -130,10 +131,12 @@ def _make(case, settings, made_from):
     predictor = load(settings)
     try:
         labels, found = predictor.explain(scan)
+        if "dicomseg" in settings.formats:
+            dicom.write_segmentation(settings.target(case, ".dcm"), labels, slices, f"model {settings.model[:16]}")
+    except RunError:
+        raise
     except InputError as error:
         raise InputError(f"{case.imaging}: {error}") from error
-    if "dicomseg" in settings.formats:
-        dicom.write_segmentation(settings.target(case, ".dcm"), labels, slices, f"model {settings.model[:16]}")
     if "nifti" in settings.formats and slices is not None:
         write_volume(settings.target(case, ".nii.gz"), labels)
     elif "nifti" in settings.formats:

@@ -19,6 +19,7 @@ import numpy as np
 from isal import igzip, isal_zlib
 
 from kits_tf.io.files import whole_file
+from kits_tf.io.limits import check_extent, check_spacing, check_voxels, times
 from kits_tf.io.study import ENDINGS
 from kits_tf.ops.orientation import invert, reorient, reorient_affine, to_canonical_transform
 from kits_tf.volume import InputError, Volume, is_singular, spacing_of
@@ -30,15 +31,12 @@ warnings.filterwarnings("ignore", module=r"nibabel\.nifti1")
 PAIRS = (".hdr", ".img", ".hdr.gz", ".img.gz")  # a header and its voxels in two files
 EXPECTED = "expected NIfTI (.nii or .nii.gz)"
 
-MOST_VOXELS = 2**29  # 2048 slices of 512 x 512
 MOST_HEADER_BYTES = 2**24  # extensions included
 MOST_BYTES_AFTER = 2**20  # that may follow the voxels
 DEFLATE_RATIO = 1032  # bytes that gzip can make of one, at most
 # A scan beyond both is no scan: real ones compress 2 to 20 times, and 1059 slices of air as float64 are 2.1 GiB.
 LARGE_BYTES, LARGE_RATIO = 3 * 2**30, 100
 SLAB_VOXELS = 2**22  # read at once
-SPACING_LIMITS_MM = (0.01, 100.0)
-LONGEST_MM = 3000.0  # along one axis
 SAME_FORMS_MM = 0.1  # how far qform and sform may lie apart: quaternions are rounded
 UNITS = {1: "metres", 3: "micrometres"}
 
@@ -95,6 +93,14 @@ def _open(path):
     return _Source(path, image, voxels, shape, *_geometry(path, image, raw_header, shape))
 
 
+def pair_of(path: str | pathlib.Path) -> tuple[pathlib.Path, ...]:
+    """Header and voxels of a scan in two files, whichever of them is named; nothing for one file."""
+    if not str(path).lower().endswith(PAIRS):
+        return ()
+    files = nib.Nifti1Pair.filespec_to_file_map(str(path))
+    return tuple(pathlib.Path(str(files[role].filename)) for role in ("header", "image"))
+
+
 def _header(path):
     """(nibabel image, its header as stored, file with the voxels)."""
     name = path.name.lower()
@@ -129,16 +135,9 @@ def _geometry(path, image, raw_header, shape):
         raise InputError(f"{path}: its affine is not finite, expected voxel positions in mm")
     if is_singular(affine):
         raise InputError(f"{path}: its affine is singular {affine[:3, :3].tolist()}, expected three separate axes")
-    low, high = SPACING_LIMITS_MM
     # The header's own spacing counts too; nibabel replaces a zero by 1 mm and a negative number by its size.
-    for spacing_mm in ([float(mm) for mm in raw_header["pixdim"][1:4]], spacing_of(affine)):
-        if not all(low <= mm <= high for mm in spacing_mm):
-            raise InputError(f"{path}: its voxel spacing is {list(spacing_mm)} mm, expected three positive numbers, "
-                             f"{low:g} to {high:g}")
-    length_mm = max(size * mm for size, mm in zip(shape, spacing_of(affine), strict=True))
-    if length_mm > LONGEST_MM:
-        raise InputError(f"{path}: is {length_mm:.0f} mm long with the voxel spacing in its header, expected at most "
-                         f"{LONGEST_MM:.0f}")
+    check_spacing(path, [float(mm) for mm in raw_header["pixdim"][1:4]])
+    check_extent(path, shape, spacing_of(affine))
     transform = to_canonical_transform(affine)
     return reorient_affine(affine, transform, shape), transform
 
@@ -165,12 +164,7 @@ def _check_size(path, shape, itemsize, offset, file):
     if offset + claimed > size * (DEFLATE_RATIO if file.name.lower().endswith(".gz") else 1):
         raise InputError(f"{path}: its voxels cannot be read (its header claims {claimed} bytes of them, the file has "
                          f"{size}); is the file whole?")
-    if math.prod(shape) > MOST_VOXELS:
-        raise InputError(f"{path}: its header claims {_times(shape)} voxels, expected at most {MOST_VOXELS} in all")
-
-
-def _times(shape):
-    return " x ".join(map(str, shape))
+    check_voxels(path, shape)
 
 
 def _slabs(source, stored, after):
@@ -232,7 +226,7 @@ def _read(path, take, dtype):
             raise
         raise InputError(f"{path}: its voxels cannot be read ({_one_line(error)}); is the file whole?") from error
     if after[0] > MOST_BYTES_AFTER:
-        raise InputError(f"{path}: goes on after the {_times(source.shape)} voxels that its header claims; header and "
+        raise InputError(f"{path}: goes on after the {times(source.shape)} voxels that its header claims; header and "
                          f"voxels do not belong together")
     doubts = [f"{after[0]} bytes follow the voxels and were ignored."] if after[0] else []
     return voxels, source, [*_header_doubts(source), *doubts]
@@ -313,7 +307,7 @@ def read_volume(path: str | pathlib.Path) -> Volume:
 
     Raises:
         InputError: if the file is missing, damaged, no NIfTI, not one 3D volume, not real numbers, holds NaN or Inf,
-            claims more voxels than it can hold or than MOST_VOXELS, or its affine or spacing makes no sense.
+            claims more voxels than it can hold or than a scan has (limits.py), or its affine or spacing makes no sense.
     """
     voxels, source, doubts = _read(path, _hounsfield, np.int16)
     return Volume(voxels, spacing_of(source.affine), source.affine, tuple(doubts))

@@ -44,12 +44,15 @@ class Case:
 
 
 def stem(path: str | pathlib.Path) -> str:
-    """The file's name without its NIfTI ending, or without its last ending if it has none of those."""
+    """The file's name without its NIfTI ending, or without its last ending if it has none of those.
+
+    A folder keeps what looks like one: series are often named by a UID, 1.2.840.1 and 1.2.840.2.
+    """
     name = pathlib.Path(path).name
     for ending in ENDINGS:
         if name.lower().endswith(ending):
             return name[: -len(ending)]
-    return pathlib.Path(path).stem
+    return name if os.path.isdir(path) else pathlib.Path(path).stem
 
 
 def short_name(name: str) -> str:

@@ -83,9 +83,10 @@ class RemotePredictor:
         """Labels of a scan, and why: as Predictor.explain.
 
         Raises:
-            InputError: if a voxel is NaN or infinite, the scan is too large for a message, or the server fails.
+            InputError: if a voxel is NaN or infinite, the scan is too large for the nets or a message, or the server
+                fails.
         """
-        voxels = explain.accepted(volume)
+        voxels = explain.accepted(volume, self.config)
         if voxels.nbytes > LARGEST_BYTES:
             raise InputError(f"the scan has {voxels.nbytes / 1e9:.1f} GB as int16, a message to a server holds 2 GB; "
                              "predict it with --model instead of --server")

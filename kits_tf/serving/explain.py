@@ -4,15 +4,17 @@ import numpy as np
 
 from kits_tf.config import CascadeConfig
 from kits_tf.io.doubts import label_doubts, scan_doubts
+from kits_tf.io.limits import check_grid
 from kits_tf.volume import InputError, Volume, to_int16
 
 
-def accepted(volume: Volume) -> np.ndarray:
+def accepted(volume: Volume, config: CascadeConfig) -> np.ndarray:
     """A scan's voxels as the cascade takes them: int16, rounded and clipped where they are not.
 
     Raises:
-        InputError: if a voxel is NaN or infinite.
+        InputError: if a voxel is NaN or infinite, or the scan is too large at the nets' spacing (io/limits.py).
     """
+    check_grid(volume.voxels.shape, volume.spacing_mm, config.spacing_mm)
     if volume.voxels.dtype.kind == "f" and not np.isfinite(volume.voxels).all():
         raise InputError("the scan has voxels that are NaN or infinite, expected finite Hounsfield units")
     return to_int16(volume.voxels)

@@ -52,8 +52,8 @@ class Predictor:
             describes.
 
         Raises:
-            InputError: if a voxel is NaN or infinite.
+            InputError: if a voxel is NaN or infinite, or the scan is larger than any body at the nets' spacing.
         """
-        outputs = self._run(volume=tf.constant(explain.accepted(volume)),
+        outputs = self._run(volume=tf.constant(explain.accepted(volume, self.config)),
                             spacing_mm=tf.constant(volume.spacing_mm, tf.float32))
         return explain.answer(volume, {name: value.numpy() for name, value in outputs.items()}, self.config)

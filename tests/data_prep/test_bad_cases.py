@@ -46,6 +46,13 @@ def moved(**elements):
     return spoil
 
 
+def huge(case):
+    """Both, with voxels of up to 99 mm: each of them is possible, all of them are no body."""
+    for name in (SCAN, LABELS):
+        voxels = np.repeat(np.asarray(nib.load(case / name).dataobj), 2, axis=0)
+        write_volume(case / name, Volume.from_spacing(voxels, (99.0, 82.0, 69.0)))
+
+
 def bad_file(which, kind):
     def spoil(case):
         (case / which).unlink()
@@ -73,6 +80,7 @@ BAD = {
     "scan in two frames": (bad_file(SCAN, "frames.nii.gz"), f"{SCAN}: has shape (3, 4, 5, 2)"),
     "scan cut": (bad_file(SCAN, "cut.nii.gz"), f"{SCAN}: its voxels cannot be read"),
     "labels cut": (bad_file(LABELS, "cut.nii.gz"), f"{LABELS}: its voxels cannot be read"),
+    "scan of 3 m": (huge, f"{SCAN}: the scan is 2574 x 2952 x 2967 mm (z, y, x) large"),
     "scan is a folder": (bad_file(SCAN, "folder.nii.gz"), f"{SCAN}: is a folder"),
     "scan is a link to itself": (bad_file(SCAN, "loop.nii.gz"), f"{SCAN}: is a symbolic link that leads nowhere"),
     "labels are a broken link": (bad_file(LABELS, "dangling.nii.gz"), f"{LABELS}: is a symbolic link that leads"),

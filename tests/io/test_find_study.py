@@ -112,6 +112,14 @@ def test_two_scans_of_one_name_are_refused(names, tmp_path):
     assert all(name in str(caught.value) for name in names)
 
 
+def test_series_in_folders_and_zips_named_by_uids_keep_their_last_part(tmp_path):
+    for name in ("1.2.840.1", "1.2.840.2"):
+        touch(tmp_path, f"{name}/IM0000")
+        (tmp_path / name / "IM0000").write_bytes(bytes(128) + b"DICM")
+    touch(tmp_path, "1.2.840.3.zip")
+    assert [case.name for case in find_scans(tmp_path)] == ["1.2.840.1", "1.2.840.2", "1.2.840.3"]
+
+
 @pytest.mark.parametrize("what", ["nowhere", "nothing_here"])
 def test_a_place_without_scans_is_named(what, tmp_path):
     touch(tmp_path, "nothing_here/notes.txt")

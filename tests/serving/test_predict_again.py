@@ -4,6 +4,7 @@ import csv
 import os
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pytest
 from oracles import HU
@@ -101,6 +102,25 @@ def test_a_scan_of_the_same_size_and_date_that_changed_is_done_again(run, study,
     assert {name: raw for name, (_, raw) in after.items()} == {name: raw for name, (_, raw) in before.items()}
     shutil.copy(other, path)
     assert run() == (0, "0 done, 1 redone, 2 unchanged, 0 failed", 1)
+
+
+@pytest.mark.parametrize("named", [".hdr", ".img"])
+def test_a_pair_is_done_again_when_either_half_changed(named, quick_export, small_patient, tmp_path, answers):
+    scan = tmp_path / f"scan{named}"
+    voxels = HU[small_patient.voxels].astype(np.int16)
+
+    def save(voxels, affine):
+        nib.save(nib.Nifti1Pair(voxels, affine), scan)
+        answers.clear()
+        assert predict.predict(quick_export, scan, tmp_path / "out", overlay=False) == 0
+        return len(answers)
+
+    assert save(voxels, small_patient.affine) == 1
+    assert save(voxels, small_patient.affine) == 0
+    header = (tmp_path / "scan.hdr").read_bytes()
+    assert save(voxels + np.int16(1), small_patient.affine) == 1
+    assert (tmp_path / "scan.hdr").read_bytes() == header
+    assert save(voxels + np.int16(1), small_patient.affine * 1.1) == 1
 
 
 @pytest.mark.parametrize("damage", ["one bit", "cut", "labels gone", "report gone", "no report", "another's report"])

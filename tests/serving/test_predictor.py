@@ -81,6 +81,13 @@ def test_voxels_that_are_no_number_are_refused(oracle_predictor, value):
         oracle_predictor.predict(scan)
 
 
+def test_a_scan_larger_than_any_body_is_refused_before_the_graph_runs(oracle_predictor, monkeypatch):
+    monkeypatch.setattr(oracle_predictor, "_run", None)
+    scan = Volume.from_spacing(np.zeros((30, 30, 30), np.int16), (99.0, 99.0, 99.0))
+    with pytest.raises(InputError, match=r"2970 x 2970 x 2970 mm .* expected at most 1074 million"):
+        oracle_predictor.predict(scan)
+
+
 def test_xla_gives_the_labels_of_the_plain_signature(oracle_export, oracle_predictor, small_patient):
     scan = small_patient.with_voxels(HU[small_patient.voxels])
     compiled = Predictor(oracle_export, xla="on").predict(scan)
