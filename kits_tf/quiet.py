@@ -5,10 +5,13 @@ import logging
 import os
 import sys
 import tempfile
+import time
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from absl import logging as absl_logging
+
+SECONDS_BETWEEN = 30.0  # lines that say how far a long step has come
 
 _level = 0
 
@@ -28,6 +31,27 @@ def say(line: str, stream: typing.TextIO | None = None) -> None:
 def no_bar() -> bool | None:
     """What tqdm takes as `disable`: no bar if nothing is to be said, nor where no terminal watches."""
     return True if _level < 0 else None
+
+
+def now_and_then(doing: str, total: int) -> Callable[[int], None]:
+    """What stands in for a bar where no terminal watches, as in a notebook or a cluster's log.
+
+    Args:
+        doing: as "predicting".
+        total: how many there are to do.
+
+    Returns:
+        A function to be called with how many are done: it says so, but no oftener than every SECONDS_BETWEEN.
+    """
+    said = time.monotonic()
+
+    def tell(done: int) -> None:
+        nonlocal said
+        if done < total and time.monotonic() - said >= SECONDS_BETWEEN and not sys.stderr.isatty():
+            say(f"{doing}: {done} of {total}")
+            said = time.monotonic()
+
+    return tell
 
 
 def is_verbose() -> bool:

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from kits_tf import quiet
+from kits_tf import cluster, quiet
 
 ROOT = pathlib.Path(__file__).parents[1]
 COMMANDS = {name: [str(ROOT / name)] for name in ("train.py", "predict.py")} | {name: ["-m", name] for name in (
@@ -89,6 +89,19 @@ def test_words_and_bars_go_with_the_level(level, said, bar, capsys):
         assert quiet.no_bar() is bar
     finally:
         quiet.set_level(0)
+
+
+def test_where_no_terminal_watches_a_line_says_how_far_a_long_step_has_come(capsys, monkeypatch):
+    jobs = [cluster.Job(str(number), {"name": str(number)}) for number in range(3)]
+    assert len(list(cluster.run("test_command:nothing", jobs, "doing", cluster.HERE))) == 3
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(quiet, "SECONDS_BETWEEN", 0.0)
+    list(cluster.run("test_command:nothing", jobs, "doing", cluster.HERE))
+    assert capsys.readouterr().err == "doing cases: 1 of 3\ndoing cases: 2 of 3\n"
+
+
+def nothing(name):
+    return {"name": name}
 
 
 @pytest.mark.parametrize("path", [*sorted(ROOT.glob("kits_tf/**/*.py")), *sorted(ROOT.glob("data_prep/*.py"))],

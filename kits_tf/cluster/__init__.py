@@ -17,14 +17,15 @@ import tqdm
 
 from kits_tf.cluster.jobs import Done, Job, attempt, counted, named, once
 from kits_tf.cluster.places import FLAGS, HERE, Place, define_flags, place_from_flags
-from kits_tf.quiet import no_bar
+from kits_tf.quiet import no_bar, now_and_then
 
 __all__ = ["FLAGS", "HERE", "Done", "Job", "Place", "counted", "define_flags", "named", "once", "place_from_flags",
            "run"]
 
 
 def run(function: str, jobs: list[Job], doing: str, place: Place = HERE, gpu: bool = False) -> Iterator[Done]:
-    """Calls a function for every case, with a progress bar, and prints a line for each case that failed.
+    """Calls a function for every case, with a progress bar (or a line now and then where no terminal watches), and
+    prints a line for each case that failed.
 
     Args:
         function: "module:function" (pkgutil.resolve_name), imported where the work is done and nowhere else, called
@@ -45,7 +46,10 @@ def run(function: str, jobs: list[Job], doing: str, place: Place = HERE, gpu: bo
     else:  # by name: dask is imported by those who use it
         found = named("kits_tf.cluster.on_dask:attempt_all")(function, jobs, place, gpu)
     with contextlib.closing(found):
-        for done in tqdm.tqdm(found, doing, len(jobs), unit="case", file=sys.stderr, disable=no_bar()):
+        tell = now_and_then(f"{doing} cases", len(jobs))
+        bar = tqdm.tqdm(found, doing, len(jobs), unit="case", file=sys.stderr, disable=no_bar())
+        for number, done in enumerate(bar, start=1):
             if done.failure is not None:
                 tqdm.tqdm.write(f"failed: {done.failure}", file=sys.stderr)
+            tell(number)
             yield done
