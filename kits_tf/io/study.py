@@ -14,6 +14,7 @@ import unicodedata
 from kits_tf.volume import InputError
 
 ENDINGS = (".nii.gz", ".nii")
+HEADERS = (".hdr.gz", ".hdr")  # of scans in two files: header and voxels
 IMAGING = "imaging"
 SEGMENTATION = "segmentation"
 ZIP = ".zip"
@@ -49,7 +50,7 @@ def stem(path: str | pathlib.Path) -> str:
     A folder keeps what looks like one: series are often named by a UID, 1.2.840.1 and 1.2.840.2.
     """
     name = pathlib.Path(path).name
-    for ending in ENDINGS:
+    for ending in (*ENDINGS, *HEADERS):
         if name.lower().endswith(ending):
             return name[: -len(ending)]
     return name if os.path.isdir(path) else pathlib.Path(path).stem
@@ -137,7 +138,7 @@ def find_scans(path: str | pathlib.Path) -> list[Case]:
         cases = [_from_file(own, doubles)] if own else find_study(path)
         if own is None:
             files = sorted(child for child in path.iterdir()
-                           if child.name.lower().endswith(ENDINGS) and child.name[0] != ".")
+                           if child.name.lower().endswith((*ENDINGS, *HEADERS)) and child.name[0] != ".")
             loose = [child for child in files if cases and not child.is_dir()]
             if loose:
                 print(f"warning: {path}: is taken as a study, {_few(loose)} left out; give loose files a folder of "
@@ -148,8 +149,8 @@ def find_scans(path: str | pathlib.Path) -> list[Case]:
         if not cases:
             cases = [_from_file(child) for child in sorted(path.iterdir()) if is_series(child)]
         if not cases:
-            raise InputError(f"{path}: holds no scan, expected .nii or .nii.gz files, case_xxxxx/{IMAGING}.nii.gz, or "
-                             f"DICOM series as folders or zips")
+            raise InputError(f"{path}: holds no scan, expected .nii, .nii.gz or .hdr files, "
+                             f"case_xxxxx/{IMAGING}.nii.gz, or DICOM series as folders or zips")
     elif os.path.lexists(path):
         cases = [_from_file(path)]
     else:

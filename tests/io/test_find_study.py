@@ -83,6 +83,13 @@ def test_a_folder_of_files_is_its_nifti_files(tmp_path):
     assert [case.name for case in find_scans(tmp_path)] == ["a", "b"]
 
 
+def test_a_scan_in_two_files_is_one_case_of_a_folder(tmp_path):
+    for name in ("a.hdr", "a.img", "b.hdr.gz", "b.img.gz", "c.nii"):
+        (tmp_path / name).touch()
+    assert [(case.name, case.imaging.name) for case in find_scans(tmp_path)] == [
+        ("a", "a.hdr"), ("b", "b.hdr.gz"), ("c", "c.nii")]
+
+
 def test_a_case_folder_given_alone_is_its_imaging(tmp_path):
     touch(tmp_path, "case_00007/imaging.nii.gz", "case_00007/segmentation.nii.gz")
     assert [(case.name, case.imaging.name) for case in find_scans(tmp_path / "case_00007")] == [
