@@ -49,7 +49,7 @@ def rows(folder):
 def test_a_study_gets_labels_report_and_overlay_per_case(oracle_export, study, scan, tmp_path):
     assert predict.predict(oracle_export, study, tmp_path) == 0
     expected = {f"prediction_{name}{ending}" for name in ("00210", "00211") for ending in (".nii.gz", ".json", ".png")}
-    assert {path.name for path in tmp_path.iterdir()} == expected | {"summary.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == expected | {"summary.csv", "findings.csv"}
     labels = nib.load(tmp_path / "prediction_00210.nii.gz")
     assert labels.get_data_dtype() == np.uint8
     assert labels.shape == scan.voxels.shape
@@ -94,7 +94,7 @@ def test_a_bad_case_fails_in_one_line_and_the_others_go_on(oracle_export, scan, 
     assert "text.nii.gz" in told[1]
     assert [row["status"] for row in rows(tmp_path / "out")] == ["done", "failed", "failed"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "prediction_good.nii.gz", "prediction_good.json", "summary.csv"}
+        "prediction_good.nii.gz", "prediction_good.json", "summary.csv", "findings.csv"}
 
 
 @pytest.mark.parametrize("shape", [(1, 40, 40), (29, 30, 50)])

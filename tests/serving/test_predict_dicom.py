@@ -52,7 +52,7 @@ def test_a_series_is_predicted_again_only_if_a_slice_changed(oracle_export, scan
     predict.predict(oracle_export, scans, tmp_path / "out")
     told.append(capsys.readouterr().err.splitlines()[-1])
     assert [line.split(";")[0] for line in told] == [
-        "1 done, 0 unchanged, 0 failed", "0 done, 1 unchanged, 0 failed", "1 done, 0 unchanged, 0 failed"]
+        "1 done, 0 unchanged, 0 failed", "0 done, 1 unchanged, 0 failed", "0 done, 1 redone, 0 unchanged, 0 failed"]
     assert json.loads((tmp_path / "out" / "prediction_patient.json").read_text())["tumor_ml"] == 0
 
 
@@ -60,4 +60,4 @@ def test_a_segmentation_is_made_of_dicom_alone(oracle_export, small_patient, tmp
     write_volume(tmp_path / "one.nii.gz", small_patient.with_voxels(HU[small_patient.voxels]))
     assert predict.predict(oracle_export, tmp_path / "one.nii.gz", tmp_path / "out", formats=("dicomseg",)) == 1
     assert f"{tmp_path / 'one.nii.gz'}: is no DICOM series" in capsys.readouterr().err
-    assert {path.name for path in (tmp_path / "out").iterdir()} <= {"summary.csv", ".lock"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} <= {"summary.csv", "findings.csv", ".lock"}
