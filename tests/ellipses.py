@@ -66,6 +66,9 @@ def write(data_dir, config, stages=configs.STAGES, cases=5, per_case=6, kinds=(0
                 kind = kinds[index % len(kinds)]
                 image, labels = draw_ellipse(config.record_shape(stage), rng, kind)
                 examples.append(records.Example(image, labels, case, (index, 0, 0), -1, kind))
+            if stage == "tumor3d":
+                image, labels = draw_ellipse(config.record_shape(stage), rng, 2)
+                examples.append(records.Example(image, labels, case, (per_case, 0, 0), -1, records.BOX))
             path = dataset.shard_path(data_dir, stage, case)
             entries[case] = {"records": records.write(path, examples), "shard": file_facts(path)}
         manifest = {"settings": config.record_settings(stage), "cases": entries}

@@ -76,7 +76,10 @@ def classes_by_scipy(labels, grid=GRID):
     return np.where(by_scipy(labels == 2, grid) >= 0.5, 2, by_scipy(labels >= 1, grid) >= 0.5).astype(np.uint8)
 
 
-def read_records(data_dir, stage, case, config=CONFIG):
-    """A shard as a list of dicts of NumPy arrays."""
-    found = records.read([dataset.shard_path(data_dir, stage, case)], config.record_shape(stage))
-    return list(found.as_numpy_iterator())
+def read_records(data_dir, stage, case, config=CONFIG, box=False):
+    """A shard as a list of dicts of NumPy arrays: what is drawn from it or, of tumor3d's, the box that follows."""
+    shape = config.record_shape(stage)
+    found = records.read([dataset.shard_path(data_dir, stage, case)], (None,) * len(shape))
+    chosen = [record for record in found.as_numpy_iterator() if (record["kind"] == records.BOX) == box]
+    assert box or all(record["image"].shape == shape for record in chosen)
+    return chosen

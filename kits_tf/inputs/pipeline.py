@@ -18,7 +18,9 @@ from kits_tf import labels as classes
 from kits_tf.config import CascadeConfig
 from kits_tf.inputs import augment, sampling
 from kits_tf.io import records
+from kits_tf.ops import crop
 from kits_tf.ops.window import scale_window
+from kits_tf.volume import AIR_HU
 
 # How far off the fine net's outline may be, for tumor2d to live with: two normalized voxels of the paper's.
 OUTLINE_ERROR_MM = 1.6
@@ -95,6 +97,10 @@ def augmented(image: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, config: Casc
 def plain(image: tf.Tensor, labels: tf.Tensor, config: CascadeConfig, stage: str) -> tuple[tf.Tensor, tf.Tensor]:
     """A batch of raw records -> (image, target): the centre crop, nothing varied."""
     image, labels = (_centre(block, config.jitter(stage)) for block in (image, labels))
+    return _unvaried(image, labels, config, stage)
+
+
+def _unvaried(image, labels, config, stage):
     image, masks = scale_window(image, config.window_hu), _masks(labels, stage)
     return tf.stack([image, *masks[1:]], axis=-1), masks[0][..., None]
 
@@ -167,6 +173,19 @@ def training_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.
     return batches.map(vary, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4)
 
 
+def _tiles(serialized, size):
+    """What is scored of a BOX record: blocks of the net's size that cover it, as dicts like records.parse's."""
+    slab = records.parse(serialized, (None,) * 3)
+    positions = [crop.cover_axis(0, extent, tf.cast(extent - 1, tf.float32) / 2.0, length, 0)
+                 for extent, length in zip(tf.unstack(tf.shape(slab["image"])), size, strict=True)]
+
+    def cut(at):
+        return {"image": crop.crop(slab["image"], at, size, AIR_HU), "labels": crop.crop(slab["labels"], at, size),
+                "start": slab["start"] + at}
+
+    return tf.data.Dataset.from_tensor_slices(crop.grid_of(*positions)).map(cut)
+
+
 def _outside(starts, start, size):
     """Which voxels of a block lie in none of the blocks of the same size that begin elsewhere: float32 (z, y, x)."""
     def within(axis):
@@ -177,10 +196,10 @@ def _outside(starts, start, size):
 
 
 def held_out_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path]) -> tf.data.Dataset:
-    """All examples of the held-out cases, unvaried and in order, the last batch smaller.
+    """All that is scored of the held-out cases, unvaried and in order, the last batch smaller.
 
-    Examples of a case may overlap: those of tumor3d, and the crops that cover a large kidney. `first` tells each voxel
-    of the case once.
+    For tumor3d these are blocks that cover the box in which it predicts, for the other stages all records. They may
+    overlap, as do the crops that cover a large kidney: `first` tells each voxel of a case once.
 
     Args:
         config, stage: as above.
@@ -193,17 +212,26 @@ def held_out_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.
     shape, size = config.record_shape(stage), config.input_shape(stage)
     block = {"yx": (1, *size), "zy": (*size, 1)}[plane_axes(stage)] if len(size) == 2 else size
 
+    def centre(serialized):
+        example = records.parse(serialized, shape)
+        return example | {name: _centre(example[name], config.jitter(stage), 0) for name in ("image", "labels")}
+
     def examples_of(index, path):
-        def decode(starts, serialized):
-            example = records.parse(serialized, shape)
+        def tell(starts, example):
             first = tf.reshape(_outside(starts, example["start"], block), (*size, 1))
             return (tf.concat([starts, example["start"][None]], axis=0),
                     (example["image"], example["labels"], tf.cast(index, tf.int32), first))
 
-        return tf.data.TFRecordDataset(path).scan(tf.zeros((0, 3), tf.int32), decode)
+        shard = tf.data.TFRecordDataset(path)
+        if stage == "tumor3d":
+            shard = shard.filter(lambda serialized: sampling.kind_of(serialized) == records.BOX)
+            examples = shard.flat_map(lambda serialized: _tiles(serialized, size))
+        else:
+            examples = shard.map(centre)
+        return examples.scan(tf.zeros((0, 3), tf.int32), tell)
 
     def finish(image, labels, index, first):
-        return *plain(image, labels, config, stage), index, first
+        return *_unvaried(image, labels, config, stage), index, first
 
     dataset = tf.data.Dataset.from_tensor_slices([str(path) for path in paths]).enumerate().flat_map(examples_of)
     return dataset.batch(config.stage(stage).training.batch_size).map(finish).prefetch(4)

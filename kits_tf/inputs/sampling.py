@@ -6,6 +6,8 @@ A stage draws from one or more groups of examples in turn, by the `kind` of thei
     tumor2d    with tumor and without: half each (2.2)
     others     one group with everything
 
+Records of the kind BOX come last in a shard and are not drawn.
+
 Everything random comes from a seed, so that the same seed draws the same examples.
 """
 
@@ -28,7 +30,8 @@ def groups(stage: str) -> tuple[tuple[int, ...], ...]:
     return _GROUPS.get(stage, ((0, 1, 2),))
 
 
-def _kind(serialized):
+def kind_of(serialized: tf.Tensor) -> tf.Tensor:
+    """The kind of a serialized example, a scalar string tensor: scalar int32."""
     return tf.cast(tf.io.parse_single_example(serialized, {"kind": tf.io.FixedLenFeature([], tf.int64)})["kind"],
                    tf.int32)
 
@@ -43,7 +46,7 @@ def count_kinds(paths: Sequence[pathlib.Path]) -> np.ndarray:
         InputError: if a shard is damaged; its message names it.
     """
     def count(path):
-        kinds = tf.data.TFRecordDataset(path).map(_kind)
+        kinds = tf.data.TFRecordDataset(path).map(kind_of)
         return kinds.reduce(tf.zeros(3, tf.int64), lambda sums, kind: sums + tf.one_hot(kind, 3, dtype=tf.int64))
 
     shards = tf.data.Dataset.from_tensor_slices([str(path) for path in paths])
@@ -101,12 +104,12 @@ def _stream(paths, sizes, kinds, window, seed):
     def read(index):
         shard = tf.data.TFRecordDataset(tf.gather(paths, index))
         start = tf.gather(starts, index)
-        return shard.skip(start).concatenate(shard.take(start))
+        return shard.take(tf.gather(sizes, index)).skip(start).concatenate(shard.take(start))
 
     stream = tf.data.Dataset.from_tensor_slices(order).interleave(
         read, cycle_length=min(SHARDS_AT_ONCE, len(paths)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     if len(kinds) < 3:
-        stream = stream.filter(lambda serialized: tf.reduce_any(_kind(serialized) == tf.constant(kinds)))
+        stream = stream.filter(lambda serialized: tf.reduce_any(kind_of(serialized) == tf.constant(kinds)))
 
     def shuffle(number, window):
         chance = tf.random.stateless_uniform(tf.shape(window), tf.stack([seed[0], tf.cast(number, tf.int32)]))

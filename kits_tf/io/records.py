@@ -14,6 +14,8 @@ import tensorflow as tf
 
 from kits_tf.io.files import cannot_write, whole_file
 
+BOX = 3  # the kind of records that are scored and never drawn: together, they are the box that a case is predicted in
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Example:
@@ -25,7 +27,8 @@ class Example:
         case: id of the case, as "case_00000".
         start: position (z, y, x) of the crop's first voxel on the normalized grid; may lie outside the volume.
         kidney: which kidney of the case the crop was laid around, 0 up; -1 where the stage knows none.
-        kind: the class it stands for when examples are drawn: for tumor3d that of its centre, else the highest in it.
+        kind: the class it stands for when examples are drawn: for tumor3d that of its centre, else the highest in it;
+            or BOX.
     """
 
     image: np.ndarray
@@ -68,7 +71,7 @@ def parse(serialized: tf.Tensor, shape: tuple[int, ...]) -> dict[str, tf.Tensor]
 
     Args:
         serialized: scalar string tensor, one example.
-        shape: the stage's crop shape, known beforehand, so that batches have static shapes.
+        shape: the stage's crop shape, known beforehand, so that batches have static shapes; None where it varies.
 
     Returns:
         dict of `image` int16 and `labels` uint8 of that shape, `case` string, `start` (3,), `kidney` and `kind` int32.

@@ -25,6 +25,7 @@ from data_prep.cases import read_case
 from data_prep.study import prepare_study
 from kits_tf.config import PRESETS, STAGES
 from kits_tf.io.dataset import read_manifest
+from kits_tf.io.records import BOX
 from kits_tf.io.study import find_study
 from kits_tf.phantoms.abdomen import Scanner
 from kits_tf.phantoms.study import write_study
@@ -53,12 +54,13 @@ def depth_of(stage, shape):
 def test_every_record_is_its_block_of_the_scan_and_labels_that_scipy_resampled(stage, case, prepared):
     data, cases = prepared
     ct, labels = by_scipy(cases[case][0]), classes_by_scipy(cases[case][1])
-    shape = CONFIG.record_shape(stage)
     found = read_records(data, stage, case)
-    assert len(found) == read_manifest(data, stage)["cases"][case]["records"] > 0
+    box = read_records(data, stage, case, box=True)
+    assert len(found) + len(box) == read_manifest(data, stage)["cases"][case]["records"] > 0
+    assert (len(box) > 0) == (stage == "tumor3d")
     inside = 0
-    for record in found:
-        assert record["image"].shape == shape
+    for record in [*found, *box]:
+        shape = record["image"].shape
         block = depth_of(stage, shape)
         image = block_of(ct, record["start"], block, -1024).reshape(shape)
         assert abs(record["image"] - image).max() <= ROUNDING_HU
@@ -194,10 +196,31 @@ def case_of(tmp_path):
     return make
 
 
+@pytest.mark.parametrize("case", LABELS)
+def test_tumor3d_ends_with_the_box_that_the_cascade_looks_for_tumors_in(case, prepared):
+    data, cases = prepared
+    slabs = read_records(data, "tumor3d", case, box=True)
+    where = np.argwhere(classes_by_scipy(cases[case][1]) > 0)
+    pad = (CONFIG.slices_of(6), 6, 6)
+    least, most = np.maximum(where.min(axis=0) - pad, 0), np.minimum(where.max(axis=0) + 1 + pad, GRID)
+    depth = CONFIG.tumor3d.patch_voxels[0]
+    assert {record["image"].shape[0] for record in slabs} == {depth}
+    assert len({(record["image"].shape, *record["start"][1:]) for record in slabs}) == 1
+    start = np.array(slabs[0]["start"])
+    stop = slabs[-1]["start"] + slabs[-1]["image"].shape
+    for more in (least - start, stop - most):  # the kidneys' ends are found on the stored grid, less than two as wide
+        assert (more >= 0).all()
+        assert (more <= 3).all()
+    firsts = np.array([record["start"][0] for record in slabs])
+    assert (np.diff(firsts) > 0).all()
+    assert (np.diff(firsts) <= depth).all()
+
+
 def test_a_class_with_few_voxels_gives_each_of_them_once_and_one_without_gives_none(case_of):
     labels = np.where(two_kidneys() > 0, 1, 0).astype(np.uint8)
     kinds = [example.kind for example in tumor3d.examples(case_of(labels), CONFIG)]
-    assert kinds == [0] * 5 + [1] * 5
+    assert kinds[:10] == [0] * 5 + [1] * 5
+    assert set(kinds[10:]) == {BOX}
     labels[7:9, 20:22, 31:33] = 2
     case = case_of(labels)
     tumor_voxels = (classes_by_scipy(labels) == 2).sum()
@@ -250,7 +273,7 @@ def test_labels_too_thin_to_fill_half_a_normalized_voxel_give_no_kidney_crop(cas
     case = case_of(labels, spacing_mm=(1.0, 2.9, 2.6))
     assert list(correction.examples(case, CONFIG)) == []
     assert list(fine.examples(case, CONFIG)) == []
-    assert {example.kind for example in tumor3d.examples(case, CONFIG)} == {0}
+    assert {example.kind for example in tumor3d.examples(case, CONFIG)} == {0, BOX}
 
 
 def test_drawn_examples_depend_on_the_case_and_the_stage_alone(case_of):

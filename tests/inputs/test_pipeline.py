@@ -12,6 +12,7 @@ from kits_tf import models
 from kits_tf.config import AugmentConfig
 from kits_tf.inputs import pipeline
 from kits_tf.io import dataset, records
+from kits_tf.ops import crop
 
 ALL = AugmentConfig(flip_x=True, rotate_degrees=10.0, scale=0.1, shear=0.05, elastic_voxels=1.0, brightness=0.05,
                     contrast=0.1, gamma=0.1, noise=0.02)
@@ -132,7 +133,7 @@ def test_left_and_right_kidneys_are_one_population(prepared):
     assert 450 < left < 550
 
 
-@pytest.mark.parametrize("stage", configs.STAGES)
+@pytest.mark.parametrize("stage", ["coarse", "correction", "fine", "tumor2d"])
 def test_held_out_examples_are_the_centre_crops_in_order(prepared, stage):
     config, data_dir = prepared
     _, held_out = dataset.split(data_dir, stage, 2, config)
@@ -152,12 +153,12 @@ def test_held_out_examples_are_the_centre_crops_in_order(prepared, stage):
             np.testing.assert_array_equal(image[..., 1], labels >= 1)
 
 
-@pytest.mark.parametrize("stage", configs.STAGES)
+@pytest.mark.parametrize("stage", ["coarse", "correction", "fine", "tumor2d"])
 def test_held_out_examples_tell_each_voxel_of_a_case_once(tmp_path, stage):
     """Two cases of overlapping examples, against painting them one after the other."""
     config, rng = ellipses.tiny_config(), np.random.default_rng(3)
     shape, size = config.record_shape(stage), config.input_shape(stage)
-    block = {"correction": (*size, 1), "tumor3d": size}.get(stage, (1, *size))
+    block = (*size, 1) if stage == "correction" else (1, *size)
     paths, expected = [], []
     for case in range(2):
         starts = rng.integers(0, 5, (12, 3))
@@ -175,6 +176,38 @@ def test_held_out_examples_tell_each_voxel_of_a_case_once(tmp_path, stage):
     assert indices.tolist() == [0] * 12 + [1] * 12
     np.testing.assert_array_equal(first, expected)
     assert 0 < first[1:12].mean() < 1
+
+
+@pytest.mark.parametrize(("depth", "height", "width"), [(9, 40, 52), (4, 16, 20), (5, 11, 33), (12, 32, 40)])
+def test_tumor3d_is_scored_on_the_whole_box_each_voxel_once(tmp_path, depth, height, width):
+    """Slabs of two cases -> blocks of 4 x 16 x 20: every voxel of the box is told once, where it lies."""
+    config, rng = ellipses.tiny_config(), np.random.default_rng(4)
+    paths, boxes = [], []
+    for case in range(2):
+        box = rng.integers(-60, 290, (depth, height, width)).astype(np.int16)
+        labels = rng.integers(0, 3, box.shape).astype(np.uint8)
+        patch = np.full(config.record_shape("tumor3d"), 999, np.int16)
+        examples = [records.Example(patch, np.full(patch.shape, 2, np.uint8), "case", (0, 0, 0), -1, kind)
+                    for kind in (0, 1, 2)]  # is not scored
+        examples += [records.Example(box[z:z + 4], labels[z:z + 4], "case", (z + 7, -3, 100), -1, records.BOX)
+                     for z in crop.cover_axis(0, depth, tf.constant(0.0), 4, 0).numpy()]
+        paths.append(tmp_path / f"case_{case}.tfrecord")
+        records.write(paths[-1], examples)
+        boxes.append((box, labels == 2))
+    batches = list(pipeline.held_out_batches(config, "tumor3d", paths))
+    images, targets, indices, first = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    assert images.shape[1:] == (4, 16, 20, 1)
+    low, high = config.window_hu
+    for case, (box, tumor) in enumerate(boxes):
+        own = indices == case
+        told = first[own] > 0
+        inside = told & (images[own] > 0)  # a box smaller than a block is framed by air; this one is nowhere so dark
+        np.testing.assert_allclose(np.sort(images[own][inside]), np.sort(np.float32(box - low).ravel() / (high - low)),
+                                   rtol=1e-5)
+        assert targets[own][told].sum() == tumor.sum()
+        assert targets[own][told & ~inside].sum() == 0
+        bright = np.float32(box - low) / (high - low)
+        np.testing.assert_allclose(np.sort(images[own][inside & (targets[own] > 0)]), np.sort(bright[tumor]), rtol=1e-5)
 
 
 def test_a_block_moves_as_a_stack_of_planes_all_alike(prepared):

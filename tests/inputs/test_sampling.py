@@ -36,6 +36,17 @@ def test_counts_are_those_of_the_shards(tmp_path, config):
     np.testing.assert_array_equal(counts, [[3, 0, 2]] * 4)
 
 
+def test_the_box_of_a_case_is_never_drawn(tmp_path, config):
+    paths, counts = prepare(tmp_path, config, "tumor3d", per_case=3)
+    kinds = [int(sampling.kind_of(one)) for one in tf.data.TFRecordDataset(paths[0])]
+    assert kinds == [0, 1, 2, records.BOX]
+    np.testing.assert_array_equal(counts, [[1, 1, 1]] * 4)
+    for seed in range(5):  # the shards are read from other places on
+        found = drawn(config, "tumor3d", paths, counts, 12, seed=(0, seed))
+        assert len(set(found)) == 12
+        assert all(index < 3 for _, index, _ in found)
+
+
 def test_tumor3d_draws_background_kidney_and_tumor_in_turn(tmp_path, config):
     found = drawn(config, "tumor3d", *prepare(tmp_path, config, "tumor3d", kinds=(0, 0, 0, 1, 2)), 12)
     assert [kind for *_, kind in found] == [0, 1, 2] * 4
