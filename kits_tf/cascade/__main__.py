@@ -13,7 +13,7 @@ import pathlib
 from absl import flags
 
 from kits_tf import command
-from kits_tf.quiet import say
+from kits_tf.quiet import hushed, say
 from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
@@ -46,10 +46,10 @@ def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[
     Raises:
         InputError: if the nets cannot be collected, or the study cannot be read.
     """
-    # TensorFlow takes seconds to import: not for --help
-    from kits_tf.cascade import compare
-    from kits_tf.cascade.collect import collect
-    from kits_tf.cascade.export import build_cascade, save_cascade
+    with hushed():  # TensorFlow takes seconds to import: not for --help
+        from kits_tf.cascade import compare
+        from kits_tf.cascade.collect import collect
+        from kits_tf.cascade.export import build_cascade, save_cascade
 
     flips = tta == "flips"
     cases = compare.study_cases(study) if study else compare.drawn_cases()
