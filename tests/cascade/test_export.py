@@ -19,6 +19,7 @@ from kits_tf import models, runs
 from kits_tf.cascade import collect, export_cascade
 from kits_tf.cascade.module import net_shape, segment
 from kits_tf.io.files import write_text
+from kits_tf.io.nifti import write_volume
 from kits_tf.serving import Predictor
 from kits_tf.volume import InputError, Volume
 
@@ -234,12 +235,14 @@ def test_flags_that_make_no_sense_are_one_line(tmp_path, flags, told):
 
 
 @pytest.mark.soak
-def test_the_command_exports_folds_mirror_images_and_bfloat16_and_prints_the_dice(tmp_path):
+def test_the_command_exports_folds_mirror_images_and_bfloat16_and_prints_the_dice(tmp_path, patient):
     config = tiny_config()
     for fold in (0, 1):
         write_run(tmp_path, config, fold=fold)
+    # Small: a CPU takes many minutes for drawn patients with nets as narrow as these in bfloat16.
+    write_volume(tmp_path / "study" / "case_00000" / "imaging.nii.gz", Volume.from_spacing(HU[patient], SPACING_MM))
     done = command(f"--run_dir={tmp_path}", "--folds=0,1", "--tta=flips", "--precision=bfloat16",
-                   "--tumor_fusion=tumor2d")
+                   "--tumor_fusion=tumor2d", f"--compare={tmp_path / 'study'}")
     assert done.returncode == 0, done.stderr
     steps = ("reading the five nets", "building the cascade", "building it in float32", "saving")
     assert [step for step in steps if step not in done.stderr] == []
