@@ -80,6 +80,8 @@ def random_matrices(config: AugmentConfig, seed: tf.Tensor, rows: Rows, shape: S
     Returns:
         float32 (batch, 2, 3).
     """
+    # For the whole batch: a processor rounds a cosine by its place in the vector, and workers must agree to the bit.
+    part, rows = rows, Rows(rows.batch)
     seeds = split(seed, 7)
     angle = _either(seeds[0], rows, config.rotate_degrees * math.pi / 180.0)
     zoom = 1.0 / _uniform(seeds[1], rows, 1.0 - config.scale, 1.0 + config.scale)
@@ -95,7 +97,7 @@ def random_matrices(config: AugmentConfig, seed: tf.Tensor, rows: Rows, shape: S
     shift = tf.stack([tf.round(_uniform(seeds[5 + index], rows, -room - 0.499, room + 0.499))
                       for index, room in enumerate(jitter)], axis=1)
     offset = centre + shift - tf.linalg.matvec(linear, tf.broadcast_to(centre, (rows.count, 2)))
-    return tf.concat([linear, offset[:, :, None]], axis=2)
+    return part[tf.concat([linear, offset[:, :, None]], axis=2)]
 
 
 def _elastic(config, seed, rows, shape, spacing_mm):
@@ -126,7 +128,9 @@ def warp(planes: tf.Tensor, config: AugmentConfig, seed: tf.Tensor, jitter: Sequ
         return addons.warp_affine(planes, matrices)
     # One interpolation, not two: the affine map joins the displacement.
     here = tf.stack(tf.meshgrid(*(tf.range(size, dtype=tf.float32) for size in shape), indexing="ij"), axis=-1)
-    there = tf.einsum("bij,yxj->byxi", matrices[:, :, :2], here) + matrices[:, None, None, :, 2]
+    # No matrix product: how that rounds depends on the batch's size, and a worker has a part of the batch.
+    first, second, offset = tf.unstack(matrices[:, None, None], axis=-1)
+    there = first * here[..., :1] + second * here[..., 1:] + offset
     return addons.warp_dense(planes, there - here + _elastic(config, seeds[1], rows, shape, spacing_mm))
 
 
