@@ -80,8 +80,6 @@ def random_matrices(config: AugmentConfig, seed: tf.Tensor, rows: Rows, shape: S
     Returns:
         float32 (batch, 2, 3).
     """
-    # For the whole batch: a processor rounds a cosine by its place in the vector, and workers must agree to the bit.
-    part, rows = rows, Rows(rows.batch)
     seeds = split(seed, 7)
     angle = _either(seeds[0], rows, config.rotate_degrees * math.pi / 180.0)
     zoom = 1.0 / _uniform(seeds[1], rows, 1.0 - config.scale, 1.0 + config.scale)
@@ -97,7 +95,7 @@ def random_matrices(config: AugmentConfig, seed: tf.Tensor, rows: Rows, shape: S
     shift = tf.stack([tf.round(_uniform(seeds[5 + index], rows, -room - 0.499, room + 0.499))
                       for index, room in enumerate(jitter)], axis=1)
     offset = centre + shift - tf.linalg.matvec(linear, tf.broadcast_to(centre, (rows.count, 2)))
-    return part[tf.concat([linear, offset[:, :, None]], axis=2)]
+    return tf.concat([linear, offset[:, :, None]], axis=2)
 
 
 def _elastic(config, seed, rows, shape, spacing_mm):
