@@ -14,6 +14,7 @@ from absl import flags
 
 from kits_tf import command
 from kits_tf import config as configs
+from kits_tf.heap import keep_freed_memory
 from kits_tf.io.dataset import FOLDS
 from kits_tf.quiet import hushed, say
 from kits_tf.volume import InputError
@@ -75,6 +76,7 @@ def main() -> int:
         config = overridden(configs.PRESETS[FLAGS.preset])
     except ValueError as error:
         raise InputError(f"train.py: {error}") from error
+    keep_freed_memory()
     # TensorFlow is imported only now, so that --help answers at once.
     with hushed():
         import tensorflow as tf
