@@ -1,8 +1,8 @@
 """Settings: one frozen dataclass per stage, and one for the cascade that holds them all.
 
 `PRESETS["paper"]` is the method of Zhang et al. (KiTS19 entry) with our decisions where it is silent. Two are for two
-CPU cores: `PRESETS["small"]` is the same with narrower nets and fewer steps, `PRESETS["demo"]` lies on a grid half as
-fine. A preset is saved as JSON beside the weights it trained and inside the model it was exported to, so that
+CPU cores: `PRESETS["small"]` is the same with narrower nets and fewer examples, `PRESETS["demo"]` lies on a grid half
+as fine. A preset is saved as JSON beside the weights it trained and inside the model it was exported to, so that
 prediction cannot disagree with training.
 
 "Normalized" means: at `CascadeConfig.spacing_mm`. All sizes are in normalized voxels unless a name says otherwise.
@@ -409,10 +409,10 @@ def _demo():
 
 
 def _small():
-    """The paper's cascade, its grid and all its sizes, with nets half as wide and a ninth of the steps or fewer: for
-    two CPU cores and mixed_bfloat16, an hour and a half for all five stages (benchmarks/accuracy)."""
+    """The paper's cascade, its grid and all its sizes, with nets a quarter as wide and a 28th of the examples or
+    fewer: for two CPU cores, an hour for all five stages (benchmarks/accuracy)."""
     paper = _paper()
-    unet = UNetConfig(base_filters=16)
+    unet = UNetConfig(base_filters=8)
     gentle = AugmentConfig(rotate_degrees=12.0, scale=0.12, brightness=0.03, contrast=0.08, noise=0.03)
     mirrored = dataclasses.replace(gentle, flip_x=True)
     calibrated = dataclasses.replace(mirrored, brightness=0.0, contrast=0.0)  # as the demo's
@@ -421,21 +421,21 @@ def _small():
                            gamma=0.3, noise=0.05)
     kidneys = {"dice_weight": 0.5, "cross_entropy_weight": 0.5}
 
-    def smaller(stage, augment, epochs, net=unet, **changes):
-        training = TrainingConfig(epochs=epochs, steps_per_epoch=100, learning_rate=3e-3, warm_up_steps=100,
-                                  augment=augment, **changes)
+    def smaller(stage, augment, epochs, net=unet, batch_size=8, **changes):
+        training = TrainingConfig(epochs=epochs, steps_per_epoch=100, batch_size=batch_size, learning_rate=3e-3,
+                                  warm_up_steps=100, augment=augment, **changes)
         return dataclasses.replace(paper.stage(stage), net=net, training=training)
 
     return dataclasses.replace(
         paper, preset="small",
-        coarse=smaller("coarse", gentle, 12, **kidneys),
-        correction=smaller("correction", gentle, 8, **kidneys),
-        fine=smaller("fine", mirrored, 28, **kidneys),
+        coarse=smaller("coarse", gentle, 10, **kidneys),
+        correction=smaller("correction", gentle, 6, **kidneys),
+        fine=smaller("fine", mirrored, 14, **kidneys),
         # A third of the paper's patch: many small steps teach it more in the same time than few large ones.
         tumor3d=dataclasses.replace(
-            smaller("tumor3d", calibrated, 24, FCN3DConfig(filters=(16, 32, 48)), batch_size=8, **LESION_LOSS),
+            smaller("tumor3d", calibrated, 9, FCN3DConfig(filters=(8, 16, 32)), batch_size=4, **LESION_LOSS),
             patch_voxels=(24, 64, 64)),
-        tumor2d=smaller("tumor2d", varied, 28, **LESION_LOSS),
+        tumor2d=smaller("tumor2d", varied, 13, **LESION_LOSS),
     )
 
 
