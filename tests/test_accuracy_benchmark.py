@@ -120,6 +120,16 @@ def test_results_tell_contrast_from_none_and_give_means(tmp_path):
     assert "0.600 | 0.500 to 0.700 | 0.600 | 0.500 (case_00000)" in table
 
 
+def test_results_keep_the_cases_and_a_peer_that_was_not_run_again(tmp_path):
+    phases, says = {"case_00000": "arterial"}, {"full": "the whole cascade", "nnunet": "the peer"}
+    results.write(tmp_path, {"full": {"case_00000": row(0.5)}, "nnunet": {"case_00000": row(0.25)}}, phases, says)
+    results.write(tmp_path, {"full": {"case_00000": row(0.75)}}, phases, says)
+    assert results.read_case_csv(tmp_path / "cases.csv") == {
+        "full": {"case_00000": row(0.75)}, "nnunet": {"case_00000": row(0.25)}}
+    assert [line.split(",")[2] for line in (tmp_path / "results.csv").read_text().splitlines()[1:]] == [
+        "0.7500", "0.2500"]
+
+
 def test_a_bootstrap_interval_holds_the_mean_and_narrows_with_more_cases():
     values = np.random.default_rng(1).uniform(0, 1, 40)
     few, many = results.bootstrap(values[:10]), results.bootstrap(np.tile(values[:10], 16))

@@ -25,12 +25,12 @@ FLAGS = flags.FLAGS
 STEPS = ("draw", "prepare", "train", "choose", "export", "predict", "ablate", "threshold", "results", "gallery")
 flags.DEFINE_string("masks", None, "KiTS19's folders, of which segmentation.nii.gz is used.", required=True)
 flags.DEFINE_string("work", None, "Folder for all that is made.", required=True)
-flags.DEFINE_string("results", None, "Folder for results.csv and results.md; the work folder unless given.")
+flags.DEFINE_string("results", None, "Folder for the tables; the work folder unless given.")
 flags.DEFINE_enum("until", STEPS[-1], STEPS, "The last step to take.")
 flags.DEFINE_integer("train_cases", protocol.TRAIN_CASES, "Fewer for a try.", lower_bound=2)
 flags.DEFINE_integer("held_out_cases", protocol.HELD_OUT_CASES, "Fewer for a try.", lower_bound=1)
 flags.DEFINE_string("preset", "small", "Settings of all five stages.")
-flags.DEFINE_list("train_flags", ["--precision=mixed_bfloat16"], "More flags for train.py.")
+flags.DEFINE_list("train_flags", [], "More flags for train.py.")
 ROOT = pathlib.Path(__file__).parents[2]
 GALLERY = 5  # pictures
 
@@ -125,11 +125,10 @@ def threshold(work):
 def tabulate(work):
     from benchmarks.accuracy import ablation
 
-    says = {variant.name: variant.says for variant in ablation.VARIANTS} | {
-        "full": "the whole cascade", "threshold": "tuned thresholds with components", "nnunet": "nnU-Net v2, 2d"}
-    order = [name for name in says if name not in ("full", "threshold", "nnunet")]
+    says = {"full": "the whole cascade", "nnunet": "nnU-Net v2, 2d", "threshold": "tuned thresholds with components",
+            **{variant.name: variant.says for variant in ablation.VARIANTS}}
     scores = {}
-    for name in ("full", "nnunet", "threshold", *order):
+    for name in says:
         folder = work.predictions / name
         cases = [path.name.removeprefix("prediction_").removesuffix(".nii.gz")
                  for path in sorted(folder.glob("prediction_*.nii.gz"))]

@@ -1,7 +1,8 @@
-"""Scores of all variants as two files: results.csv, one row each, and results.md, to read.
+"""Scores of all variants as three files: cases.csv, one row per variant and case; results.csv, one row per variant;
+results.md, to read.
 
 In: scores.csv of each variant as python -m kits_tf.evaluation writes it, and the phase of each case. Cases without
-contrast medium have rows of their own, named <variant>_native.
+contrast medium have rows of their own in results.csv, named <variant>_native.
 """
 
 import csv
@@ -55,6 +56,27 @@ def to_csv(parts):
     return text.getvalue()
 
 
+def to_case_csv(scores, phases):
+    """cases.csv: every score by itself."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["variant", "case", "phase", *COLUMNS])
+    for name, rows in scores.items():
+        writer.writerows([name, case, phases[case], *(f"{row[column]:.4f}" for column in COLUMNS)]
+                         for case, row in rows.items())
+    return text.getvalue()
+
+
+def read_case_csv(path):
+    """The scores that to_case_csv wrote; {} where there is no file."""
+    scores: dict = {}
+    if path.exists():
+        with open(path, newline="") as stream:
+            for row in csv.DictReader(stream):
+                scores.setdefault(row["variant"], {})[row["case"]] = {name: float(row[name]) for name in COLUMNS}
+    return scores
+
+
 def to_table(parts, says):
     """Dice of kidney and tumor, with what a mean hides, as a Markdown table."""
     lines = ["| variant | what | cases | score | mean | 95 % interval | median | worst |",
@@ -72,14 +94,19 @@ def to_table(parts, says):
 
 
 def write(folder, scores, phases, says):
-    """Writes results.csv and results.md.
+    """Writes cases.csv, results.csv and results.md.
+
+    A variant that is in the folder's cases.csv and not given stays: the peer may be run elsewhere, on another day.
 
     Args:
         folder: where to.
         scores: {variant: as read_scores}.
         phases: {case: phase}.
-        says: {variant: what it is}.
+        says: {variant: what it is}, in the order of the rows.
     """
+    scores = read_case_csv(folder / "cases.csv") | scores
+    scores = {name: scores[name] for name in says if name in scores}
     parts = [part for name, rows in scores.items() for part in split_by_contrast(name, rows, phases)]
+    write_text(folder / "cases.csv", to_case_csv(scores, phases))
     write_text(folder / "results.csv", to_csv(parts))
     write_text(folder / "results.md", to_table(parts, says))
