@@ -113,7 +113,9 @@ def predict(work):
 def ablate(work):
     from benchmarks.accuracy import ablation
 
-    ablation.predict(work.run, protocol.cases(work.held_out), work.predictions, fusion=chosen(work))
+    # The chosen fusion is the whole cascade's, which has been run.
+    variants = [variant for variant in ablation.VARIANTS if variant.name != f"fusion_{chosen(work)}"]
+    ablation.predict(work.run, protocol.cases(work.held_out), work.predictions, variants, chosen(work))
 
 
 def threshold(work):
@@ -134,6 +136,7 @@ def tabulate(work):
                  for path in sorted(folder.glob("prediction_*.nii.gz"))]
         if cases:  # the peer's are there only if it was run
             scores[name] = evaluate(folder, work.held_out, work.scores / name, cases)
+    scores[f"fusion_{chosen(work)}"] = scores["full"]
     output = pathlib.Path(FLAGS.results or work.folder)
     results.write(output, scores, protocol.phases(work.held_out), says)
     print((output / "results.md").read_text())
