@@ -76,7 +76,6 @@ def main() -> int:
         config = overridden(configs.PRESETS[FLAGS.preset])
     except ValueError as error:
         raise InputError(f"train.py: {error}") from error
-    keep_freed_memory()
     # TensorFlow is imported only now, so that --help answers at once.
     with hushed():
         import tensorflow as tf
@@ -89,6 +88,8 @@ def main() -> int:
         return 0
     if FLAGS.stage is None:
         raise InputError("--stage must say what to train: " + ", ".join([*configs.STAGES, "all"]))
+    if not tf.config.list_physical_devices("GPU"):  # beside one, the CPU's memory serves the input's many threads
+        keep_freed_memory()
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
     try:
