@@ -13,8 +13,9 @@ AT_ONCE = 256 * 2**20  # bytes the heap grows by
 
 
 def keep_freed_memory() -> bool:
-    """Makes glibc keep what is freed, up to the most the process ever held; to be called before TensorFlow computes anything,
-    since a thread's arena is chosen at its first block.
+    """Makes glibc keep what is freed, up to the most the process ever held.
+
+    To be called before TensorFlow computes anything, since a thread's arena is chosen at its first block.
 
     Returns:
         Whether it does: elsewhere than on Linux with glibc nothing changes.
