@@ -410,7 +410,7 @@ def _demo():
 
 def _small():
     """The paper's cascade, its grid and all its sizes, with nets a quarter as wide and a 28th of the examples or
-    fewer: for two CPU cores, an hour for all five stages (benchmarks/accuracy)."""
+    fewer: for two CPU cores, 75 minutes for all five stages (benchmarks/accuracy)."""
     paper = _paper()
     unet = UNetConfig(base_filters=8)
     gentle = AugmentConfig(rotate_degrees=12.0, scale=0.12, brightness=0.03, contrast=0.08, noise=0.03)
