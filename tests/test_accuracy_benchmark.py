@@ -128,6 +128,8 @@ def test_results_keep_the_cases_and_a_peer_that_was_not_run_again(tmp_path):
         "full": {"case_00000": row(0.75)}, "nnunet": {"case_00000": row(0.25)}}
     assert [line.split(",")[2] for line in (tmp_path / "results.csv").read_text().splitlines()[1:]] == [
         "0.7500", "0.2500"]
+    results.write(tmp_path, {"full": {"case_00007": row(0.5)}}, {"case_00007": "weak"}, says)
+    assert set(results.read_case_csv(tmp_path / "cases.csv")) == {"full"}
 
 
 def test_a_bootstrap_interval_holds_the_mean_and_narrows_with_more_cases():

@@ -1,14 +1,18 @@
 """A process that keeps what it frees is given no new pages for the same again."""
 
+import pathlib
 import platform
 import subprocess
 import sys
 
 import pytest
 
-PAGES_OF = """
-import resource, sys
+ROOT = pathlib.Path(__file__).parents[1]
+PR_SET_THP_DISABLE = 41  # linux/prctl.h: pages of 2 MiB would make the counts small
+PAGES_OF = f"""
+import ctypes, resource, sys
 import numpy
+assert ctypes.CDLL(None).prctl({PR_SET_THP_DISABLE}, 1, 0, 0, 0) == 0
 from kits_tf.heap import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
@@ -27,7 +31,7 @@ def test_freed_memory_is_used_again():
     def pages(mode):
         environment = {"PATH": "", "MALLOC_MMAP_THRESHOLD_": str(2**20)}  # not raised as it goes, as with larger blocks
         return int(subprocess.run([sys.executable, "-c", PAGES_OF, mode], capture_output=True, text=True, check=True,
-                                  env=environment).stdout)
+                                  cwd=ROOT, env=environment).stdout)
 
     assert pages("keep") < 100 < pages("give") / 10
 

@@ -96,7 +96,8 @@ def to_table(parts, says):
 def write(folder, scores, phases, says):
     """Writes cases.csv, results.csv and results.md.
 
-    A variant that is in the folder's cases.csv and not given stays: the peer may be run elsewhere, on another day.
+    A variant that is in the folder's cases.csv and not given stays if its cases are among these: the peer may be run
+    elsewhere, on another day.
 
     Args:
         folder: where to.
@@ -104,7 +105,8 @@ def write(folder, scores, phases, says):
         phases: {case: phase}.
         says: {variant: what it is}, in the order of the rows.
     """
-    scores = read_case_csv(folder / "cases.csv") | scores
+    kept = {name: rows for name, rows in read_case_csv(folder / "cases.csv").items() if set(rows) <= set(phases)}
+    scores = kept | scores
     scores = {name: scores[name] for name in says if name in scores}
     parts = [part for name, rows in scores.items() for part in split_by_contrast(name, rows, phases)]
     write_text(folder / "cases.csv", to_case_csv(scores, phases))
