@@ -1,5 +1,6 @@
 """The picture: what it shows is measured in its pixels, at the scale its own bar claims."""
 
+import pathlib
 import subprocess
 import sys
 import time
@@ -136,7 +137,7 @@ def test_labels_of_another_shape_are_refused(tmp_path):
 
 def test_pyplot_and_its_global_state_are_not_touched():
     code = "import sys, kits_tf.evaluation.overlay; sys.exit('matplotlib.pyplot' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=overlay.__file__.split("kits_tf")[0],
+    assert subprocess.run([sys.executable, "-c", code], cwd=pathlib.Path(overlay.__file__).parents[2],
                           check=False).returncode == 0
 
 
