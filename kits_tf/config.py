@@ -139,7 +139,7 @@ class UNetConfig:
 class FCN3DConfig:
     """Width of the 3D FCN with a long skip connection; pools in-plane first, since voxels are thicker than wide."""
 
-    filters: tuple[int, int, int] = (32, 64, 96)  # at full, half in-plane, and quarter in-plane and half z resolution
+    filters: tuple[int, int, int] = (32, 64, 96)  # at full, half in-plane, quarter in-plane and half z, and below
     normalization: str = "batch"
 
     def __post_init__(self):
@@ -216,7 +216,7 @@ class Tumor3dConfig:
     jitter_voxels: tuple[int, int, int] = (4, 16, 16)  # training patches move by up to this around a stored centre
     centres_per_class: int = 8  # stored per case and class (background, kidney, tumor)
     roi_pad_voxels: int = 30  # in-plane, around the fine result; the same length in mm along z
-    tile_voxels: tuple[int, int, int] = (64, 112, 112)  # in prediction; they overlap by half a receptive field
+    tile_voxels: tuple[int, int, int] = (64, 112, 112)  # in prediction
     tile_overlap: float = 0.25  # of a tile, along each axis
     net: FCN3DConfig = FCN3DConfig()
     training: TrainingConfig = TrainingConfig(batch_size=4, dice_weight=0.0, cross_entropy_weight=1.0)
@@ -257,6 +257,7 @@ class CascadeConfig:
     body_hu: float = BODY_HU  # above it is body: where to look when the coarse mask is empty
     tumor_min_voxels: int = 50  # fewer detected by tumor3d count as nothing (0.1 ml)
     refine_margin_voxels: int = 10  # in-plane, around what was detected: where tumor2d may act; along z the same in mm
+    lesion_threshold: float = 0.5  # of tumor3d's probability; its patches hold more tumor than patients do
     tumor_fusion: str = "union"  # inside the detected region: "union" of tumor3d and tumor2d, or "tumor2d" alone
     coarse: CoarseConfig = CoarseConfig()
     correction: CorrectionConfig = CorrectionConfig()
@@ -271,6 +272,7 @@ class CascadeConfig:
         _check_least(self, 0, "kidney_min_voxels", "normal_kidneys", "tumor_min_voxels", "refine_margin_voxels")
         low, high = self.window_hu
         _check(low < high, "window_hu", self.window_hu, "rising")
+        _check(0 < self.lesion_threshold < 1, "lesion_threshold", self.lesion_threshold, "between 0 and 1")
         _check(self.tumor_fusion in ("union", "tumor2d"), "tumor_fusion", self.tumor_fusion, '"union" or "tumor2d"')
 
     def stage(self, name: str) -> typing.Any:

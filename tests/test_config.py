@@ -115,6 +115,7 @@ def test_json_that_is_no_config_is_refused(text, said):
     (CascadeConfig, "tumor_min_voxels", -1),
     (CascadeConfig, "normal_kidneys", -2),
     (CascadeConfig, "tumor_fusion", "both"),
+    (CascadeConfig, "lesion_threshold", 1.0),
     (CascadeConfig, "refine_margin_voxels", -1),
 ])
 def test_a_bad_value_is_refused_with_its_field_and_itself(cls, field, value):

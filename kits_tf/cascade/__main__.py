@@ -26,6 +26,8 @@ flags.DEFINE_enum("tta", "none", ["none", "flips"], "flips: every net's mean ove
 flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "what the nets compute in; the rest is float32")
 flags.DEFINE_enum("tumor_fusion", None, ["union", "tumor2d"], "whose tumor counts where tumor3d detected one: that of "
                   "either net, or tumor2d's alone; as the preset says unless given")
+flags.DEFINE_float("lesion_threshold", None, "tumor3d's probability above which a voxel is a lesion's, 0 to 1; as the "
+                   "preset says (0.5) unless given. Higher where it takes other tissue for tumor")
 flags.DEFINE_string("compare", None, "study to compare the labels of both precisions on; drawn patients unless given")
 flags.mark_flags_as_required(["run_dir"])
 
@@ -40,7 +42,7 @@ def fold_numbers(names: list[str]) -> list[int]:
 
 def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[int], weights: str = "best",
            tta: str = "none", precision: str = "float32", study: str | pathlib.Path | None = None,
-           tumor_fusion: str | None = None) -> pathlib.Path:
+           tumor_fusion: str | None = None, lesion_threshold: float | None = None) -> pathlib.Path:
     """Exports, and compares with float32 what is not; returns the version folder.
 
     Raises:
@@ -57,6 +59,8 @@ def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[
     nets, config = collect(run_dir, folds, weights, precision)
     if tumor_fusion:
         config = dataclasses.replace(config, tumor_fusion=tumor_fusion)
+    if lesion_threshold:
+        config = dataclasses.replace(config, lesion_threshold=lesion_threshold)
     origin = {"folds": folds, "weights": weights, "precision": precision}
     say("building the cascade's graph, which takes most of the time")
     cascade = build_cascade(nets, config, flips, origin)
@@ -72,8 +76,11 @@ def main() -> int:
     folds = fold_numbers(FLAGS.folds)
     if FLAGS.compare and FLAGS.precision == "float32":
         raise InputError("--compare: there is nothing to compare float32 with; give --precision=bfloat16 too")
+    if FLAGS.lesion_threshold is not None and not 0 < FLAGS.lesion_threshold < 1:
+        raise InputError(f"--lesion_threshold={FLAGS.lesion_threshold}: expected a number between 0 and 1")
     version = export(FLAGS.run_dir, FLAGS.output or pathlib.Path(FLAGS.run_dir) / "export", folds, FLAGS.weights,
-                     FLAGS.tta, FLAGS.precision, FLAGS.compare, FLAGS.tumor_fusion)
+                     FLAGS.tta, FLAGS.precision, FLAGS.compare, FLAGS.tumor_fusion,
+                     FLAGS.lesion_threshold)
     say(f"{version}: the cascade, {FLAGS.precision}, five nets of fold {', '.join(map(str, folds))}"
         + (", averaged over mirror images" if FLAGS.tta == "flips" else ""))
     return 0
@@ -82,7 +89,8 @@ def main() -> int:
 def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
     command.run(main, {"In and out": ("run_dir", "output", "folds", "weights"),
-                       "What is exported": ("tta", "precision", "tumor_fusion", "compare")}, "nothing was exported")
+                       "What is exported": ("tta", "precision", "tumor_fusion", "lesion_threshold", "compare")},
+                "nothing was exported")
 
 
 if __name__ == "__main__":

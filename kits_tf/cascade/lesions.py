@@ -39,6 +39,18 @@ def keep_connected(probabilities: tf.Tensor, kidney_mask: tf.Tensor) -> Lesions:
     return Lesions(near, mask, kept, count - kept)
 
 
+def with_threshold_at_half(probabilities: tf.Tensor, threshold: float) -> tf.Tensor:
+    """Probabilities as a constant added to their logits makes them, so that `threshold` comes to lie at one half.
+
+    What follows, interpolation and the union with tumor2d, goes by one half. It is also what Bayes' rule does where a
+    net was trained on more foreground than it meets.
+    """
+    if threshold == 0.5:
+        return probabilities
+    foreground = probabilities * (1.0 - threshold)
+    return foreground / (foreground + (1.0 - probabilities) * threshold)
+
+
 def detect(net: tiling.Net, image: tf.Tensor, kidney_mask: tf.Tensor, config: CascadeConfig) -> tf.Tensor:
     """The 3D net, tile by tile, over the bounding box of the fine result with a frame around it.
 
@@ -49,7 +61,7 @@ def detect(net: tiling.Net, image: tf.Tensor, kidney_mask: tf.Tensor, config: Ca
         config: CascadeConfig.
 
     Returns:
-        Probabilities float32 (z, y, x), zero outside that box.
+        Probabilities float32 (z, y, x), zero outside that box; config.lesion_threshold lies at one half.
     """
     tile = config.tumor3d.tile_voxels
     start, stop = crop.box_of(kidney_mask)
@@ -60,7 +72,7 @@ def detect(net: tiling.Net, image: tf.Tensor, kidney_mask: tf.Tensor, config: Ca
     positions = [crop.cover_axis(start[axis], stop[axis], middle[axis], tile[axis],
                                  int(tile[axis] * config.tumor3d.tile_overlap)) for axis in range(3)]
     found = tiling.predict_tiles(net, [image], positions, tile, tiling.BLOCK)
-    inside = tf.slice(found, start, stop - start)
+    inside = with_threshold_at_half(tf.slice(found, start, stop - start), config.lesion_threshold)
     return tf.pad(inside, tf.stack([start, tf.shape(image) - stop], axis=1))
 
 

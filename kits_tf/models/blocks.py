@@ -38,6 +38,21 @@ class Repeat(tf.keras.layers.Layer):
         return {**super().get_config(), "factors": self.factors}
 
 
+@tf.keras.utils.register_keras_serializable("kits_tf")
+class CropTo(tf.keras.layers.Layer):
+    """Cuts a tensor at the far end of each spatial axis to the size of another: [tensor, other] -> tensor."""
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        tensor, other = inputs
+        if tensor.shape[1:-1] == other.shape[1:-1] and None not in other.shape[1:-1]:
+            return tensor
+        return tensor[tuple([slice(None), *(slice(size) for size in tf.unstack(tf.shape(other)[1:-1])), slice(None)])]
+
+    def compute_output_shape(self, input_shape: list) -> tuple:
+        tensor, other = input_shape
+        return (*other[:-1], tensor[-1])
+
+
 def convolution(inputs: tf.Tensor, filters: int, kernel: tuple[int, ...], normalization: str, name: str) -> tf.Tensor:
     """Convolution, normalization and ReLU; the size stays.
 
@@ -56,9 +71,9 @@ def convolution(inputs: tf.Tensor, filters: int, kernel: tuple[int, ...], normal
 
 
 def shrink(inputs: tf.Tensor, factors: tuple[int, ...], name: str) -> tf.Tensor:
-    """Max-pooling by whole factors along the spatial axes."""
+    """Max-pooling by whole factors along the spatial axes; sizes that do not divide are rounded up."""
     pool = {2: layers.MaxPooling2D, 3: layers.MaxPooling3D}[len(factors)]
-    return pool(factors, name=f"{name}_pool")(inputs)
+    return pool(factors, padding="same", name=f"{name}_pool")(inputs)
 
 
 def grow(inputs: tf.Tensor, filters: int, factors: tuple[int, ...], normalization: str, name: str) -> tf.Tensor:

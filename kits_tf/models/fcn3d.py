@@ -1,9 +1,10 @@
 """3D FCN with a long skip connection: a block of CT in, one probability per voxel out.
 
 Zhang et al. name the kind of net (after Wu et al. 2018, a 3D FCN for subcortical structures) and no more. Ours has
-three levels. Voxels are about four times as thick as wide, so the first pooling is in-plane only. The long skip joins
-the first level, which alone sees full resolution, to the last; a short one adds the second level on its way up. Nearly
-all work is done below full resolution, where a voxel costs an eighth or less.
+four levels. Voxels are about four times as thick as wide, so the first pooling is in-plane only. The long skip joins
+the first level, which alone sees full resolution, to the last; short ones add the second and third on their way up.
+Nearly all work is done below full resolution, where a voxel costs an eighth or less. The fourth level costs next to
+nothing and is there for what it sees: inside a large tumor, only its far surroundings tell it from liver or muscle.
 """
 
 import tensorflow as tf
@@ -11,7 +12,7 @@ import tensorflow as tf
 from kits_tf.config import FCN3DConfig
 from kits_tf.models import blocks
 
-DIVISOR = (2, 4, 4)  # sizes must be multiples of this, z, y, x
+DIVISOR = (2, 4, 4)  # sizes must be multiples of this, z, y, x; the fourth level rounds up what it halves
 
 
 def build(config: FCN3DConfig, name: str = "fcn3d", normalization: str | None = None) -> tf.keras.Model:
@@ -37,8 +38,14 @@ def build(config: FCN3DConfig, name: str = "fcn3d", normalization: str | None = 
     tensor = convolve(tensor, half, "down1_1")
     short_skip = tensor = convolve(tensor, half, "down1_2")
     tensor = blocks.shrink(tensor, (2, 2, 2), "down2")
-    for number in (1, 2, 3, 4):  # four, to see a kidney's width of tissue; this is the cheapest level
-        tensor = convolve(tensor, quarter, f"down2_{number}")
+    tensor = convolve(tensor, quarter, "down2_1")
+    lowest_skip = tensor = convolve(tensor, quarter, "down2_2")
+    tensor = blocks.shrink(tensor, (2, 2, 2), "down3")
+    for number in (1, 2, 3):
+        tensor = convolve(tensor, quarter, f"down3_{number}")
+    tensor = blocks.grow(tensor, quarter, (2, 2, 2), normalization, "up2")
+    tensor = tf.keras.layers.Add(name="up2_skip")([lowest_skip, blocks.CropTo(name="up2_crop")([tensor, lowest_skip])])
+    tensor = convolve(tensor, quarter, "up2_1")
     tensor = blocks.grow(tensor, half, (2, 2, 2), normalization, "up1")
     tensor = tf.keras.layers.Add(name="up1_skip")([short_skip, tensor])
     tensor = convolve(tensor, half, "up1_1")

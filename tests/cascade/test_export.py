@@ -225,6 +225,7 @@ def command(*flags):
 @pytest.mark.parametrize(("flags", "told"), [
     (["--folds=0,1,1"], "--folds=0,1,1: expected different numbers"),
     pytest.param(["--folds=0,b"], "--folds=0,b: expected different numbers", marks=pytest.mark.soak),
+    pytest.param(["--lesion_threshold=1"], "--lesion_threshold=1.0: expected a number", marks=pytest.mark.soak),
     pytest.param(["--compare=study"], "--compare: there is nothing to compare", marks=pytest.mark.soak),
 ])
 def test_flags_that_make_no_sense_are_one_line(tmp_path, flags, told):
@@ -242,13 +243,13 @@ def test_the_command_exports_folds_mirror_images_and_bfloat16_and_prints_the_dic
     # Small: a CPU takes many minutes for drawn patients with nets as narrow as these in bfloat16.
     write_volume(tmp_path / "study" / "case_00000" / "imaging.nii.gz", Volume.from_spacing(HU[patient], SPACING_MM))
     done = command(f"--run_dir={tmp_path}", "--folds=0,1", "--tta=flips", "--precision=bfloat16",
-                   "--tumor_fusion=tumor2d", f"--compare={tmp_path / 'study'}")
+                   "--tumor_fusion=tumor2d", "--lesion_threshold=0.6", f"--compare={tmp_path / 'study'}")
     assert done.returncode == 0, done.stderr
     steps = ("reading the five nets", "building the cascade", "building it in float32", "saving")
     assert [step for step in steps if step not in done.stderr] == []
     assert config.tumor_fusion == "union"
     exported = configs.from_json((tmp_path / "export" / "1" / "assets" / "config.json").read_text())
-    assert exported == dataclasses.replace(config, tumor_fusion="tumor2d")
+    assert exported == dataclasses.replace(config, tumor_fusion="tumor2d", lesion_threshold=0.6)
     assert "float32 > bfloat16" in done.stdout and done.stdout.splitlines()[-1].startswith("mean")
     contents = json.loads((tmp_path / "export" / "1" / "assets" / "contents.json").read_text())
     assert contents["nets"] == dict.fromkeys(configs.STAGES, 2)
