@@ -41,6 +41,7 @@ class Variant:
         blind: the coarse net sees nothing on the patient's right.
         stray: a tumor is copied to a place that touches no kidney.
         fusion: "union" or "tumor2d"; None for the chosen one.
+        threshold: of tumor3d's probability; None for the chosen one.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Variant:
     blind: bool = False
     stray: bool = False
     fusion: str | None = None
+    threshold: float | None = None
 
 
 VARIANTS = (
@@ -66,6 +68,7 @@ VARIANTS = (
     Variant("no_covering", "full, one 160-crop for any kidney", covering=False),
     Variant("fusion_union", "full, union of tumor3d and tumor2d", fusion="union"),
     Variant("fusion_tumor2d", "full, tumor2d alone where tumor3d detected", fusion="tumor2d"),
+    Variant("threshold_half", "full, a lesion is what tumor3d gives more than one half", threshold=0.5),
     Variant("missed_kidney_without", "coarse blind on one side, no correction", correction=False, blind=True),
     Variant("missed_kidney", "coarse blind on one side, correction", blind=True),
     Variant("missed_tumor_without", "tumor3d answers nothing, no no-tumor rule", no_tumor_rule=False,
@@ -127,8 +130,8 @@ def parts(variant):
 def build(nets, config, variant):
     """A function of (int16 volume, spacing_mm) that gives the variant's labels."""
     changes = {} if variant.no_tumor_rule else {"tumor_min_voxels": 0}
-    if variant.fusion:
-        changes["tumor_fusion"] = variant.fusion
+    changes |= {"tumor_fusion": variant.fusion} if variant.fusion else {}
+    changes |= {"lesion_threshold": variant.threshold} if variant.threshold else {}
     config, nets = dataclasses.replace(config, **changes), variant_nets(nets, variant)
 
     def run(volume, spacing_mm):
@@ -179,7 +182,7 @@ def with_stray_lesion(volume, truth):
     return None
 
 
-def predict(run_dir, cases, output, variants=VARIANTS, fusion=None):
+def predict(run_dir, cases, output, variants=VARIANTS, **chosen):
     """Labels cases by every variant, into output/<variant>; what is there already is not made again.
 
     Args:
@@ -187,7 +190,7 @@ def predict(run_dir, cases, output, variants=VARIANTS, fusion=None):
         cases: folders with imaging.nii.gz and segmentation.nii.gz.
         output: folder.
         variants: Variants.
-        fusion: the chosen tumor_fusion; None for the run's own.
+        chosen: fields of CascadeConfig in place of the run's own.
     """
     nets = config = None
     for variant in variants:
@@ -199,7 +202,7 @@ def predict(run_dir, cases, output, variants=VARIANTS, fusion=None):
                 continue
             if config is None:
                 nets, config = load(run_dir)
-                config = dataclasses.replace(config, **({"tumor_fusion": fusion} if fusion else {}))
+                config = dataclasses.replace(config, **chosen)
             function = function or build(nets, config, variant)
             volume = read_volume(case / "imaging.nii.gz")
             hu = volume.voxels
