@@ -218,11 +218,15 @@ class Tumor3dConfig:
     roi_pad_voxels: int = 30  # in-plane, around the fine result; the same length in mm along z
     tile_voxels: tuple[int, int, int] = (64, 112, 112)  # in prediction
     tile_overlap: float = 0.25  # of a tile, along each axis
+    # Share in the loss of a second output, kidney with tumor, that no prediction uses; 0: the net has none. A net that
+    # must find the kidneys too learns sooner what is tumor.
+    kidney_weight: float = 0.0
     net: FCN3DConfig = FCN3DConfig()
     training: TrainingConfig = TrainingConfig(batch_size=4, dice_weight=0.0, cross_entropy_weight=1.0)
 
     def __post_init__(self):
         _check_types(self)
+        _check(0 <= self.kidney_weight < 1, "kidney_weight", self.kidney_weight, "from 0 to below 1")
         _check_least(self, 1, "patch_voxels", "tile_voxels")
         _check_least(self, 0, "jitter_voxels", "centres_per_class", "roi_pad_voxels")
         for name in ("patch_voxels", "tile_voxels"):
@@ -434,7 +438,9 @@ def _small():
         correction=smaller("correction", narrow, gentle, 6, **kidneys),
         fine=smaller("fine", middle, mirrored, 14, **kidneys),
         # Each batch holds one patch of either class.
-        tumor3d=smaller("tumor3d", FCN3DConfig(filters=(8, 24, 48)), calibrated, 10, batch_size=3, **LESION_LOSS),
+        tumor3d=dataclasses.replace(
+            smaller("tumor3d", FCN3DConfig(filters=(8, 24, 48)), calibrated, 10, batch_size=3, **LESION_LOSS),
+            kidney_weight=0.5),
         tumor2d=smaller("tumor2d", middle, varied, 14, **LESION_LOSS),
     )
 

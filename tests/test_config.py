@@ -106,6 +106,7 @@ def test_json_that_is_no_config_is_refused(text, said):
     (configs.Tumor3dConfig, "centres_per_class", -1),
     (configs.Tumor3dConfig, "tile_overlap", 1.0),
     (configs.Tumor3dConfig, "roi_pad_voxels", -30),
+    (configs.Tumor3dConfig, "kidney_weight", 1.0),
     (configs.Tumor2dConfig, "predict_batch", 0),
     (CascadeConfig, "spacing_mm", (3.0, 0.0, 1.0)),
     (CascadeConfig, "spacing_mm", (3.0, float("nan"), 1.0)),

@@ -1,7 +1,8 @@
 """Records of a stage -> batches for its net.
 
     record   int16 image and uint8 labels, the input's size with room to jitter on every side
-    batch    image float32 (batch, [z,] y, x, channels) from 0 to 1, target float32 (batch, [z,] y, x, 1), 0 or 1,
+    batch    image float32 (batch, [z,] y, x, channels) from 0 to 1, target float32 (batch, [z,] y, x, 1), 0 or 1, in
+             training for tumor3d with a second channel, kidney with tumor, if the net has such an output;
              record int32 (batch, 5): index of the case, position (z, y, x) of the record, kidney
 
 Whole batches are augmented at once. A block (z, y, x) moves as a stack of planes, all alike: z goes to the channels,
@@ -37,10 +38,11 @@ def _target(labels, stage):
     return tf.cast(wanted(labels), tf.float32)
 
 
-def _masks(labels, stage):
-    """The masks that a stage needs of a record: its target first, for tumor2d the kidney second."""
+def _masks(labels, config, stage):
+    """The masks that a stage needs of a record: its target first, for tumor2d, and tumor3d if it learns it, the kidney
+    second."""
     masks = [_target(labels, stage)]
-    if stage == "tumor2d":
+    if stage == "tumor2d" or (stage == "tumor3d" and config.tumor3d.kidney_weight):
         masks.append(tf.cast(classes.foreground(labels), tf.float32))
     return masks
 
@@ -82,16 +84,17 @@ def augmented(image: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, config: Casc
         slices = start + tf.range(image.shape[1] - 2 * room)
         image, labels = (tf.gather(block, slices, axis=1, batch_dims=1) for block in (image, labels))
     parts = [_to_planes(scale_window(image, config.window_hu))]
-    parts += [_to_planes(mask) for mask in _masks(labels, stage)]
+    parts += [_to_planes(mask) for mask in _masks(labels, config, stage)]
     axes, spacing_mm = plane_axes(stage), plane_spacing_mm(config, stage)
     moved = augment.warp(tf.concat(parts, axis=-1), settings, seeds[1], (first, second), axes, spacing_mm, rows)
     image, *masks = tf.split(_centre(moved, (first, second)), len(parts), axis=-1)
     target, *kidney = (tf.cast(mask >= 0.5, tf.float32) for mask in masks)
     image = augment.vary_intensity(image, settings, seeds[2], spacing_mm, rows)
-    if kidney:
+    if stage == "tumor2d":
         reach = max(1, round(OUTLINE_ERROR_MM / config.spacing_mm[1]))
         return tf.concat([image, augment.roughen(kidney[0], seeds[3], reach, rows=rows)], axis=-1), target
-    return _from_planes(image, stage), _from_planes(target, stage)
+    targets = [_from_planes(mask, stage) for mask in (target, *kidney)]
+    return _from_planes(image, stage), tf.concat(targets, axis=-1)
 
 
 def plain(image: tf.Tensor, labels: tf.Tensor, config: CascadeConfig, stage: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -101,8 +104,8 @@ def plain(image: tf.Tensor, labels: tf.Tensor, config: CascadeConfig, stage: str
 
 
 def _unvaried(image, labels, config, stage):
-    image, masks = scale_window(image, config.window_hu), _masks(labels, stage)
-    return tf.stack([image, *masks[1:]], axis=-1), masks[0][..., None]
+    image, (target, *kidney) = scale_window(image, config.window_hu), _masks(labels, config, stage)
+    return tf.stack([image, *(kidney if stage == "tumor2d" else ())], axis=-1), target[..., None]
 
 
 def decode(serialized: tf.Tensor, shape: tuple[int, ...], cases: list[str]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

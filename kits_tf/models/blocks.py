@@ -87,13 +87,26 @@ def grow(inputs: tf.Tensor, filters: int, factors: tuple[int, ...], normalizatio
     return Repeat(factors, name=f"{name}_repeat")(outputs)
 
 
-def head(inputs: tf.Tensor, name: str = "logits") -> tf.Tensor:
-    """One logit and one probability per voxel, in float32 whatever the layers before compute in.
+@tf.keras.utils.register_keras_serializable("kits_tf")
+class FirstChannel(tf.keras.layers.Layer):
+    """The first channel alone."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return inputs[..., :1]
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (*input_shape[:-1], 1)
+
+
+def head(inputs: tf.Tensor, name: str = "logits", outputs: int = 1) -> tf.Tensor:
+    """Logits, and the probability that the first of them gives each voxel; in float32, whatever came before.
 
     Returns:
-        The tensor of layer "probabilities"; the layer before it is "logits".
+        The tensor of layer "probabilities", one channel; the layer before it is "logits", with `outputs` channels.
     """
     rank = len(inputs.shape) - 2
     convolve = {2: layers.Conv2D, 3: layers.Conv3D}[rank]
-    logits = convolve(1, (1,) * rank, dtype="float32", name=name)(inputs)
+    logits = convolve(outputs, (1,) * rank, dtype="float32", name=name)(inputs)
+    if outputs > 1:
+        logits = FirstChannel(dtype="float32", name="first")(logits)
     return layers.Activation("sigmoid", dtype="float32", name="probabilities")(logits)

@@ -15,13 +15,15 @@ from kits_tf.models import blocks
 DIVISOR = (2, 4, 4)  # sizes must be multiples of this, z, y, x; the fourth level rounds up what it halves
 
 
-def build(config: FCN3DConfig, name: str = "fcn3d", normalization: str | None = None) -> tf.keras.Model:
+def build(config: FCN3DConfig, name: str = "fcn3d", normalization: str | None = None,
+          outputs: int = 1) -> tf.keras.Model:
     """An FCN with fresh weights, for blocks of any size that divides by DIVISOR.
 
     Args:
         config: FCN3DConfig.
         name: of the Keras model.
         normalization: as in blocks.convolution; the config's unless given.
+        outputs: channels of layer "logits".
 
     Returns:
         tf.keras.Model from (n, z, y, x, 1) to probabilities of the same shape.
@@ -53,4 +55,4 @@ def build(config: FCN3DConfig, name: str = "fcn3d", normalization: str | None = 
     tensor = tf.keras.layers.Concatenate(name="up0_long_skip")([long_skip, tensor])
     # In-plane only: a third of the work of a cube, at the level where work is dearest.
     tensor = convolve(tensor, full, "up0_1", kernel=(1, 3, 3))
-    return tf.keras.Model(inputs, blocks.head(tensor), name=name)
+    return tf.keras.Model(inputs, blocks.head(tensor, outputs=outputs), name=name)

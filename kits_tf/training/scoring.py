@@ -26,7 +26,7 @@ def scorer(strategy: tf.distribute.Strategy, net: tf.keras.Model, task: Task,
     cases, training = len(task.held_out), task.training
 
     def on_replica(image, target, case, first):
-        logits = net(image, training=False)
+        logits = net(image, training=False)[..., :1]
         counts = metrics.sum_per_case(case, metrics.overlap_counts(target, tf.sigmoid(logits), first), cases)
         examples = tf.cast(tf.shape(image)[0], tf.float64)
         entropy = tf.cast(losses.cross_entropy_loss(target, logits), tf.float64)

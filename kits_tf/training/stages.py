@@ -58,10 +58,18 @@ class Task:
         return model, models.logits_model(model), schedule.optimizer(self.training, model.trainable_variables)
 
     def loss(self) -> Callable[..., tf.Tensor]:
-        """A function of (labels, logits, total=...), as losses.segmentation_loss."""
-        return functools.partial(losses.segmentation_loss, dice_weight=self.training.dice_weight,
-                                 example_dice_weight=self.training.example_dice_weight,
-                                 cross_entropy_weight=self.training.cross_entropy_weight)
+        """A function of (labels, logits, total=...), as losses.segmentation_loss; where there is a second channel, the
+        kidney's, each channel has its share."""
+        one = functools.partial(losses.segmentation_loss, dice_weight=self.training.dice_weight,
+                                example_dice_weight=self.training.example_dice_weight,
+                                cross_entropy_weight=self.training.cross_entropy_weight)
+
+        def both(labels, logits, **total):
+            share = self.config.tumor3d.kidney_weight
+            return ((1.0 - share) * one(labels[..., :1], logits[..., :1], **total)
+                    + share * one(labels[..., 1:], logits[..., 1:], **total))
+
+        return both if self.stage == "tumor3d" and self.config.tumor3d.kidney_weight else one
 
     def training_batches(self, first_step: int = 0, part: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         return pipeline.training_batches(self.config, self.stage, self.train, self.seed, first_step, part)

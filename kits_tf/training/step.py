@@ -124,7 +124,7 @@ class TrainStep:
                 gradients = [gradient * shorter for gradient in gradients]
         self.optimizer.apply_gradients(zip(gradients, self.net.trainable_variables, strict=True))
         self._follow(training.average_decay)
-        dice = losses.soft_dice_sums(target, tf.stop_gradient(logits))
+        dice = losses.soft_dice_sums(target[..., :1], tf.stop_gradient(logits[..., :1]))
         return tf.stack([loss, *tf.unstack(dice), stop]), finite
 
     def _follow(self, decay):

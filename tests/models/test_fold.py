@@ -13,10 +13,10 @@ from kits_tf.models.fold import folded
 CONFIG = configs.PRESETS["demo"]
 
 
-def trained(stage, seed=0):
+def trained(stage, seed=0, config=CONFIG):
     """A net whose batch norms have statistics, scales and shifts as a training leaves them: unlike each other."""
     tf.keras.utils.set_random_seed(seed)
-    model = models.build(CONFIG, stage)
+    model = models.build(config, stage)
     rng = np.random.default_rng(seed)
     for layer in model.layers:
         if layer.name.endswith("_norm"):
@@ -36,6 +36,16 @@ def test_folded_net_answers_alike(stage):
     np.testing.assert_allclose(slim(image, training=False).numpy(), expected, atol=1e-4)
     assert np.ptp(expected) > 0.1, "a constant answer would show nothing"
     assert not [layer.name for layer in slim.layers if "norm" in layer.name]
+
+
+def test_an_output_that_is_only_trained_changes_nothing_in_a_folded_net():
+    config = dataclasses.replace(CONFIG, tumor3d=dataclasses.replace(CONFIG.tumor3d, kidney_weight=0.5))
+    model = trained("tumor3d", config=config)
+    image = tf.random.uniform((1, *config.input_shape("tumor3d"), 1))
+    logits = models.logits_model(model)(image)
+    assert logits.shape[-1] == 2
+    np.testing.assert_allclose(model(image), tf.sigmoid(logits[..., :1]), atol=1e-6)
+    np.testing.assert_allclose(folded(model, config, "tumor3d")(image), model(image), atol=1e-4)
 
 
 def test_bfloat16_folds_weights_of_float32():

@@ -41,11 +41,13 @@ def read_history(run_dir, stage):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize(("stage", "learning_rate"), [("fine", 1e-2), ("tumor3d", 2e-2)])
-def test_a_few_dozen_steps_learn_to_find_ellipses(config, data_dir, tmp_path, stage, learning_rate):
-    config = ellipses.with_training(config, stage, epochs=3, steps_per_epoch=50, learning_rate=learning_rate)
+@pytest.mark.parametrize(("stage", "learning_rate", "kidney_weight"), [
+    ("fine", 1e-2, 0.0), ("tumor3d", 2e-2, 0.0), ("tumor3d", 2e-2, 0.5)])
+def test_a_few_dozen_steps_learn_to_find_ellipses(config, data_dir, tmp_path, stage, learning_rate, kidney_weight):
+    config = ellipses.with_training(config, stage, epochs=3, steps_per_epoch=60, learning_rate=learning_rate)
     wider = configs.FCN3DConfig(filters=(6, 8, 10))
-    config = dataclasses.replace(config, tumor3d=dataclasses.replace(config.tumor3d, net=wider))
+    config = dataclasses.replace(config, tumor3d=dataclasses.replace(config.tumor3d, net=wider,
+                                                                     kidney_weight=kidney_weight))
     history, lines = train(config, stage, data_dir, tmp_path)
     assert history[-1]["loss"] < 0.6 * history[0]["loss"]
     assert history[-1]["val_dice"] > 0.8
@@ -68,6 +70,23 @@ def test_held_out_loss_is_that_of_all_examples_as_one_batch(config, data_dir, tm
     expected = task.loss()(target, net(image, training=False))
     loss, _ = scoring.scorer(tf.distribute.get_strategy(), net, task, task.held_out_batches())()
     assert loss == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_tumor3d_may_learn_the_kidney_too_and_each_has_its_share_of_the_loss(config, data_dir):
+    config = dataclasses.replace(config, tumor3d=dataclasses.replace(config.tumor3d, kidney_weight=0.3))
+    task = stages.task(config, "tumor3d", data_dir, 0, seed=1)
+    _, net, _ = task.build()
+    image, target, _ = next(iter(task.training_batches()))
+    tumor, kidney = target[..., :1], target[..., 1:]
+    assert kidney.shape == tumor.shape
+    assert float(tf.reduce_min(kidney - tumor)) == 0 < float(tf.reduce_max(kidney - tumor)), "kidney with tumor"
+    logits = net(image, training=False)
+    alone = dataclasses.replace(task, config=dataclasses.replace(config, tumor3d=dataclasses.replace(
+        config.tumor3d, kidney_weight=0.0))).loss()
+    expected = 0.7 * alone(tumor, logits[..., :1]) + 0.3 * alone(kidney, logits[..., 1:])
+    np.testing.assert_allclose(task.loss()(target, logits), expected, rtol=1e-5)
+    for _, held_out, _, _ in task.held_out_batches():
+        assert held_out.shape[-1] == 1  # scored by its tumor alone
 
 
 def test_resumed_training_equals_training_in_one_go(config, data_dir, tmp_path, monkeypatch):
