@@ -407,7 +407,7 @@ def _demo():
                         training=training(mirrored, 12)),
         # On cross-entropy alone tumor3d needs more steps than a demo has before it finds a single tumor.
         tumor3d=Tumor3dConfig(patch_voxels=(24, 48, 48), jitter_voxels=(3, 8, 8), roi_pad_voxels=15,
-                              tile_voxels=(24, 64, 64), net=FCN3DConfig(filters=(8, 16, 32)),
+                              tile_voxels=(24, 64, 64), kidney_weight=0.5, net=FCN3DConfig(filters=(8, 16, 32)),
                               training=training(calibrated, 14, batch_size=6, **LESION_LOSS)),
         tumor2d=Tumor2dConfig(net=UNetConfig(base_filters=16, levels=4),
                               training=training(calibrated, 14, **LESION_LOSS)),
