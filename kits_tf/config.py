@@ -436,12 +436,12 @@ def _small():
         paper, preset="small",
         coarse=smaller("coarse", narrow, gentle, 8, **kidneys),
         correction=smaller("correction", narrow, gentle, 6, **kidneys),
-        fine=smaller("fine", middle, mirrored, 14, **kidneys),
+        fine=smaller("fine", middle, mirrored, 11, **kidneys),
         # Each batch holds one patch of either class.
         tumor3d=dataclasses.replace(
             smaller("tumor3d", FCN3DConfig(filters=(8, 24, 48)), calibrated, 10, batch_size=3, **LESION_LOSS),
             kidney_weight=0.5),
-        tumor2d=smaller("tumor2d", middle, varied, 14, **LESION_LOSS),
+        tumor2d=smaller("tumor2d", middle, varied, 12, **LESION_LOSS),
     )
 
 
