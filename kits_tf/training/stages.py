@@ -14,6 +14,10 @@ from kits_tf.io import dataset, integrity
 from kits_tf.training import schedule
 from kits_tf.volume import InputError
 
+# oneDNN's gradient of a bfloat16 kernel is noise where a block is two voxels deep (seen on TensorFlow 2.15 and 2.21), as
+# a shallower patch would be on one of the net's levels.
+SHALLOWEST_BFLOAT16 = 10  # slices
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -85,9 +89,14 @@ def task(config: configs.CascadeConfig, stage: str, data_dir: str | pathlib.Path
     Raises:
         InputError: as io.dataset.split and io.integrity.verify, and for float16 where TensorFlow lacks it.
     """
-    if (stage, precision) == ("tumor3d", "mixed_float16") and not tf.config.list_logical_devices("GPU"):
-        raise InputError("tumor3d: --precision=mixed_float16 needs a GPU, since TensorFlow does not pool blocks of "
-                         "float16 on CPUs; mixed_bfloat16 works on both")
+    if stage == "tumor3d" and precision != "float32" and not tf.config.list_logical_devices("GPU"):
+        depth = config.tumor3d.patch_voxels[0]
+        if precision == "mixed_float16":
+            raise InputError("tumor3d: --precision=mixed_float16 needs a GPU, since TensorFlow does not pool blocks of "
+                             "float16 on CPUs; mixed_bfloat16 works on both")
+        if depth < SHALLOWEST_BFLOAT16:
+            raise InputError(f"tumor3d: --precision=mixed_bfloat16 needs patches of {SHALLOWEST_BFLOAT16} slices or "
+                             f"more on a CPU, got {depth}; train in float32")
     train, held_out = dataset.split(data_dir, stage, fold, config)
     integrity.verify(data_dir, stage, [path.stem for path in (*train, *held_out)])
     return Task(config, stage, fold, seed, tuple(train), tuple(held_out), precision)

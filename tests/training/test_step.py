@@ -13,9 +13,8 @@ from kits_tf.training import stages, step
 from kits_tf.volume import InputError
 
 TINY = ellipses.tiny_config()
-# oneDNN's gradient of a bfloat16 kernel is noise where a block is two voxels deep (seen on TensorFlow 2.15 and 2.21),
-# as this net's lowest level would be; the presets' are 12 and 16 deep.
-CONFIG = dataclasses.replace(TINY, tumor3d=dataclasses.replace(TINY.tumor3d, patch_voxels=(8, 16, 20)),
+# Deep enough for bfloat16 (stages.SHALLOWEST_BFLOAT16).
+CONFIG = dataclasses.replace(TINY, tumor3d=dataclasses.replace(TINY.tumor3d, patch_voxels=(16, 16, 20)),
                              coarse=dataclasses.replace(TINY.coarse, net=configs.UNetConfig(base_filters=2, levels=1)))
 
 
@@ -62,6 +61,12 @@ def test_inner_layers_are_short_and_weights_logits_and_loss_are_float32(data_dir
 def test_float16_in_three_dimensions_is_refused_without_a_gpu(data_dir):
     with pytest.raises(InputError, match="mixed_float16 needs a GPU"):
         stages.task(CONFIG, "tumor3d", data_dir, 0, 0, "mixed_float16")
+
+
+def test_bfloat16_noise_of_shallow_blocks_is_refused_on_a_cpu(data_dir):
+    shallow = dataclasses.replace(CONFIG, tumor3d=dataclasses.replace(CONFIG.tumor3d, patch_voxels=(8, 16, 20)))
+    with pytest.raises(InputError, match="needs patches of 10 slices or more on a CPU, got 8"):
+        stages.task(shallow, "tumor3d", data_dir, 0, 0, "mixed_bfloat16")
 
 
 def test_the_policy_of_other_models_stays():
