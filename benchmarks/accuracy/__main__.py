@@ -8,6 +8,7 @@ held-out cases are run once, after that.
 """
 
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -74,6 +75,7 @@ def evaluate(predictions, labels, output, cases=None):
     scores = output / "scores.csv"
     if not scores.exists() or scores.stat().st_mtime < max(made):
         only = [f"--cases={','.join(cases)}"] if cases else []
+        only += [f"--workers={len(os.sched_getaffinity(0))}"]
         call("-m", "kits_tf.evaluation", f"--predictions={predictions}", f"--labels={labels}", f"--output={output}",
              *only)
     return results.read_scores(scores)

@@ -14,8 +14,8 @@ from kits_tf.io import dataset, integrity
 from kits_tf.training import schedule
 from kits_tf.volume import InputError
 
-# oneDNN's gradient of a bfloat16 kernel is noise where a block is two voxels deep (seen on TensorFlow 2.15 and 2.21), as
-# a shallower patch would be on one of the net's levels.
+# oneDNN's gradient of a bfloat16 kernel is noise where a block is two voxels deep (seen on TensorFlow 2.15 and 2.21),
+# as a shallower patch would be on one of the net's levels.
 SHALLOWEST_BFLOAT16 = 10  # slices
 
 
