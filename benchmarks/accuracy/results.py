@@ -16,6 +16,7 @@ from kits_tf.io.files import write_text
 
 COLUMNS = {"kidney_dice": "tk_dice", "tumor_dice": "tu_dice", "kidney_surface_dice": "kidney_and_mass_surface_dice",
            "tumor_surface_dice": "tumor_surface_dice"}
+PEERS = ("threshold", "nnunet")
 RESAMPLES = 10000
 INTERVAL = (2.5, 97.5)  # percentiles
 
@@ -96,8 +97,8 @@ def to_table(parts, says):
 def write(folder, scores, phases, says):
     """Writes cases.csv, results.csv and results.md.
 
-    A variant that is in the folder's cases.csv and not given stays if its cases are among these: the peer may be run
-    elsewhere, on another day.
+    A peer that is in the folder's cases.csv and not given stays if its cases are among these: it may be run elsewhere,
+    on another day. Variants of ours that were not run do not: they are other nets'.
 
     Args:
         folder: where to.
@@ -105,7 +106,8 @@ def write(folder, scores, phases, says):
         phases: {case: phase}.
         says: {variant: what it is}, in the order of the rows.
     """
-    kept = {name: rows for name, rows in read_case_csv(folder / "cases.csv").items() if set(rows) <= set(phases)}
+    kept = {name: rows for name, rows in read_case_csv(folder / "cases.csv").items()
+            if name in PEERS and set(rows) <= set(phases)}
     scores = kept | scores
     scores = {name: scores[name] for name in says if name in scores}
     parts = [part for name, rows in scores.items() for part in split_by_contrast(name, rows, phases)]
