@@ -294,6 +294,10 @@ class CascadeConfig:
             "tumor2d": (self.fine.crop_voxels,) * 2,
         }[stage]
 
+    def outputs(self, stage: str) -> int:
+        """How many masks one stage's net learns: its own, and for tumor3d the kidney if it has a `kidney_weight`."""
+        return 2 if stage == "tumor3d" and self.tumor3d.kidney_weight else 1
+
     def jitter(self, stage: str) -> tuple[int, ...]:
         """How far a training crop may move from the centre of its record, per axis of `input_shape`."""
         return {
@@ -415,8 +419,8 @@ def _demo():
 
 
 def _small():
-    """The paper's cascade, its grid and all its sizes, with nets a quarter to half as wide and a ninth of the examples
-    or fewer: for two CPU cores with AVX-512, 75 minutes for all five stages (benchmarks/accuracy)."""
+    """The paper's cascade, its grid and all its sizes, with nets a quarter to half as wide and a thirteenth of the
+    examples or fewer: for two CPU cores with AVX-512, 75 minutes for all five stages (benchmarks/accuracy)."""
     paper = _paper()
     narrow, middle = UNetConfig(base_filters=8), UNetConfig(base_filters=16)
     gentle = AugmentConfig(rotate_degrees=12.0, scale=0.12, brightness=0.03, contrast=0.08, noise=0.03)

@@ -89,14 +89,16 @@ def choose(work):
     from benchmarks.accuracy import ablation
 
     cases, phases, found = protocol.validation_cases(work), protocol.phases(work.train), []
-    for fusion, threshold in CANDIDATES:
-        variant = ablation.Variant(f"{fusion}_{threshold}", "", fusion=fusion, threshold=threshold)
-        ablation.predict(work.run, cases, work.validation, [variant])
+    variants = [ablation.Variant(f"{fusion}_{threshold}", "",
+                                 settings={"tumor_fusion": fusion, "lesion_threshold": threshold})
+                for fusion, threshold in CANDIDATES]
+    ablation.predict(work.run, cases, work.validation, variants)
+    for variant in variants:
         scores = evaluate(work.validation / variant.name, work.train, work.validation / f"scores_{variant.name}",
                           [case.name for case in cases])
         rows = results.split_by_contrast(variant.name, scores, phases)[0][1].values()
         dice = {name: sum(row[name] for row in rows) / len(rows) for name in ("kidney_dice", "tumor_dice")}
-        found.append({"tumor_fusion": fusion, "lesion_threshold": threshold, **dice})
+        found.append({**variant.settings, **dice})
     best = max(found, key=lambda one: one["kidney_dice"] + one["tumor_dice"])
     write_text(work.settings, json.dumps({"chosen": best, "validation": found}, indent=2) + "\n")
 
@@ -117,21 +119,13 @@ def predict(work):
     call("predict.py", f"--model={work.export}", f"--input={work.held_out}", f"--output={work.predictions / 'full'}")
 
 
-def as_chosen(work):
-    """The variants that the chosen settings make the whole cascade, which has been run."""
-    from benchmarks.accuracy import ablation
-
-    settings = chosen(work)
-    same = [variant for variant in ablation.VARIANTS if variant.name == f"fusion_{settings['tumor_fusion']}"
-            or (variant.name == "threshold_half" and settings["lesion_threshold"] == 0.5)]
-    return [variant.name for variant in same]
-
-
 def ablate(work):
     from benchmarks.accuracy import ablation
 
-    variants = [variant for variant in ablation.VARIANTS if variant.name not in as_chosen(work)]
-    ablation.predict(work.run, protocol.cases(work.held_out), work.predictions, variants, **chosen(work))
+    settings = chosen(work)
+    run_already = ablation.same_as_full(settings)
+    variants = [variant for variant in ablation.VARIANTS if variant not in run_already]
+    ablation.predict(work.run, protocol.cases(work.held_out), work.predictions, variants, **settings)
 
 
 def threshold(work):
@@ -152,7 +146,7 @@ def tabulate(work):
                  for path in sorted(folder.glob("prediction_*.nii.gz"))]
         if cases:  # the peer's are there only if it was run
             scores[name] = evaluate(folder, work.held_out, work.scores / name, cases)
-    scores |= dict.fromkeys(as_chosen(work), scores["full"])
+    scores |= {variant.name: scores["full"] for variant in ablation.same_as_full(chosen(work))}
     output = pathlib.Path(FLAGS.results or work.folder)
     results.write(output, scores, protocol.phases(work.held_out), says)
     print((output / "results.md").read_text())

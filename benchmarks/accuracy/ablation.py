@@ -40,8 +40,7 @@ class Variant:
         silent: stages whose nets answer nothing.
         blind: the coarse net sees nothing on the patient's right.
         stray: a tumor is copied to a place that touches no kidney.
-        fusion: "union" or "tumor2d"; None for the chosen one.
-        threshold: of tumor3d's probability; None for the chosen one.
+        settings: fields of CascadeConfig in place of the chosen ones.
     """
 
     name: str
@@ -54,21 +53,23 @@ class Variant:
     silent: tuple[str, ...] = ()
     blind: bool = False
     stray: bool = False
-    fusion: str | None = None
-    threshold: float | None = None
+    settings: dict = dataclasses.field(default_factory=dict)
 
 
 VARIANTS = (
     Variant("coarse", "coarse alone", coarse_alone=True),
     Variant("fine", "+ fine", correction=False, silent=TUMOR_NETS),
     Variant("correction", "+ correction", silent=TUMOR_NETS),
-    Variant("tumor3d", "+ tumor3d", lesion_rule=False, no_tumor_rule=False, silent=("tumor2d",), fusion="union"),
+    Variant("tumor3d", "+ tumor3d", lesion_rule=False, no_tumor_rule=False, silent=("tumor2d",),
+            settings={"tumor_fusion": "union"}),
     Variant("tumor2d", "+ tumor2d", lesion_rule=False, no_tumor_rule=False),
     Variant("lesion_rule", "+ lesion rule", no_tumor_rule=False),
     Variant("no_covering", "full, one 160-crop for any kidney", covering=False),
-    Variant("fusion_union", "full, union of tumor3d and tumor2d", fusion="union"),
-    Variant("fusion_tumor2d", "full, tumor2d alone where tumor3d detected", fusion="tumor2d"),
-    Variant("threshold_half", "full, a lesion is what tumor3d gives more than one half", threshold=0.5),
+    Variant("fusion_union", "full, union of tumor3d and tumor2d", settings={"tumor_fusion": "union"}),
+    Variant("fusion_tumor2d", "full, tumor2d alone where tumor3d detected",
+            settings={"tumor_fusion": "tumor2d"}),
+    Variant("threshold_half", "full, a lesion is what tumor3d gives more than one half",
+            settings={"lesion_threshold": 0.5}),
     Variant("missed_kidney_without", "coarse blind on one side, no correction", correction=False, blind=True),
     Variant("missed_kidney", "coarse blind on one side, correction", blind=True),
     Variant("missed_tumor_without", "tumor3d answers nothing, no no-tumor rule", no_tumor_rule=False,
@@ -77,6 +78,12 @@ VARIANTS = (
     Variant("stray_lesion_without", "a tumor's copy beside the kidneys, no lesion rule", lesion_rule=False, stray=True),
     Variant("stray_lesion", "a tumor's copy beside the kidneys, lesion rule", stray=True),
 )
+
+
+def same_as_full(chosen):
+    """The variants that take no part away and set only what was chosen: the whole cascade by another name."""
+    return [variant for variant in VARIANTS if variant.settings.items() <= chosen.items()
+            and variant == Variant(variant.name, variant.says, settings=variant.settings)]
 
 
 def load(run_dir):
@@ -130,9 +137,7 @@ def parts(variant):
 def build(nets, config, variant):
     """A function of (int16 volume, spacing_mm) that gives the variant's labels."""
     changes = {} if variant.no_tumor_rule else {"tumor_min_voxels": 0}
-    changes |= {"tumor_fusion": variant.fusion} if variant.fusion else {}
-    changes |= {"lesion_threshold": variant.threshold} if variant.threshold else {}
-    config, nets = dataclasses.replace(config, **changes), variant_nets(nets, variant)
+    config, nets = dataclasses.replace(config, **changes, **variant.settings), variant_nets(nets, variant)
 
     def run(volume, spacing_mm):
         return coarse_labels(nets["coarse"], volume, spacing_mm, config) if variant.coarse_alone else (

@@ -59,7 +59,7 @@ def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[
     nets, config = collect(run_dir, folds, weights, precision)
     if tumor_fusion:
         config = dataclasses.replace(config, tumor_fusion=tumor_fusion)
-    if lesion_threshold:
+    if lesion_threshold is not None:
         config = dataclasses.replace(config, lesion_threshold=lesion_threshold)
     origin = {"folds": folds, "weights": weights, "precision": precision}
     say("building the cascade's graph, which takes most of the time")

@@ -38,13 +38,9 @@ def _target(labels, stage):
     return tf.cast(wanted(labels), tf.float32)
 
 
-def _masks(labels, config, stage):
-    """The masks that a stage needs of a record: its target first, for tumor2d, and tumor3d if it learns it, the kidney
-    second."""
-    masks = [_target(labels, stage)]
-    if stage == "tumor2d" or (stage == "tumor3d" and config.tumor3d.kidney_weight):
-        masks.append(tf.cast(classes.foreground(labels), tf.float32))
-    return masks
+def _kidney(labels):
+    """Kidney with tumor, which tumor2d reads and tumor3d may learn; float32."""
+    return tf.cast(classes.foreground(labels), tf.float32)
 
 
 def _to_planes(blocks):
@@ -83,8 +79,10 @@ def augmented(image: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, config: Casc
         start = rows[tf.random.stateless_uniform([rows.batch, 1], seeds[0], 0, 2 * room + 1, tf.int32)]
         slices = start + tf.range(image.shape[1] - 2 * room)
         image, labels = (tf.gather(block, slices, axis=1, batch_dims=1) for block in (image, labels))
-    parts = [_to_planes(scale_window(image, config.window_hu))]
-    parts += [_to_planes(mask) for mask in _masks(labels, config, stage)]
+    parts = [scale_window(image, config.window_hu), _target(labels, stage)]
+    if stage == "tumor2d" or config.outputs(stage) > 1:
+        parts.append(_kidney(labels))
+    parts = [_to_planes(part) for part in parts]
     axes, spacing_mm = plane_axes(stage), plane_spacing_mm(config, stage)
     moved = augment.warp(tf.concat(parts, axis=-1), settings, seeds[1], (first, second), axes, spacing_mm, rows)
     image, *masks = tf.split(_centre(moved, (first, second)), len(parts), axis=-1)
@@ -104,8 +102,10 @@ def plain(image: tf.Tensor, labels: tf.Tensor, config: CascadeConfig, stage: str
 
 
 def _unvaried(image, labels, config, stage):
-    image, (target, *kidney) = scale_window(image, config.window_hu), _masks(labels, config, stage)
-    return tf.stack([image, *(kidney if stage == "tumor2d" else ())], axis=-1), target[..., None]
+    channels = [scale_window(image, config.window_hu)]
+    if stage == "tumor2d":
+        channels.append(_kidney(labels))
+    return tf.stack(channels, axis=-1), _target(labels, stage)[..., None]
 
 
 def decode(serialized: tf.Tensor, shape: tuple[int, ...], cases: list[str]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

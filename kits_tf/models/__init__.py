@@ -30,15 +30,15 @@ def build(config: CascadeConfig, stage: str, precision: str = "float32", replica
         replicas: how many copies train together; batch statistics are those of all.
 
     Returns:
-        tf.keras.Model whose output is float32 probabilities, one channel; its layer "logits" comes just before, with a
-        second channel, kidney with tumor, where config.tumor3d.kidney_weight is not zero.
+        tf.keras.Model whose output is float32 probabilities, one channel; its layer "logits" comes just before, with
+        config.outputs(stage) channels.
     """
     net, usual = config.stage(stage).net, tf.keras.mixed_precision.global_policy()
     normalization = "synchronized" if net.normalization == "batch" and replicas > 1 else None
     tf.keras.mixed_precision.set_global_policy(precision)
     try:
         if stage == "tumor3d":
-            return fcn3d.build(net, stage, normalization, outputs=2 if config.tumor3d.kidney_weight else 1)
+            return fcn3d.build(net, stage, normalization, outputs=config.outputs(stage))
         return unet2d.build((*config.input_shape(stage), channels(stage)), net, stage, normalization)
     finally:
         tf.keras.mixed_precision.set_global_policy(usual)

@@ -73,7 +73,7 @@ class Task:
             return ((1.0 - share) * one(labels[..., :1], logits[..., :1], **total)
                     + share * one(labels[..., 1:], logits[..., 1:], **total))
 
-        return both if self.stage == "tumor3d" and self.config.tumor3d.kidney_weight else one
+        return both if self.config.outputs(self.stage) > 1 else one
 
     def training_batches(self, first_step: int = 0, part: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         return pipeline.training_batches(self.config, self.stage, self.train, self.seed, first_step, part)
