@@ -10,3 +10,11 @@ Floors (a file imports from its own floor or below; tests/test_floors.py reads t
 5 serving, evaluation, predictions
 7 train.py, predict.py, data_prep
 """
+
+import os
+import platform
+
+# TensorFlow leaves oneDNN's kernels off on processors without AVX-512 VNNI or the like. With AVX2 alone a training step
+# takes up to three times as long without them (benchmarks/README.md). It asks only once, while it is being imported.
+if platform.machine() in ("x86_64", "AMD64"):
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

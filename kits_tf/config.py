@@ -420,7 +420,8 @@ def _demo():
 
 def _small():
     """The paper's cascade, its grid and all its sizes, with nets a quarter to half as wide and a thirteenth of the
-    examples or fewer: for two CPU cores with AVX-512, 75 minutes for all five stages (benchmarks/accuracy)."""
+    examples or fewer: for two CPU cores, 75 minutes for all five stages with AVX-512, 95 with AVX2
+    (benchmarks/accuracy)."""
     paper = _paper()
     narrow, middle = UNetConfig(base_filters=8), UNetConfig(base_filters=16)
     gentle = AugmentConfig(rotate_degrees=12.0, scale=0.12, brightness=0.03, contrast=0.08, noise=0.03)

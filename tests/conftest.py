@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+import kits_tf  # noqa: F401  before TensorFlow, which reads the settings made there
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # a process that has called gRPC may die when it forks
 
