@@ -95,7 +95,8 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
         settings = predictions.Settings(predictor, fingerprint, xla, overlay, report, tuple(formats), output)
         jobs = [cluster.Job(case.name, {"case": case, "settings": settings}) for case in cases]
         rows = {}
-        for done in cluster.run("kits_tf.predictions:predict_case", jobs, "predicting", place, gpu=server is None):
+        for done in cluster.run("kits_tf.predictions:predict_case", jobs, "predicting", place, gpu=server is None,
+                                overlap=True):
             row = done.result or {"case": done.name, "status": "failed", "message": done.failure}
             rows[done.name] = {**row, "seconds": done.seconds}
         write_table(output / "summary.csv", ("case", "status", *predictions.FOUND, "seconds", "message"),

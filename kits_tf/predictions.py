@@ -13,6 +13,7 @@ made again. It holds no date and no duration, so that a case gives the same byte
 import dataclasses
 import json
 import pathlib
+import threading
 import typing
 
 from kits_tf import cluster
@@ -33,6 +34,9 @@ FOUND = ("kidneys", "kidney_ml", "tumor_ml", "correction_used", "tumor_fallback_
          "lesions_dropped", "tumors", "largest_tumor_mm", "tk_dice", "tu_dice")  # of the report, in the summary
 # Of a kidney or a tumor (evaluation/measure.py), in findings.csv; what one of the two does not have stays empty there.
 MEASURED = ("case", "what", "side", "volume_ml", "tumor_ml", "tumor_share", "diameter_axial_mm", "diameter_mm", "slice")
+# Cases that overlap in a process: while the nets compute on one scan, which takes all of a machine, what another became
+# is measured and written and the next is read. Matplotlib draws in one thread at a time.
+_computing, _drawing = threading.Lock(), threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +134,8 @@ def _make(case, settings, made_from):
         raise InputError(f"{case.imaging}: is no DICOM series, of which alone --output_format=dicomseg can be made")
     predictor = load(settings)
     try:
-        labels, found = predictor.explain(scan)
+        with _computing:
+            labels, found = predictor.explain(scan)
         if "dicomseg" in settings.formats:
             dicom.write_segmentation(settings.target(case, ".dcm"), labels, slices, f"model {settings.model[:16]}")
     except RunError:
@@ -142,7 +147,8 @@ def _make(case, settings, made_from):
     elif "nifti" in settings.formats:
         write_labels(settings.target(case, ".nii.gz"), labels.voxels, like=case.imaging)
     if settings.overlay:
-        draw_overlay(settings.target(case, ".png"), scan, labels, case.name)
+        with _drawing:
+            draw_overlay(settings.target(case, ".png"), scan, labels, case.name)
     findings = measure(labels, scan)
     report = {"case": case.name, "input": str(case.imaging), "model": str(predictor.path),
               "preset": predictor.config.preset, "shape_zyx": list(scan.voxels.shape),

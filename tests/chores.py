@@ -27,6 +27,15 @@ def stumble(number, folder):
     return note(number, folder)
 
 
+def meet(number, folder):
+    """Whether the other of two cases, 0 and 1, 2 and 3, is begun while this one is at work."""
+    (pathlib.Path(folder) / f"begun {number}").touch()
+    until = time.monotonic() + 20.0
+    while not (met := (pathlib.Path(folder) / f"begun {number ^ 1}").exists()) and time.monotonic() < until:
+        time.sleep(0.01)
+    return {"met": met, "pid": os.getpid()}
+
+
 def die(number, folder):
     """Case 1 takes its worker with it, every time."""
     if number == 1:

@@ -2,13 +2,14 @@
 
     --workers=N                 N processes on this machine; a GPU each where there are GPUs
     --scheduler=tcp://HOST:PORT a running dask.distributed cluster (BUILD.md: SLURM, Kubernetes)
-    neither                     this process, one case after the other, without dask
+    neither                     this process, one case after the other or two that overlap, without dask
 
 Work travels as the name of a function, paths and settings; results are small dicts. No volume is ever sent. A case that
 fails, or whose workers keep dying, is one line, and the others go on; a worker that dies is replaced and its case given
 to another. A lost scheduler, a full disk, or a model that cannot be loaded ends the run.
 """
 
+import concurrent.futures
 import contextlib
 import sys
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ __all__ = ["FLAGS", "HERE", "Done", "Job", "Place", "counted", "define_flags", "
            "run"]
 
 
-def run(function: str, jobs: list[Job], doing: str, place: Place = HERE, gpu: bool = False) -> Iterator[Done]:
+def run(function: str, jobs: list[Job], doing: str, place: Place = HERE, gpu: bool = False,
+        overlap: bool = False) -> Iterator[Done]:
     """Calls a function for every case, with a progress bar (or a line now and then where no terminal watches), and
     prints a line for each case that failed.
 
@@ -34,6 +36,8 @@ def run(function: str, jobs: list[Job], doing: str, place: Place = HERE, gpu: bo
         doing: what the progress bar says, as "predicting".
         place: Place.
         gpu: whether the work wants a GPU: then it goes to workers that have one, if the cluster has any such.
+        overlap: whether in this process a case begins before the one ahead of it has ended. The function sees to it
+            that what needs the whole machine is done for one case at a time.
 
     Yields:
         Done, in the order in which cases are finished.
@@ -42,7 +46,7 @@ def run(function: str, jobs: list[Job], doing: str, place: Place = HERE, gpu: bo
         RunError: what ends the whole run: an absent or lost scheduler, and what the function raised as such.
     """
     if place == HERE:
-        found = (attempt(function, job) for job in jobs)
+        found = _overlapping(function, jobs) if overlap else (attempt(function, job) for job in jobs)
     else:  # by name: dask is imported by those who use it
         found = named("kits_tf.cluster.on_dask:attempt_all")(function, jobs, place, gpu)
     with contextlib.closing(found):
@@ -53,3 +57,8 @@ def run(function: str, jobs: list[Job], doing: str, place: Place = HERE, gpu: bo
                 tqdm.tqdm.write(f"failed: {done.failure}", file=sys.stderr)
             tell(number)
             yield done
+
+
+def _overlapping(function, jobs):
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        yield from pool.map(lambda job: attempt(function, job), jobs)

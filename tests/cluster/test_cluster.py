@@ -23,9 +23,10 @@ def done(function, jobs, place, **more):
     return {found.name: found for found in cluster.run(f"chores:{function}", jobs, "working", place, **more)}
 
 
-@pytest.mark.parametrize("place", [cluster.HERE, TWO], ids=["here", "two workers"])
-def test_every_case_is_done_once_and_a_bad_one_is_one_line(place, tmp_path, capfd):
-    found = done("stumble", jobs(6, folder=str(tmp_path)), place)
+@pytest.mark.parametrize(("place", "overlap"), [(cluster.HERE, False), (cluster.HERE, True), (TWO, False)],
+                         ids=["here", "overlapping", "two workers"])
+def test_every_case_is_done_once_and_a_bad_one_is_one_line(place, overlap, tmp_path, capfd):
+    found = done("stumble", jobs(6, folder=str(tmp_path)), place, overlap=overlap)
     assert {name: one.result and one.result["number"] for name, one in found.items()} == {
         "case_0": 0, "case_1": 1, "case_2": None, "case_3": None, "case_4": 4, "case_5": 5}
     assert sorted(path.name.split()[0] for path in tmp_path.iterdir()) == ["0", "1", "4", "5"]
@@ -60,10 +61,18 @@ def test_a_case_whose_workers_keep_dying_is_named_and_the_others_are_done(tmp_pa
     assert {path.name.split()[0] for path in tmp_path.iterdir()} == {"0", "2", "3", "deaths"}
 
 
-@pytest.mark.parametrize("place", [cluster.HERE, TWO], ids=["here", "two workers"])
-def test_a_full_disk_ends_the_run(place):
+@pytest.mark.parametrize(("place", "overlap"), [(cluster.HERE, False), (cluster.HERE, True), (TWO, False)],
+                         ids=["here", "overlapping", "two workers"])
+def test_a_full_disk_ends_the_run(place, overlap):
     with pytest.raises(RunError, match=r"out/\d: cannot be written"):
-        done("fill_the_disk", jobs(3), place)
+        done("fill_the_disk", jobs(3), place, overlap=overlap)
+
+
+def test_in_one_process_two_cases_overlap_if_they_may(tmp_path):
+    found = done("meet", jobs(4, folder=str(tmp_path)), cluster.HERE, overlap=True)
+    assert list(found) == ["case_0", "case_1", "case_2", "case_3"]
+    assert all(one.result["met"] for one in found.values())
+    assert len({one.result["pid"] for one in found.values()}) == 1
 
 
 def test_only_workers_with_a_gpu_get_what_wants_one(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import csv
 import os
 import shutil
+import threading
 
 import nibabel as nib
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from oracles import HU
 
 import predict
-from kits_tf import cluster, runs
+from kits_tf import cluster, predictions, runs
 from kits_tf.io.nifti import write_volume
 from kits_tf.serving import Predictor
 from kits_tf.volume import RunError
@@ -193,3 +194,27 @@ def test_a_model_is_loaded_anew_where_another_lies_in_its_place(tmp_path):
     assert cluster.once("chores:model", loads, version="a") is one
     assert cluster.once("chores:model", loads, version="b") is not one
     assert (tmp_path / "loads").read_text() == "xx"
+
+
+def test_the_next_scan_is_read_while_the_nets_compute_on_one(run, monkeypatch):
+    read, at_work, most, another = [], [], [], threading.Event()
+    read_volume, explain = predictions.read_volume, Predictor.explain
+
+    def reading(path):
+        read.append(path)
+        if len(read) > 1:
+            another.set()
+        return read_volume(path)
+
+    def computing(self, volume):
+        at_work.append(volume)
+        most.append(len(at_work))
+        assert another.wait(20.0)
+        found = explain(self, volume)
+        at_work.pop()
+        return found
+
+    monkeypatch.setattr(predictions, "read_volume", reading)
+    monkeypatch.setattr(Predictor, "explain", computing)
+    assert run() == (0, "3 done, 0 unchanged, 0 failed", 3)
+    assert most == [1, 1, 1]
