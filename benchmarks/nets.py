@@ -1,45 +1,24 @@
 """Floating-point work of the nets per second, beside the machine's own large matrix product.
 
-    python -m benchmarks.nets [--preset=paper] [--precision=float32 --precision=bfloat16]
+    python -m benchmarks.nets [--preset=paper] [--precision=float32 --precision=bfloat16] [--xla=off --xla=on]
 """
 
-import math
+import itertools
 import statistics
 
 from absl import app, flags
 
 from benchmarks import tables
+from benchmarks.work import operations, shape_of
 from kits_tf import config as configs
 from kits_tf.quiet import quiet_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("preset", "paper", list(configs.PRESETS), "whose nets and settings")
 flags.DEFINE_multi_enum("precision", ["float32", "bfloat16"], ["float32", "bfloat16"], "what the nets compute in")
+flags.DEFINE_multi_enum("xla", ["off"], ["off", "on"], "compiled, as the export's signature xla is, or not")
 flags.DEFINE_integer("rounds", 5, "calls of each that are timed", lower_bound=5)
 SIDE = 3000  # of the matrices
-
-
-def shape_of(config, stage):
-    """What the cascade shows a net at once."""
-    if stage == "tumor3d":
-        return (1, *config.tumor3d.tile_voxels, 1)
-    from kits_tf.cascade.module import net_shape
-
-    return (config.stage(stage).predict_batch, *net_shape(stage, config))
-
-
-def operations(model, shape):
-    """Floating-point operations of a net's convolutions: two for each product."""
-    import tensorflow as tf
-
-    total = 0
-    layers = [layer for layer in model.layers if hasattr(layer, "kernel")]
-    outputs = tf.keras.Model(model.input, [layer.output for layer in layers])
-    concrete = tf.function(lambda image: outputs(image, training=False)).get_concrete_function(
-        tf.TensorSpec(shape, tf.float32))
-    for layer, output in zip(layers, tf.nest.flatten(concrete.structured_outputs), strict=True):
-        total += 2 * math.prod(output.shape[:-1]) * math.prod(layer.kernel.shape)
-    return total
 
 
 def main(arguments):
@@ -56,11 +35,11 @@ def main(arguments):
     multiply = tf.function(lambda matrix: tf.matmul(matrix, matrix))
     for precision in FLAGS.precision:
         matrix = tf.cast(tf.random.stateless_uniform((SIDE, SIDE), (1, 2)), precision)
-        for stage in configs.STAGES:
+        for stage, xla in itertools.product(configs.STAGES, FLAGS.xla):
             shape = shape_of(config, stage)
             model = folded(models.build(config, stage), config, stage, PRECISIONS[precision])
-            call = tf.function(lambda image, model=model: model(image, training=False)).get_concrete_function(
-                tf.TensorSpec(shape, tf.float32))
+            call = tf.function(lambda image, model=model: model(image, training=False),
+                               jit_compile=xla == "on").get_concrete_function(tf.TensorSpec(shape, tf.float32))
             image = tf.random.stateless_uniform(shape, (3, 4))
             seconds = tables.alternate(FLAGS.rounds, net=lambda call=call, image=image: call(image).numpy(),
                                        product=lambda matrix=matrix: multiply(matrix).numpy())
@@ -68,10 +47,10 @@ def main(arguments):
             rates = {"net": work / statistics.median(seconds["net"]) / 1e9,
                      "product": 2 * SIDE**3 / statistics.median(seconds["product"]) / 1e9}
             share = work / 2 / SIDE**3 / tables.ratio(seconds["net"], seconds["product"])
-            rows.append((stage, precision, " x ".join(map(str, shape)), f"{share:.2f}", f"{rates['net']:.0f}",
+            rows.append((stage, precision, xla, " x ".join(map(str, shape)), f"{share:.2f}", f"{rates['net']:.0f}",
                          f"{rates['product']:.0f}", f"{work / 1e9:.1f}", f"{statistics.median(seconds['net']):.3f}"))
     tables.table("Nets against a matrix product",
-                 ("net", "precision", "input", "share of the product's rate", "net, GFLOP/s", "product, GFLOP/s",
+                 ("net", "precision", "XLA", "input", "share of the product's rate", "net, GFLOP/s", "product, GFLOP/s",
                   "GFLOP a call", "seconds a call"), rows,
                  f"`python -m benchmarks.nets`: preset {FLAGS.preset}, batch norms folded, a product of {SIDE} x {SIDE}"
                  f" matrices of the same precision, medians of {FLAGS.rounds}.")

@@ -1,12 +1,13 @@
 """A training step of each stage beside the same Keras model, loss and optimizer under model.fit, and what feeds it.
 
-    python -m benchmarks.training [--preset=demo]
+    python -m benchmarks.training [--preset=demo] [--xla]
 
 Cases from benchmarks/scans.py are prepared first. The input pipeline's rate is with all its augmentation; beside it,
 that of reading and parsing the same records alone.
 """
 
 import dataclasses
+import os
 import pathlib
 import statistics
 import sys
@@ -22,6 +23,7 @@ from kits_tf.quiet import quiet_tensorflow
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("preset", "demo", list(configs.PRESETS), "whose nets, records and augmentation")
 flags.DEFINE_multi_enum("stage", list(configs.STAGES), configs.STAGES, "which stages")
+flags.DEFINE_boolean("xla", False, "time a compiled step too, as train.py --xla makes it")
 flags.DEFINE_integer("rounds", 7, "steps of either kind that are timed", lower_bound=5)
 CASES, STEPS = 5, 4  # steps of one call of fit, whose own callbacks and epochs cost something too
 
@@ -48,7 +50,7 @@ def main(arguments):
     from kits_tf.training import stages
     from kits_tf.training.step import TrainStep
 
-    config = configs.PRESETS[FLAGS.preset]
+    config, cores = configs.PRESETS[FLAGS.preset], len(os.sched_getaffinity(0))
     one_device, rows, feeding = tf.distribute.get_strategy(), [], []
     with tempfile.TemporaryDirectory() as scratch:
         study, data = (pathlib.Path(scratch) / name for name in ("study", "data"))
@@ -63,18 +65,21 @@ def main(arguments):
             size = task.training.batch_size
             image, target, _ = next(iter(task.training_batches()))
             step = TrainStep(task, one_device)
+            steps = {"ours": step, **({"compiled": TrainStep(task, one_device, compiled=True)} if FLAGS.xla else {})}
             _, net, optimizer = task.build()
             loss = task.loss()
             net.compile(optimizer=optimizer, loss=lambda labels, logits, loss=loss: loss(labels, logits))
             endless = tf.data.Dataset.from_tensors((image, target)).repeat()
             seconds = tables.alternate(
                 FLAGS.rounds,
-                ours=lambda step=step, image=image, target=target: [step(image, target, False).numpy()
-                                                                    for _ in range(STEPS)],
-                fit=lambda net=net, endless=endless: net.fit(endless, steps_per_epoch=STEPS, verbose=0))
+                fit=lambda net=net, endless=endless: net.fit(endless, steps_per_epoch=STEPS, verbose=0),
+                **{name: lambda step=step, image=image, target=target: [step(image, target, False).numpy()
+                                                                        for _ in range(STEPS)]
+                   for name, step in steps.items()})
             rows.append((stage, size, f"{tables.ratio(seconds['ours'], seconds['fit']):.2f}",
                          f"{statistics.median(seconds['ours']) / STEPS:.3f}",
-                         f"{statistics.median(seconds['fit']) / STEPS:.3f}"))
+                         f"{statistics.median(seconds['fit']) / STEPS:.3f}",
+                         f"{statistics.median(seconds['compiled']) / STEPS:.3f}" if FLAGS.xla else ""))
 
             full = rate(task.training_batches(), size)
             shape, cases = config.record_shape(stage), [path.stem for path in task.train]
@@ -92,14 +97,17 @@ def main(arguments):
                     waited += time.perf_counter() - asked
                 step(image, target, False).numpy()
             share = waited / (time.perf_counter() - began)
-            feeding.append((stage, f"{share:.1%}", f"{full:.0f}", f"{alone:.0f}",
-                            f"{size * STEPS / statistics.median(seconds['ours']):.1f}"))
-    tables.table("Training step", ("stage", "batch", "times as long as fit", "seconds a step", "fit"), rows,
+            fastest = size * STEPS / min(statistics.median(seconds[name]) for name in steps)
+            feeding.append((stage, f"{share:.1%}", f"{full:.0f}", f"{alone:.0f}", f"{fastest:.1f}",
+                            f"{cores * fastest / full:.1f}"))
+    tables.table("Training step", ("stage", "batch", "times as long as fit", "seconds a step", "fit", "compiled"), rows,
                  f"`python -m benchmarks.training --preset={FLAGS.preset}`: float32, {STEPS} steps a call, medians of "
                  f"{FLAGS.rounds}.")
     tables.table("Input pipeline", ("stage", "share of the step's time spent waiting", "augmented samples/s alone",
-                                    "reading and parsing alone", "samples/s the step takes"), feeding,
-                 f"`python -m benchmarks.training --preset={FLAGS.preset}`: the pipeline and the step share the cores.")
+                                    "reading and parsing alone", "samples/s the step takes",
+                                    "cores that keep it fed"), feeding,
+                 f"`python -m benchmarks.training --preset={FLAGS.preset}`: the pipeline and the step share the "
+                 f"{cores} cores of the CPU; the last column takes a pipeline on twice the cores to be twice as fast.")
 
 
 if __name__ == "__main__":

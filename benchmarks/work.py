@@ -1,0 +1,26 @@
+"""How much work the nets do."""
+
+import math
+
+
+def shape_of(config, stage):
+    """What the cascade shows a net at once."""
+    if stage == "tumor3d":
+        return (1, *config.tumor3d.tile_voxels, 1)
+    from kits_tf.cascade.module import net_shape
+
+    return (config.stage(stage).predict_batch, *net_shape(stage, config))
+
+
+def operations(model, shape):
+    """Floating-point operations of a net's convolutions: two for each product."""
+    import tensorflow as tf
+
+    total = 0
+    layers = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    outputs = tf.keras.Model(model.input, [layer.output for layer in layers])
+    concrete = tf.function(lambda image: outputs(image, training=False)).get_concrete_function(
+        tf.TensorSpec(shape, tf.float32))
+    for layer, output in zip(layers, tf.nest.flatten(concrete.structured_outputs), strict=True):
+        total += 2 * math.prod(output.shape[:-1]) * math.prod(layer.kernel.shape)
+    return total
