@@ -49,19 +49,23 @@ class NormalizedCase:
 
     def coarse_classes(self, size: int) -> np.ndarray:
         """The labels on the coarse grid: uint8 (normalized z, size, size)."""
-        return _class_ids(*(resample.resample_square(tf.cast(self.labels >= least, tf.uint8), self.grid, size)
+        return _class_ids(*(resample.resample_square(tf.cast(self.labels >= least, tf.uint8), self.grid, size,
+                                                     box=self._stored_box)
                             for least in (classes.KIDNEY, classes.TUMOR)))
+
+    @functools.cached_property
+    def _stored_box(self):
+        """The smallest box of the stored voxels that holds kidneys and tumors: (start, stop), int arrays (3,)."""
+        mask = classes.foreground(self.labels.numpy())
+        hits = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+        return np.array([one[0] for one in hits]), np.array([one[-1] + 1 for one in hits])
 
     def foreground_box(self) -> tuple[np.ndarray, np.ndarray]:
         """A box of the normalized grid that holds kidneys and tumors: (start, stop), int arrays (3,)."""
-        mask = classes.foreground(self.labels.numpy())
-        starts, stops = [], []
-        for axis in range(3):
-            hits = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-            ratio = self.grid[axis] / mask.shape[axis]
-            starts.append(max(int(np.floor(hits[0] * ratio)) - 1, 0))
-            stops.append(min(int(np.ceil((hits[-1] + 1) * ratio)) + 1, int(self.grid[axis])))
-        return np.array(starts), np.array(stops)
+        ratio = self.grid / self.labels.shape
+        start, stop = self._stored_box
+        return (np.maximum(np.floor(start * ratio).astype(int) - 1, 0),
+                np.minimum(np.ceil(stop * ratio).astype(int) + 1, self.grid))
 
     @functools.cached_property
     def foreground(self) -> tuple[np.ndarray, np.ndarray]:
@@ -79,8 +83,8 @@ def _whole_hu(values):
 
 
 def _class_ids(foreground, tumor):
-    inside, lesion = foreground.numpy() >= 0.5, tumor.numpy() >= 0.5
-    return np.where(lesion, classes.TUMOR, np.where(inside, classes.KIDNEY, classes.BACKGROUND)).astype(np.uint8)
+    ids = np.where(foreground.numpy() >= 0.5, np.uint8(classes.KIDNEY), np.uint8(classes.BACKGROUND))
+    return np.where(tumor.numpy() >= 0.5, np.uint8(classes.TUMOR), ids)
 
 
 _BLOCK = [tf.TensorSpec((3,), tf.int32)] * 3

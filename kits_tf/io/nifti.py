@@ -321,11 +321,13 @@ def read_labels(path: str | pathlib.Path, classes: int = 3) -> Volume:
     """
     def ids(path, block):
         block = _finite(path, block) if block.dtype.kind == "f" else block
-        known = np.isin(block, range(classes))
-        if not known.all():
-            raise InputError(f"{path}: holds label {block[~known].min():g}, expected only "
+        with np.errstate(invalid="ignore"):  # what is no class id may be no uint8 either
+            found = block.astype(np.uint8, copy=False)
+        wrong = (found >= classes) | (found != block)
+        if wrong.any():
+            raise InputError(f"{path}: holds label {block[wrong].min():g}, expected only "
                              f"{', '.join(map(str, range(classes)))}")
-        return block.astype(np.uint8)
+        return found
 
     voxels, source, doubts = _read(path, ids, np.uint8)
     return Volume(voxels, spacing_of(source.affine), source.affine, tuple(doubts))

@@ -174,14 +174,26 @@ def square_weights(shape: tf.Tensor, grid: tf.Tensor, size: int) -> tuple[tf.Ten
         for axis in (1, 2))
 
 
-def resample_square(source: tf.Tensor, grid: tf.Tensor, size: int, floor: float | None = None) -> tf.Tensor:
+def resample_square(source: tf.Tensor, grid: tf.Tensor, size: int, floor: float | None = None,
+                    box: tuple[Sequence[int], Sequence[int]] | None = None) -> tf.Tensor:
     """What the coarse net sees: every normalized slice, padded to a square, resized to `size` x `size`.
+
+    Args:
+        source: the volume (z, y, x), any number type.
+        grid: int32 (3,), voxels of the normalized volume (grid_size).
+        size: pixels of the coarse grid, in y and x.
+        floor: as resample_box has it.
+        box: (start, stop), three ints each: the source's voxels that may be other than zero, where those outside need
+            not be looked at; None for all.
 
     Returns:
         float32 (grid z, size, size), in the source's units; padding holds `floor`, or zero.
     """
     shape = tf.shape(source)
     weights = (axis_weights(shape[0], grid[0]), *square_weights(shape, grid, size))
+    if box is not None:
+        source = source[tuple(slice(*ends) for ends in zip(*box, strict=True))]
+        weights = [matrix[:, first:last] for matrix, first, last in zip(weights, *box, strict=True)]
     return apply_weights(source, weights, floor)
 
 
