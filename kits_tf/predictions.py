@@ -10,6 +10,7 @@ A report stands for the files beside it: made from the same scan, model and sett
 made again. It holds no date and no duration, so that a case gives the same bytes wherever and whenever it is run.
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -37,6 +38,7 @@ MEASURED = ("case", "what", "side", "volume_ml", "tumor_ml", "tumor_share", "dia
 # Cases that overlap in a process: while the nets compute on one scan, which takes all of a machine, what another became
 # is measured and written and the next is read. Matplotlib draws in one thread at a time.
 _computing, _drawing = threading.Lock(), threading.Lock()
+ALONE_VOXELS = 2**27  # a scan of more, 512 slices of 512 x 512, is written before the nets see another: memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,15 +135,31 @@ def _make(case, settings, made_from):
     if "dicomseg" in settings.formats and slices is None:
         raise InputError(f"{case.imaging}: is no DICOM series, of which alone --output_format=dicomseg can be made")
     predictor = load(settings)
-    try:
-        with _computing:
+    with _computing:
+        with _named(case):
             labels, found = predictor.explain(scan)
-        if "dicomseg" in settings.formats:
-            dicom.write_segmentation(settings.target(case, ".dcm"), labels, slices, f"model {settings.model[:16]}")
+        if scan.voxels.size > ALONE_VOXELS:
+            return _write(case, settings, made_from, scan, slices, labels, found)
+    return _write(case, settings, made_from, scan, slices, labels, found)
+
+
+@contextlib.contextmanager
+def _named(case):
+    """What is wrong with a scan is said after its path."""
+    try:
+        yield
     except RunError:
         raise
     except InputError as error:
         raise InputError(f"{case.imaging}: {error}") from error
+
+
+def _write(case, settings, made_from, scan, slices, labels, found):
+    """All files of a case, its report last: what the report says."""
+    predictor = load(settings)
+    if "dicomseg" in settings.formats:
+        with _named(case):
+            dicom.write_segmentation(settings.target(case, ".dcm"), labels, slices, f"model {settings.model[:16]}")
     if "nifti" in settings.formats and slices is not None:
         write_volume(settings.target(case, ".nii.gz"), labels)
     elif "nifti" in settings.formats:

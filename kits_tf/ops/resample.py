@@ -190,7 +190,7 @@ def resample_square(source: tf.Tensor, grid: tf.Tensor, size: int, floor: float 
         float32 (grid z, size, size), in the source's units; padding holds `floor`, or zero.
     """
     shape = tf.shape(source)
-    weights = (axis_weights(shape[0], grid[0]), *square_weights(shape, grid, size))
+    weights = [axis_weights(shape[0], grid[0]), *square_weights(shape, grid, size)]
     if box is not None:
         source = source[tuple(slice(*ends) for ends in zip(*box, strict=True))]
         weights = [matrix[:, first:last] for matrix, first, last in zip(weights, *box, strict=True)]

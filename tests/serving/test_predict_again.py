@@ -218,3 +218,13 @@ def test_the_next_scan_is_read_while_the_nets_compute_on_one(run, monkeypatch):
     monkeypatch.setattr(Predictor, "explain", computing)
     assert run() == (0, "3 done, 0 unchanged, 0 failed", 3)
     assert most == [1, 1, 1]
+
+
+def test_a_long_scan_is_written_before_the_nets_see_another(run, monkeypatch):
+    steps = []
+    draw, explain = predictions.draw_overlay, Predictor.explain
+    monkeypatch.setattr(predictions, "ALONE_VOXELS", 0)
+    monkeypatch.setattr(predictions, "draw_overlay", lambda *given: (draw(*given), steps.append("drawn")))
+    monkeypatch.setattr(Predictor, "explain", lambda *given: (steps.append("computed"), explain(*given))[1])
+    assert run(overlay=True)[0] == 0
+    assert steps == ["computed", "drawn"] * 3
