@@ -79,7 +79,7 @@ def main(arguments):
             rows.append((stage, size, f"{tables.ratio(seconds['ours'], seconds['fit']):.2f}",
                          f"{statistics.median(seconds['ours']) / STEPS:.3f}",
                          f"{statistics.median(seconds['fit']) / STEPS:.3f}",
-                         f"{statistics.median(seconds['compiled']) / STEPS:.3f}" if FLAGS.xla else ""))
+                         *([f"{statistics.median(seconds['compiled']) / STEPS:.3f}"] if FLAGS.xla else [])))
 
             full = rate(task.training_batches(), size)
             shape, cases = config.record_shape(stage), [path.stem for path in task.train]
@@ -100,7 +100,8 @@ def main(arguments):
             fastest = size * STEPS / min(statistics.median(seconds[name]) for name in steps)
             feeding.append((stage, f"{share:.1%}", f"{full:.0f}", f"{alone:.0f}", f"{fastest:.1f}",
                             f"{cores * fastest / full:.1f}"))
-    tables.table("Training step", ("stage", "batch", "times as long as fit", "seconds a step", "fit", "compiled"), rows,
+    tables.table("Training step", ("stage", "batch", "times as long as fit", "seconds a step", "fit",
+                                   *(["compiled"] if FLAGS.xla else [])), rows,
                  f"`python -m benchmarks.training --preset={FLAGS.preset}`: float32, {STEPS} steps a call, medians of "
                  f"{FLAGS.rounds}.")
     tables.table("Input pipeline", ("stage", "share of the step's time spent waiting", "augmented samples/s alone",
