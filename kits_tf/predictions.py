@@ -135,12 +135,13 @@ def _make(case, settings, made_from):
     if "dicomseg" in settings.formats and slices is None:
         raise InputError(f"{case.imaging}: is no DICOM series, of which alone --output_format=dicomseg can be made")
     predictor = load(settings)
-    with _computing:
+    with contextlib.ExitStack() as nets:
+        nets.enter_context(_computing)
         with _named(case):
             labels, found = predictor.explain(scan)
-        if scan.voxels.size > ALONE_VOXELS:
-            return _write(case, settings, made_from, scan, slices, labels, found)
-    return _write(case, settings, made_from, scan, slices, labels, found)
+        if scan.voxels.size <= ALONE_VOXELS:
+            nets.close()  # another may have them
+        return _write(case, settings, made_from, predictor, scan, slices, labels, found)
 
 
 @contextlib.contextmanager
@@ -154,9 +155,8 @@ def _named(case):
         raise InputError(f"{case.imaging}: {error}") from error
 
 
-def _write(case, settings, made_from, scan, slices, labels, found):
+def _write(case, settings, made_from, predictor, scan, slices, labels, found):
     """All files of a case, its report last: what the report says."""
-    predictor = load(settings)
     if "dicomseg" in settings.formats:
         with _named(case):
             dicom.write_segmentation(settings.target(case, ".dcm"), labels, slices, f"model {settings.model[:16]}")

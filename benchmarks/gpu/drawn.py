@@ -4,7 +4,7 @@ import numpy as np
 
 
 def drawn(number, shape):
-    """float32: kernels by He's rule, so that no layer's answer vanishes, biases small; an image is a small kernel."""
+    """float32: number 0, the image, as wide as a window; weights by He's rule, so that no layer's answer vanishes."""
     values = np.random.default_rng(number).standard_normal(shape, np.float32)
     inputs = int(np.prod(shape[:-1])) if len(shape) > 1 else 100
     return values if number == 0 else values * np.float32((2.0 / inputs) ** 0.5)

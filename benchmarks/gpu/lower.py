@@ -25,7 +25,6 @@ flags.DEFINE_string("output", None, "folder to write to", required=True)
 flags.DEFINE_multi_enum("stage", list(configs.STAGES), configs.STAGES, "which stages")
 flags.DEFINE_multi_enum("precision", ["float32", "bfloat16", "float16"], ["float32", "bfloat16", "float16"],
                         "what the nets compute in; steps in float32 and bfloat16 alone, as float16 scales its loss")
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
 def forward_of(model):
@@ -77,20 +76,22 @@ def main(arguments):
     quiet_tensorflow()
 
     from kits_tf import models
+    from kits_tf.cascade.collect import PRECISIONS
     from kits_tf.models.fold import folded
     from kits_tf.training.stages import Task
 
+    policies = {**PRECISIONS, "float16": "mixed_float16"}
     config, output = configs.PRESETS[FLAGS.preset], pathlib.Path(FLAGS.output)
     output.mkdir(parents=True, exist_ok=True)
     for stage in FLAGS.stage:
         for precision in FLAGS.precision:
             shape = shape_of(config, stage)
-            model = folded(models.build(config, stage), config, stage, POLICIES[precision])
+            model = folded(models.build(config, stage), config, stage, policies[precision])
             lower(forward_of(model), [shape], output, f"{stage}_forward_{precision}", stage=stage, does="forward",
                   precision=precision, images=shape[0], operations=operations(model, shape))
             if precision == "float16":
                 continue
-            task = Task(config, stage, 0, 0, (), (), POLICIES[precision])
+            task = Task(config, stage, 0, 0, (), (), policies[precision])
             image = (task.training.batch_size, *config.input_shape(stage), models.channels(stage))
             lower(step_of(task), [image, (*image[:-1], config.outputs(stage))], output, f"{stage}_step_{precision}",
                   stage=stage, does="step", precision=precision, images=image[0], operations=0)
