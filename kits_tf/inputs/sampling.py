@@ -6,6 +6,8 @@ A stage draws from one or more groups of examples in turn, by the `kind` of thei
     tumor2d    with tumor and without: half each (2.2)
     others     one group with everything
 
+and, to paste tumors from, any stage from those with tumor.
+
 Records of the kind BOX come last in a shard and are not drawn.
 
 Everything random comes from a seed, so that the same seed draws the same examples.
@@ -22,6 +24,7 @@ from kits_tf.volume import InputError
 SHARDS_AT_ONCE = 16  # cases that are read in turn
 WINDOW_BYTES = 2**27  # of records held and shuffled at once
 
+WITH_TUMOR = ((2,),)
 _GROUPS = {"tumor3d": ((0,), (1,), (2,)), "tumor2d": ((2,), (0, 1))}
 
 
@@ -61,7 +64,7 @@ def count_kinds(paths: Sequence[pathlib.Path]) -> np.ndarray:
     return np.stack(counts)
 
 
-def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, stage: str, record_bytes: int,
+def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, turns: Sequence[tuple[int, ...]], record_bytes: int,
          seed: tf.Tensor) -> tf.data.Dataset:
     """Draws examples without end.
 
@@ -71,19 +74,19 @@ def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, stage: str, record_b
     Args:
         paths: the shards.
         counts: their `count_kinds`.
-        stage: one of config.STAGES.
+        turns: groups of kinds that are drawn from in turn, as `groups` gives them.
         record_bytes: size of one record, about.
         seed: int32 tensor (2,).
 
     Returns:
-        tf.data.Dataset of serialized examples, the stage's groups in turn. A group with no example is left out.
+        tf.data.Dataset of serialized examples, the groups in turn. A group with no example is left out.
 
     Raises:
         ValueError: if there is no example at all.
     """
-    filled = [kinds for kinds in groups(stage) if counts[:, kinds].sum()]
+    filled = [kinds for kinds in turns if counts[:, kinds].sum()]
     if not filled:
-        raise ValueError(f"{len(paths)} shards of {stage} hold no example")
+        raise ValueError(f"{len(paths)} shards hold no example of the kinds {turns}")
     streams = []
     for number, kinds in enumerate(filled):
         holding = [index for index in range(len(paths)) if counts[index, kinds].sum()]
