@@ -133,6 +133,18 @@ def test_results_keep_the_cases_and_a_peer_that_was_not_run_again(tmp_path):
     assert set(results.read_case_csv(tmp_path / "cases.csv")) == {"full"}
 
 
+@pytest.mark.parametrize(("candidates", "best"), [
+    ([[1.0, 1.2, 1.4, 0.9], [1.0, 1.2, 1.4, 0.9]], 0),
+    ([[1.0, 1.2, 1.4, 0.9], [1.1, 1.3, 1.5, 1.0], [1.05, 1.25, 1.45, 0.95]], 1),
+    ([[1.0, 1.2, 1.4, 0.9], [1.8, 1.1, 1.3, 0.8]], 0),  # by one case alone: gain 0.125, standard error 0.225
+    ([[1.0, 1.2, 1.4, 0.9], [1.8, 1.1, 1.3, 0.8], [1.01, 1.22, 1.41, 0.92]], 2),
+    ([[1.0, 1.2, 1.4, 0.9], [0.8, 1.0, 1.2, 0.7]], 0),
+    ([[1.0], [1.9]], 0),
+], ids=["the same", "all better", "chance", "little but sure", "worse", "one case"])
+def test_what_is_usual_gives_way_only_to_what_is_clearly_better(candidates, best):
+    assert results.clearly_best(candidates) == best
+
+
 def test_a_bootstrap_interval_holds_the_mean_and_narrows_with_more_cases():
     values = np.random.default_rng(1).uniform(0, 1, 40)
     few, many = results.bootstrap(values[:10]), results.bootstrap(np.tile(values[:10], 16))

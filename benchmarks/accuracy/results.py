@@ -33,6 +33,24 @@ def worst(scores, count):
     return sorted(scores, key=lambda case: scores[case]["kidney_dice"] + scores[case]["tumor_dice"])[:count]
 
 
+def clearly_best(candidates):
+    """The place of the candidate with the highest mean among those clearly better than the first; the first's if none
+    is: a few cases tell little, and what is usual should not give way to chance.
+
+    Clearly better: the mean gain over the first, case by case, is above its standard error (the one-standard-error rule
+    of Breiman et al. 1984, the other way round).
+
+    Args:
+        candidates: lists of scores, of the same cases in the same order; of a single case none is better.
+    """
+    gains = [[score - usual for score, usual in zip(scores, candidates[0], strict=True)] for scores in candidates]
+    if len(candidates[0]) < 2:
+        return 0
+    clear = [place for place, gain in enumerate(gains)
+             if statistics.fmean(gain) > statistics.stdev(gain) / len(gain) ** 0.5]
+    return max(clear, key=lambda place: statistics.fmean(gains[place]), default=0)
+
+
 def bootstrap(values, seed=0):
     """95 % interval of the mean over cases drawn again and again, with replacement: (low, high)."""
     drawn = np.random.default_rng(seed).choice(values, (RESAMPLES, len(values)))
