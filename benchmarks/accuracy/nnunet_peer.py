@@ -3,8 +3,9 @@
 python -m benchmarks.accuracy.nnunet_peer --work=accuracy [--seconds=5400]
 
 To be run after python -m benchmarks.accuracy, which then, run again, scores it as variant `nnunet`. nnU-Net and PyTorch
-go into a virtual environment of their own in the work folder. The same command skips what is done; training itself is
-done in one go. Source: Isensee et al. 2021, arXiv:1904.08128; github.com/MIC-DKFZ/nnUNet.
+go into a virtual environment of their own in the work folder. The same command goes on where the last one stopped, in
+training after the last epoch of a few steps; only the time that it trains counts. Source: Isensee et al. 2021,
+arXiv:1904.08128; github.com/MIC-DKFZ/nnUNet.
 """
 
 import csv
@@ -97,9 +98,11 @@ def main(_):
     write_text(prepared / NAME / "splits_final.json", json.dumps([{
         "train": [name for name in names if name not in held_out],
         "val": [name for name in names if name in held_out]}]))
-    if not (trained / NAME / f"{TRAINER}__nnUNetPlans__2d" / "fold_0" / "checkpoint_final.pth").exists():
+    fold = trained / NAME / f"{TRAINER}__nnUNetPlans__2d" / "fold_0"
+    if not (fold / "checkpoint_final.pth").exists():
         print(f"training for {seconds:.0f} s", flush=True)
-        run("nnUNetv2_train", DATASET, "2d", 0, "-tr", TRAINER, "-device", "cpu")
+        run("nnUNetv2_train", DATASET, "2d", 0, "-tr", TRAINER, "-device", "cpu",
+            *(["--c"] if (fold / "checkpoint_latest.pth").exists() else []))
     output = folder / "predictions"
     run("nnUNetv2_predict", "-i", raw / NAME / "imagesTs", "-o", output, "-d", DATASET, "-c", "2d", "-f", 0, "-tr",
         TRAINER, "-device", "cpu", "-npp", 1, "-nps", 1, "--continue_prediction",
