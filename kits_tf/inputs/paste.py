@@ -4,8 +4,11 @@ After TumorCP (Yang et al., MICCAI 2021), which gained most where patients were 
 as the kidney it comes to does: contrast medium is about as dense in the two, whatever the phases.
 """
 
+import dataclasses
+
 import tensorflow as tf
 
+from kits_tf.config import AugmentConfig
 from kits_tf.inputs import augment
 
 UNENHANCED_HU = 35.0  # kidney and tumor without contrast medium, about
@@ -14,6 +17,13 @@ LEAST_HU = 12.0  # a kidney that enhances by less has no contrast medium
 # noise, would come along: nothing is pasted.
 MOST_SCALED = 1.5
 STRENGTH, LEVEL_HU = 0.2, 20.0  # the tumor's enhancement varies by this share, and all of it by so much, either way
+SCALE = 0.4  # a donor is zoomed by up to this, either way: a large tumor becomes a middling one, and so on
+
+
+def turned(settings: AugmentConfig) -> AugmentConfig:
+    """How a donor is moved: as an example is, but turned, mirrored and zoomed as tumors alone allow it."""
+    return dataclasses.replace(settings, flip_x=True, flip_y=True, rotate_degrees=180.0,
+                               scale=max(settings.scale, SCALE))
 
 
 def paste_tumors(own: tuple[tf.Tensor, ...], donor: tuple[tf.Tensor, ...], chance: float,

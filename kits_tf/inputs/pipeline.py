@@ -25,6 +25,7 @@ from kits_tf.volume import AIR_HU
 
 # How far off the fine net's outline may be, for tumor2d to live with: two normalized voxels of the paper's.
 OUTLINE_ERROR_MM = 1.6
+TUMORS_PER_CASE = 32  # examples with tumor that one case gives in its turn: no giant is pasted more often than others
 DONORS = 99  # tells the draw of tumors to paste from that of examples
 
 
@@ -59,7 +60,7 @@ def _centre(tensor, jitter, first_axis=1):
     return tensor[tuple(cut)]
 
 
-def _moved(image, labels, masks, seed, config, stage, rows):
+def _moved(image, labels, masks, settings, seed, config, stage, rows):
     """Raw records and masks of their labels, moved at random and cut to the input's size, as planes: masks linearly."""
     seeds = augment.split(seed, 4)
     *depth_jitter, first, second = config.jitter(stage)
@@ -70,8 +71,8 @@ def _moved(image, labels, masks, seed, config, stage, rows):
         image, labels = (tf.gather(block, slices, axis=1, batch_dims=1) for block in (image, labels))
     parts = [scale_window(image, config.window_hu), *(_MASKS[name](labels) for name in masks)]
     planes = tf.concat([_to_planes(tf.cast(part, tf.float32)) for part in parts], axis=-1)
-    moved = augment.warp(planes, config.stage(stage).training.augment, seeds[1], (first, second), plane_axes(stage),
-                         plane_spacing_mm(config, stage), rows)
+    axes, spacing_mm = plane_axes(stage), plane_spacing_mm(config, stage)
+    moved = augment.warp(planes, settings, seeds[1], (first, second), axes, spacing_mm, rows)
     return tf.split(_centre(moved, (first, second)), len(parts), axis=-1)
 
 
@@ -93,10 +94,10 @@ def augmented(image: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, config: Casc
     learned = _learned(config, stage)
     # tumor2d reads the kidney; to paste a tumor takes either mask.
     names = ("tumor", "kidney") if donors is not None or stage == "tumor2d" else learned
-    planes = _moved(image, labels, names, seed, config, stage, rows)
+    planes = _moved(image, labels, names, settings, seed, config, stage, rows)
     if donors is not None:
         theirs, pasting = (tf.random.experimental.stateless_fold_in(seed, number) for number in (1, 2))
-        others = _moved(*donors, names, theirs, config, stage, rows)
+        others = _moved(*donors, names, paste.turned(settings), theirs, config, stage, rows)
         planes = paste.paste_tumors(planes, others, settings.paste_tumor, config.window_hu, pasting, rows)
     masks = {name: tf.cast(mask >= 0.5, tf.float32) for name, mask in zip(names, planes[1:], strict=True)}
     image = augment.vary_intensity(planes[0], settings, seeds[2], plane_spacing_mm(config, stage), rows)
@@ -161,7 +162,7 @@ def drawn_examples(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Pa
         if pasted:
             # Not the numbers that tell the groups of one draw apart.
             other = tf.random.experimental.stateless_fold_in(seeds, DONORS)
-            drawn.append(sampling.draw(paths, counts, sampling.WITH_TUMOR, record_bytes, other))
+            drawn.append(sampling.draw(paths, counts, sampling.WITH_TUMOR, record_bytes, other, TUMORS_PER_CASE))
         return tf.data.Dataset.zip(tuple(drawn)).map(lambda *serialized: tf.stack(serialized))
 
     return of_epoch

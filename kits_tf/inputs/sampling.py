@@ -65,7 +65,7 @@ def count_kinds(paths: Sequence[pathlib.Path]) -> np.ndarray:
 
 
 def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, turns: Sequence[tuple[int, ...]], record_bytes: int,
-         seed: tf.Tensor) -> tf.data.Dataset:
+         seed: tf.Tensor, per_case: int | None = None) -> tf.data.Dataset:
     """Draws examples without end.
 
     Shards come in random order, a few at a time. Each is read from a random place on and then from its start: an epoch
@@ -77,6 +77,8 @@ def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, turns: Sequence[tupl
         turns: groups of kinds that are drawn from in turn, as `groups` gives them.
         record_bytes: size of one record, about.
         seed: int32 tensor (2,).
+        per_case: examples of a group from every case before any case has its turn again, some more than once if it
+            must be; None for all that a case has.
 
     Returns:
         tf.data.Dataset of serialized examples, the groups in turn. A group with no example is left out.
@@ -92,14 +94,14 @@ def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, turns: Sequence[tupl
         holding = [index for index in range(len(paths)) if counts[index, kinds].sum()]
         stream = _stream([str(paths[index]) for index in holding], counts[holding].sum(axis=1), kinds,
                          np.clip(WINDOW_BYTES // record_bytes // len(filled), 16, 2048),
-                         tf.random.experimental.stateless_fold_in(seed, number))
+                         tf.random.experimental.stateless_fold_in(seed, number), per_case)
         streams.append(stream)
     if len(streams) == 1:
         return streams[0]
     return tf.data.Dataset.choose_from_datasets(streams, tf.data.Dataset.range(len(streams)).repeat())
 
 
-def _stream(paths, sizes, kinds, window, seed):
+def _stream(paths, sizes, kinds, window, seed, per_case):
     order = tf.argsort(tf.random.stateless_uniform([len(paths)], seed))
     turns = tf.random.stateless_uniform([len(paths)], tf.random.experimental.stateless_fold_in(seed, 1))
     starts = tf.cast(turns * tf.constant(sizes, tf.float32), tf.int64)
@@ -107,12 +109,13 @@ def _stream(paths, sizes, kinds, window, seed):
     def read(index):
         shard = tf.data.TFRecordDataset(tf.gather(paths, index))
         start = tf.gather(starts, index)
-        return shard.take(tf.gather(sizes, index)).skip(start).concatenate(shard.take(start))
+        shard = shard.take(tf.gather(sizes, index)).skip(start).concatenate(shard.take(start))
+        if len(kinds) < 3:
+            shard = shard.filter(lambda serialized: tf.reduce_any(kind_of(serialized) == tf.constant(kinds)))
+        return shard.repeat().take(per_case) if per_case else shard
 
     stream = tf.data.Dataset.from_tensor_slices(order).interleave(
         read, cycle_length=min(SHARDS_AT_ONCE, len(paths)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    if len(kinds) < 3:
-        stream = stream.filter(lambda serialized: tf.reduce_any(kind_of(serialized) == tf.constant(kinds)))
 
     def shuffle(number, window):
         chance = tf.random.stateless_uniform(tf.shape(window), tf.stack([seed[0], tf.cast(number, tf.int32)]))

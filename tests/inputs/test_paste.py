@@ -1,5 +1,6 @@
 """Tumors that come from another patient: where they land, how bright they are, and when they stay away."""
 
+import collections
 import dataclasses
 
 import ellipses
@@ -172,14 +173,27 @@ def test_without_any_tumor_there_is_nothing_to_paste(tmp_path):
     assert len(list(pipeline.training_batches(config, "fine", train, 0))) == 12
 
 
-def test_what_a_tumor_may_come_from_holds_one(tmp_path):
+def test_tumors_to_paste_come_from_every_case_alike(tmp_path):
+    """One case has one example with tumor, the other three have ten each."""
     config = ellipses.tiny_config()
-    ellipses.write(tmp_path, config, stages=["tumor2d"], per_case=12)
+    ellipses.write(tmp_path, config, stages=["tumor2d"], per_case=30)
     train, _ = dataset.split(tmp_path, "tumor2d", 0, config)
+    shape, first = config.record_shape("tumor2d"), train[0]
+    kept = [example for example in records.read([first], shape) if int(example["start"][0]) in (0, 1, 2)]
+    records.write(first, [records.Example(one["image"].numpy(), one["labels"].numpy(), first.stem,
+                                          tuple(one["start"].numpy().tolist()), -1, int(one["kind"])) for one in kept])
     config = ellipses.with_training(config, "tumor2d", augment=dataclasses.replace(AugmentConfig(), paste_tumor=0.3))
-    drawn = list(pipeline.drawn_examples(config, "tumor2d", train, 0)(1).take(40))
-    shape = config.record_shape("tumor2d")
+    drawn = list(pipeline.drawn_examples(config, "tumor2d", train, 0)(1).take(128))
     own, donors = ([records.parse(pair[place], shape) for pair in drawn] for place in (0, 1))
-    assert all((one["labels"].numpy() == 2).any() for one in donors)
-    assert len({(one["case"].numpy(), int(one["start"][0])) for one in donors}) == 16  # four cases, four each
     assert {int(one["kind"]) for one in own} == {0, 1, 2}
+    assert all((one["labels"].numpy() == 2).any() for one in donors)
+    numbers = collections.Counter(one["case"].numpy().decode() for one in donors)
+    assert set(numbers.values()) == {32}
+    assert len({(one["case"].numpy(), int(one["start"][0])) for one in donors}) == 31  # all that there are
+
+
+def test_donors_are_turned_all_around_and_zoomed_more_than_examples():
+    settings = paste.turned(AugmentConfig(rotate_degrees=5.0, scale=0.1, noise=0.02))
+    assert (settings.flip_x, settings.flip_y, settings.rotate_degrees) == (True, True, 180.0)
+    assert settings.scale == paste.SCALE > 0.1
+    assert paste.turned(AugmentConfig(scale=0.7)).scale == 0.7
