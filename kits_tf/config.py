@@ -74,12 +74,10 @@ class AugmentConfig:
     blur_voxels: float = 0.0  # standard deviation of Gaussian blur, 0 to this, in voxels of the finer axis
     low_resolution: float = 0.0  # as if scanned with voxels wider in the plane, by up to this part of their width
     noise: float = 0.0  # standard deviation of Gaussian noise, 0 to this
-    paste_tumor: float = 0.0  # chance that another patient's tumor is pasted onto the kidney
 
     def __post_init__(self):
         _check_types(self)
         _check_least(self, 0, *(field.name for field in dataclasses.fields(self)))
-        _check(self.paste_tumor <= 1, "paste_tumor", self.paste_tumor, "from 0 to 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -376,7 +374,6 @@ def _paper():
     shape = AugmentConfig(rotate_degrees=15.0, scale=0.15, shear=0.1, elastic_voxels=2.0, brightness=0.1, contrast=0.15,
                           gamma=0.3, blur_voxels=0.5, low_resolution=0.3, noise=0.05)
     mirrored = dataclasses.replace(shape, flip_x=True)  # left and right kidneys are one population
-    pasted = dataclasses.replace(mirrored, paste_tumor=1.0)  # wherever one fits (inputs/paste.py)
 
     def training(augment, **changes):
         return TrainingConfig(augment=augment, **changes)
@@ -385,8 +382,8 @@ def _paper():
         coarse=CoarseConfig(training=training(shape)),
         correction=CorrectionConfig(training=training(shape)),
         fine=FineConfig(training=training(mirrored)),
-        tumor3d=Tumor3dConfig(training=training(pasted, batch_size=4, dice_weight=0.0, cross_entropy_weight=1.0)),
-        tumor2d=Tumor2dConfig(training=training(pasted, **LESION_LOSS)),
+        tumor3d=Tumor3dConfig(training=training(mirrored, batch_size=4, dice_weight=0.0, cross_entropy_weight=1.0)),
+        tumor2d=Tumor2dConfig(training=training(mirrored, **LESION_LOSS)),
     )
 
 
@@ -429,7 +426,10 @@ def _small():
     narrow, middle = UNetConfig(base_filters=8), UNetConfig(base_filters=16)
     gentle = AugmentConfig(rotate_degrees=12.0, scale=0.12, brightness=0.03, contrast=0.08, noise=0.03)
     mirrored = dataclasses.replace(gentle, flip_x=True)
-    varied = paper.tumor2d.training.augment  # few tumors, which must not be learned by heart
+    calibrated = dataclasses.replace(mirrored, brightness=0.0, contrast=0.0)  # as the demo's
+    # Few tumors, of any brightness beside their kidney: their outline must not be learned by heart.
+    varied = AugmentConfig(flip_x=True, rotate_degrees=15.0, scale=0.15, shear=0.1, brightness=0.1, contrast=0.15,
+                           gamma=0.3, noise=0.05)
     kidneys = {"dice_weight": 0.5, "cross_entropy_weight": 0.5}
 
     def smaller(stage, net, augment, epochs, batch_size=8, **changes):
@@ -444,7 +444,7 @@ def _small():
         fine=smaller("fine", middle, mirrored, 11, **kidneys),
         # Each batch holds one patch of either class.
         tumor3d=dataclasses.replace(
-            smaller("tumor3d", FCN3DConfig(filters=(8, 24, 48)), varied, 10, batch_size=3, **LESION_LOSS),
+            smaller("tumor3d", FCN3DConfig(filters=(8, 24, 48)), calibrated, 10, batch_size=3, **LESION_LOSS),
             kidney_weight=0.5),
         tumor2d=smaller("tumor2d", middle, varied, 12, **LESION_LOSS),
     )

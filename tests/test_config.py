@@ -13,12 +13,10 @@ from kits_tf.volume import InputError
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_paper_s_preset_varies_all_that_anatomy_allows(stage):
-    """Front and back are never mirrored, nor left and right where both sides are seen at once or none; tumors are
-    pasted for the nets that look for them."""
+    """Front and back are never mirrored, nor left and right where both sides are seen at once or none."""
     augment = dataclasses.asdict(PRESETS["paper"].stage(stage).training.augment)
     assert {name for name, value in augment.items() if not value} == (
-        {"flip_y"} | ({"flip_x"} if stage in ("coarse", "correction") else set())
-        | ({"paste_tumor"} if not stage.startswith("tumor") else set()))
+        {"flip_x", "flip_y"} if stage in ("coarse", "correction") else {"flip_y"})
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from kits_tf import labels as classes
 from kits_tf.config import CascadeConfig
-from kits_tf.inputs import augment, paste, sampling
+from kits_tf.inputs import augment, sampling
 from kits_tf.io import records
 from kits_tf.ops import crop
 from kits_tf.ops.window import scale_window
@@ -25,8 +25,6 @@ from kits_tf.volume import AIR_HU
 
 # How far off the fine net's outline may be, for tumor2d to live with: two normalized voxels of the paper's.
 OUTLINE_ERROR_MM = 1.6
-TUMORS_PER_CASE = 32  # examples with tumor that one case gives in its turn: no giant is pasted more often than others
-DONORS = 99  # tells the draw of tumors to paste from that of examples
 
 
 def plane_axes(stage: str) -> str:
@@ -34,13 +32,15 @@ def plane_axes(stage: str) -> str:
     return "zy" if stage == "correction" else "yx"
 
 
-_MASKS = {"tumor": classes.tumor, "kidney": classes.foreground}  # kidney with tumor
+def _target(labels, stage):
+    """Tumor for the tumor nets, kidney with tumor for the kidney nets; float32."""
+    wanted = classes.tumor if stage.startswith("tumor") else classes.foreground
+    return tf.cast(wanted(labels), tf.float32)
 
 
-def _learned(config, stage):
-    """The masks that a stage's net has as outputs in training."""
-    target = ("tumor",) if stage.startswith("tumor") else ("kidney",)
-    return ("tumor", "kidney") if config.outputs(stage) > 1 else target
+def _kidney(labels):
+    """Kidney with tumor, which tumor2d reads and tumor3d may learn; float32."""
+    return tf.cast(classes.foreground(labels), tf.float32)
 
 
 def _to_planes(blocks):
@@ -60,25 +60,8 @@ def _centre(tensor, jitter, first_axis=1):
     return tensor[tuple(cut)]
 
 
-def _moved(image, labels, masks, settings, seed, config, stage, rows):
-    """Raw records and masks of their labels, moved at random and cut to the input's size, as planes: masks linearly."""
-    seeds = augment.split(seed, 4)
-    *depth_jitter, first, second = config.jitter(stage)
-    if depth_jitter:
-        room = depth_jitter[0]
-        start = rows[tf.random.stateless_uniform([rows.batch, 1], seeds[0], 0, 2 * room + 1, tf.int32)]
-        slices = start + tf.range(image.shape[1] - 2 * room)
-        image, labels = (tf.gather(block, slices, axis=1, batch_dims=1) for block in (image, labels))
-    parts = [scale_window(image, config.window_hu), *(_MASKS[name](labels) for name in masks)]
-    planes = tf.concat([_to_planes(tf.cast(part, tf.float32)) for part in parts], axis=-1)
-    axes, spacing_mm = plane_axes(stage), plane_spacing_mm(config, stage)
-    moved = augment.warp(planes, settings, seeds[1], (first, second), axes, spacing_mm, rows)
-    return tf.split(_centre(moved, (first, second)), len(parts), axis=-1)
-
-
 def augmented(image: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, config: CascadeConfig, stage: str,
-              rows: augment.Rows | None = None, donors: tuple[tf.Tensor, tf.Tensor] | None = None
-              ) -> tuple[tf.Tensor, tf.Tensor]:
+              rows: augment.Rows | None = None) -> tuple[tf.Tensor, tf.Tensor]:
     """A batch of raw records -> (image, target), at random.
 
     Args:
@@ -87,24 +70,28 @@ def augmented(image: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, config: Casc
         seed: int32 (2,).
         config, stage: as in training_batches.
         rows: augment.Rows that these are of a larger batch; None for a whole one.
-        donors: image and labels of as many other records, whose tumors may be pasted into these; None for none.
     """
     settings, seeds = config.stage(stage).training.augment, augment.split(seed, 4)
     rows = rows or augment.Rows(image.shape[0])
-    learned = _learned(config, stage)
-    # tumor2d reads the kidney; to paste a tumor takes either mask.
-    names = ("tumor", "kidney") if donors is not None or stage == "tumor2d" else learned
-    planes = _moved(image, labels, names, settings, seed, config, stage, rows)
-    if donors is not None:
-        theirs, pasting = (tf.random.experimental.stateless_fold_in(seed, number) for number in (1, 2))
-        others = _moved(*donors, names, paste.turned(settings), theirs, config, stage, rows)
-        planes = paste.paste_tumors(planes, others, settings.paste_tumor, config.window_hu, pasting, rows)
-    masks = {name: tf.cast(mask >= 0.5, tf.float32) for name, mask in zip(names, planes[1:], strict=True)}
-    image = augment.vary_intensity(planes[0], settings, seeds[2], plane_spacing_mm(config, stage), rows)
+    *depth_jitter, first, second = config.jitter(stage)
+    if depth_jitter:
+        room = depth_jitter[0]
+        start = rows[tf.random.stateless_uniform([rows.batch, 1], seeds[0], 0, 2 * room + 1, tf.int32)]
+        slices = start + tf.range(image.shape[1] - 2 * room)
+        image, labels = (tf.gather(block, slices, axis=1, batch_dims=1) for block in (image, labels))
+    parts = [scale_window(image, config.window_hu), _target(labels, stage)]
+    if stage == "tumor2d" or config.outputs(stage) > 1:
+        parts.append(_kidney(labels))
+    parts = [_to_planes(part) for part in parts]
+    axes, spacing_mm = plane_axes(stage), plane_spacing_mm(config, stage)
+    moved = augment.warp(tf.concat(parts, axis=-1), settings, seeds[1], (first, second), axes, spacing_mm, rows)
+    image, *masks = tf.split(_centre(moved, (first, second)), len(parts), axis=-1)
+    target, *kidney = (tf.cast(mask >= 0.5, tf.float32) for mask in masks)
+    image = augment.vary_intensity(image, settings, seeds[2], spacing_mm, rows)
     if stage == "tumor2d":
         reach = max(1, round(OUTLINE_ERROR_MM / config.spacing_mm[1]))
-        return tf.concat([image, augment.roughen(masks["kidney"], seeds[3], reach, rows=rows)], axis=-1), masks["tumor"]
-    targets = [_from_planes(masks[name], stage) for name in learned]
+        return tf.concat([image, augment.roughen(kidney[0], seeds[3], reach, rows=rows)], axis=-1), target
+    targets = [_from_planes(mask, stage) for mask in (target, *kidney)]
     return _from_planes(image, stage), tf.concat(targets, axis=-1)
 
 
@@ -115,32 +102,23 @@ def plain(image: tf.Tensor, labels: tf.Tensor, config: CascadeConfig, stage: str
 
 
 def _unvaried(image, labels, config, stage):
-    names = ["kidney"] if stage == "tumor2d" else []
-    target, *masks = (tf.cast(_MASKS[name](labels), tf.float32) for name in (_learned(config, stage)[0], *names))
-    return tf.stack([scale_window(image, config.window_hu), *masks], axis=-1), target[..., None]
+    channels = [scale_window(image, config.window_hu)]
+    if stage == "tumor2d":
+        channels.append(_kidney(labels))
+    return tf.stack(channels, axis=-1), _target(labels, stage)[..., None]
 
 
 def decode(serialized: tf.Tensor, shape: tuple[int, ...], cases: list[str]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Serialized examples -> (image, labels, record): as stored, and which one the first is (see above).
+    """A serialized example -> (image, labels, record): as stored, and which one it is (see above).
 
     Args:
-        serialized: string tensor (number,), as drawn_examples gives them.
-        shape: of a record.
+        serialized: scalar string tensor.
+        shape: of the record.
         cases: ids of the cases, in the order of their indices.
-
-    Returns:
-        int16 and uint8 (number, *shape), and int32 (5,).
     """
-    examples = [records.parse(one, shape) for one in tf.unstack(serialized)]
-    image, labels = (tf.stack([example[name] for example in examples]) for name in ("image", "labels"))
-    first = examples[0]
-    case = tf.argmax(tf.constant(cases) == first["case"], output_type=tf.int32)
-    return image, labels, tf.stack([case, *tf.unstack(first["start"]), first["kidney"]])
-
-
-def apart(image: tf.Tensor, labels: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """Batches (batch, number, ...) of what `decode` gives -> (image, labels) of the examples, then of any donors."""
-    return list(zip(tf.unstack(image, axis=1), tf.unstack(labels, axis=1), strict=True))
+    example = records.parse(serialized, shape)
+    case = tf.argmax(tf.constant(cases) == example["case"], output_type=tf.int32)
+    return example["image"], example["labels"], tf.stack([case, *tf.unstack(example["start"]), example["kidney"]])
 
 
 def plane_spacing_mm(config: CascadeConfig, stage: str) -> tuple[float, ...]:
@@ -150,22 +128,10 @@ def plane_spacing_mm(config: CascadeConfig, stage: str) -> tuple[float, ...]:
 
 def drawn_examples(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path],
                    seed: int) -> Callable[[int], tf.data.Dataset]:
-    """A function of the epoch that gives its examples, without end: string tensors (1,) or, if tumors are pasted,
-    (2,): a serialized example, and another that a tumor may come from."""
+    """A function of the epoch that gives its examples, serialized, without end, as sampling.draw."""
     counts = sampling.count_kinds(paths)
     record_bytes = 3 * math.prod(config.record_shape(stage))
-    pasted = config.stage(stage).training.augment.paste_tumor and counts[:, 2].any()
-
-    def of_epoch(epoch):
-        seeds = tf.stack([seed, tf.cast(epoch, tf.int32)])
-        drawn = [sampling.draw(paths, counts, sampling.groups(stage), record_bytes, seeds)]
-        if pasted:
-            # Not the numbers that tell the groups of one draw apart.
-            other = tf.random.experimental.stateless_fold_in(seeds, DONORS)
-            drawn.append(sampling.draw(paths, counts, sampling.WITH_TUMOR, record_bytes, other, TUMORS_PER_CASE))
-        return tf.data.Dataset.zip(tuple(drawn)).map(lambda *serialized: tf.stack(serialized))
-
-    return of_epoch
+    return lambda epoch: sampling.draw(paths, counts, stage, record_bytes, tf.stack([seed, tf.cast(epoch, tf.int32)]))
 
 
 def training_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path], seed: int, first_step: int = 0,
@@ -200,8 +166,7 @@ def training_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.
         image, labels, record = batch
         # The sign keeps these seeds apart from those that draw examples.
         seeds = tf.stack([-1 - seed, tf.cast(number, tf.int32)])
-        own, *donors = apart(image, labels)
-        return *augmented(*own, seeds, config, stage, rows, *donors), record
+        return *augmented(image, labels, seeds, config, stage, rows), record
 
     examples = tf.data.Dataset.range(first_epoch, training.epochs).flat_map(epoch_of)
     if workers > 1:

@@ -6,8 +6,6 @@ A stage draws from one or more groups of examples in turn, by the `kind` of thei
     tumor2d    with tumor and without: half each (2.2)
     others     one group with everything
 
-and, to paste tumors from, any stage from those with tumor.
-
 Records of the kind BOX come last in a shard and are not drawn.
 
 Everything random comes from a seed, so that the same seed draws the same examples.
@@ -24,7 +22,6 @@ from kits_tf.volume import InputError
 SHARDS_AT_ONCE = 16  # cases that are read in turn
 WINDOW_BYTES = 2**27  # of records held and shuffled at once
 
-WITH_TUMOR = ((2,),)
 _GROUPS = {"tumor3d": ((0,), (1,), (2,)), "tumor2d": ((2,), (0, 1))}
 
 
@@ -64,8 +61,8 @@ def count_kinds(paths: Sequence[pathlib.Path]) -> np.ndarray:
     return np.stack(counts)
 
 
-def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, turns: Sequence[tuple[int, ...]], record_bytes: int,
-         seed: tf.Tensor, per_case: int | None = None) -> tf.data.Dataset:
+def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, stage: str, record_bytes: int,
+         seed: tf.Tensor) -> tf.data.Dataset:
     """Draws examples without end.
 
     Shards come in random order, a few at a time. Each is read from a random place on and then from its start: an epoch
@@ -74,34 +71,32 @@ def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, turns: Sequence[tupl
     Args:
         paths: the shards.
         counts: their `count_kinds`.
-        turns: groups of kinds that are drawn from in turn, as `groups` gives them.
+        stage: one of config.STAGES.
         record_bytes: size of one record, about.
         seed: int32 tensor (2,).
-        per_case: examples of a group from every case before any case has its turn again, some more than once if it
-            must be; None for all that a case has.
 
     Returns:
-        tf.data.Dataset of serialized examples, the groups in turn. A group with no example is left out.
+        tf.data.Dataset of serialized examples, the stage's groups in turn. A group with no example is left out.
 
     Raises:
         ValueError: if there is no example at all.
     """
-    filled = [kinds for kinds in turns if counts[:, kinds].sum()]
+    filled = [kinds for kinds in groups(stage) if counts[:, kinds].sum()]
     if not filled:
-        raise ValueError(f"{len(paths)} shards hold no example of the kinds {turns}")
+        raise ValueError(f"{len(paths)} shards of {stage} hold no example")
     streams = []
     for number, kinds in enumerate(filled):
         holding = [index for index in range(len(paths)) if counts[index, kinds].sum()]
         stream = _stream([str(paths[index]) for index in holding], counts[holding].sum(axis=1), kinds,
                          np.clip(WINDOW_BYTES // record_bytes // len(filled), 16, 2048),
-                         tf.random.experimental.stateless_fold_in(seed, number), per_case)
+                         tf.random.experimental.stateless_fold_in(seed, number))
         streams.append(stream)
     if len(streams) == 1:
         return streams[0]
     return tf.data.Dataset.choose_from_datasets(streams, tf.data.Dataset.range(len(streams)).repeat())
 
 
-def _stream(paths, sizes, kinds, window, seed, per_case):
+def _stream(paths, sizes, kinds, window, seed):
     order = tf.argsort(tf.random.stateless_uniform([len(paths)], seed))
     turns = tf.random.stateless_uniform([len(paths)], tf.random.experimental.stateless_fold_in(seed, 1))
     starts = tf.cast(turns * tf.constant(sizes, tf.float32), tf.int64)
@@ -109,13 +104,12 @@ def _stream(paths, sizes, kinds, window, seed, per_case):
     def read(index):
         shard = tf.data.TFRecordDataset(tf.gather(paths, index))
         start = tf.gather(starts, index)
-        shard = shard.take(tf.gather(sizes, index)).skip(start).concatenate(shard.take(start))
-        if len(kinds) < 3:
-            shard = shard.filter(lambda serialized: tf.reduce_any(kind_of(serialized) == tf.constant(kinds)))
-        return shard.repeat().take(per_case) if per_case else shard
+        return shard.take(tf.gather(sizes, index)).skip(start).concatenate(shard.take(start))
 
     stream = tf.data.Dataset.from_tensor_slices(order).interleave(
         read, cycle_length=min(SHARDS_AT_ONCE, len(paths)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    if len(kinds) < 3:
+        stream = stream.filter(lambda serialized: tf.reduce_any(kind_of(serialized) == tf.constant(kinds)))
 
     def shuffle(number, window):
         chance = tf.random.stateless_uniform(tf.shape(window), tf.stack([seed[0], tf.cast(number, tf.int32)]))

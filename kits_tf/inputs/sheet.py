@@ -37,10 +37,8 @@ def contact_sheet(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Pat
     shape, cases = config.record_shape(stage), [path.stem for path in paths]
     drawn = pipeline.drawn_examples(config, stage, paths, seed)(0).take(ROWS)
     image, labels, record = drawn.map(lambda one: pipeline.decode(one, shape, cases)).batch(ROWS).get_single_element()
-    own, *donors = pipeline.apart(image, labels)
-    columns = [pipeline.plain(*own, config, stage)]
-    vary = tf.function(lambda number: pipeline.augmented(*own, tf.stack([-1 - seed, number]), config, stage, None,
-                                                         *donors))
+    columns = [pipeline.plain(image, labels, config, stage)]
+    vary = tf.function(lambda number: pipeline.augmented(image, labels, tf.stack([-1 - seed, number]), config, stage))
     columns += [vary(tf.constant(number)) for number in range(VARIANTS)]
     rows = [[panel(images[row].numpy(), targets[row].numpy()) for images, targets in columns]
             for row in range(len(image))]

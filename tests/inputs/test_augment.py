@@ -174,5 +174,5 @@ def test_no_kidney_stays_no_kidney():
 
 def test_fields_are_all_implemented():
     tested = {"flip_x", "flip_y", "rotate_degrees", "scale", "shear", "elastic_voxels", "brightness", "contrast",
-              "gamma", "noise", "blur_voxels", "low_resolution", "paste_tumor"}
+              "gamma", "noise", "blur_voxels", "low_resolution"}
     assert {field.name for field in dataclasses.fields(AugmentConfig)} == tested

@@ -26,7 +26,7 @@ def prepare(tmp_path, config, stage, **options):
 
 def drawn(config, stage, paths, counts, number, seed=(0, 0)):
     """(case, index in the shard, kind) of the first examples drawn."""
-    stream = sampling.draw(paths, counts, sampling.groups(stage), 1000, tf.constant(seed, tf.int32)).take(number)
+    stream = sampling.draw(paths, counts, stage, 1000, tf.constant(seed, tf.int32)).take(number)
     examples = [records.parse(serialized, config.record_shape(stage)) for serialized in stream]
     return [(example["case"].numpy().decode(), int(example["start"][0]), int(example["kind"])) for example in examples]
 
@@ -121,7 +121,7 @@ def test_head_and_feet_are_drawn_alike_when_an_epoch_reads_a_part_of_each_shard(
 def test_no_example_at_all_is_refused(tmp_path, config):
     paths, counts = prepare(tmp_path, config, "fine")
     with pytest.raises(ValueError, match="hold no example"):
-        sampling.draw(paths, counts * 0, sampling.groups("fine"), 1000, tf.constant([0, 0]))
+        sampling.draw(paths, counts * 0, "fine", 1000, tf.constant([0, 0]))
 
 
 def test_a_damaged_shard_is_named(tmp_path, config):
