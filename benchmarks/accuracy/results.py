@@ -43,9 +43,9 @@ def clearly_best(candidates):
     Args:
         candidates: lists of scores, of the same cases in the same order; of a single case none is better.
     """
-    gains = [[score - usual for score, usual in zip(scores, candidates[0], strict=True)] for scores in candidates]
     if len(candidates[0]) < 2:
         return 0
+    gains = [[score - usual for score, usual in zip(scores, candidates[0], strict=True)] for scores in candidates]
     clear = [place for place, gain in enumerate(gains)
              if statistics.fmean(gain) > statistics.stdev(gain) / len(gain) ** 0.5]
     return max(clear, key=lambda place: statistics.fmean(gains[place]), default=0)

@@ -1,18 +1,15 @@
 """nnU-Net's trainer, stopped by the clock instead of after 1000 epochs. Read by nnU-Net itself (nnUNet_extTrainer).
 
 Epochs are short (4 steps, 1 of validation), so that it stops within minutes even where a step takes one; the learning
-rate falls as its own does, over the time instead of the epochs. After each epoch it saves, and what it took so far is
-beside the checkpoint, so that training can be broken off and go on. All else is nnU-Net's.
+rate falls as its own does, over the time instead of the epochs. It saves after each, so that training can be broken off
+and go on; the epochs' times are in nnU-Net's checkpoints. All else is nnU-Net's.
 """
 
 import os
-import pathlib
-import time
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 POWER = 0.9  # of nnU-Net's own schedule
-SPENT = "seconds_spent.txt"
 
 
 class OutOfTimeError(Exception):
@@ -24,24 +21,22 @@ class nnUNetTrainerWallClock(nnUNetTrainer):  # noqa: N801, by this name nnU-Net
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 4, 1
         self.num_epochs, self.save_every = 10**6, 1
-        self.seconds, self.spent, self.began = float(os.environ["WALL_CLOCK_S"]), 0.0, None
+        self.seconds = float(os.environ["WALL_CLOCK_S"])
 
-    def load_checkpoint(self, filename_or_checkpoint):
-        super().load_checkpoint(filename_or_checkpoint)
-        self.spent = float((pathlib.Path(self.output_folder) / SPENT).read_text())
+    def spent(self):
+        """Seconds that the epochs so far took, of those before a break too."""
+        logged = self.logger.get_checkpoint()
+        return sum(logged["epoch_end_timestamps"]) - sum(logged["epoch_start_timestamps"][:self.current_epoch])
 
     def on_train_epoch_start(self):
         super().on_train_epoch_start()
-        self.began = time.monotonic()
-        left = max(1 - self.spent / self.seconds, 0.0)
+        left = max(1 - self.spent() / self.seconds, 0.0)
         for group in self.optimizer.param_groups:
             group["lr"] = self.initial_lr * left**POWER
 
     def on_epoch_end(self):
-        self.spent += time.monotonic() - self.began
-        (pathlib.Path(self.output_folder) / SPENT).write_text(f"{self.spent:.1f}\n")
         super().on_epoch_end()
-        if self.spent >= self.seconds:
+        if self.spent() >= self.seconds:
             raise OutOfTimeError
 
     def run_training(self):
