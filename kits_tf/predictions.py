@@ -29,7 +29,7 @@ from kits_tf.io.nifti import pair_of, read_labels, read_volume, write_labels, wr
 from kits_tf.io.study import Case, is_series
 from kits_tf.volume import InputError, RunError
 
-VERSION = 2  # of what is written: to be raised when the same scan and model would get other labels, report or overlay
+VERSION = 3  # of what is written: to be raised when the same scan and model would get other labels, report or overlay
 FORMATS = {"nifti": ".nii.gz", "dicomseg": ".dcm"}
 FOUND = ("kidneys", "kidney_ml", "tumor_ml", "correction_used", "tumor_fallback_used", "lesions_kept",
          "lesions_dropped", "tumors", "largest_tumor_mm", "tk_dice", "tu_dice")  # of the report, in the summary

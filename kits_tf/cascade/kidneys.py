@@ -117,8 +117,8 @@ def correct(net: tiling.Net, volume: tf.Tensor, grid: tf.Tensor, centre: tf.Tens
     """The correction net over the sagittal planes that hold some of the body, cropped in z and y around the
     centroid of the coarse foreground.
 
-    One crop, as in the method, unless a coarse component as large as a kidney reaches beyond it: then as many as
-    cover it. Outside the crops the mask is empty.
+    One crop, as in the method, unless a coarse component as large as a kidney, with a margin, reaches beyond it: then
+    as many as cover it. Outside the crops the mask is empty.
 
     Args:
         net: the correction net.
@@ -194,7 +194,8 @@ def tumor_pad(config: CascadeConfig) -> tuple[int, int, int]:
 
 
 def predict_kidneys(net: tiling.Net, channels: list[tf.Tensor], kidneys: Kidneys, origin: tf.Tensor, grid: tf.Tensor,
-                    config: CascadeConfig, batch: int, active: tf.Tensor | None = None) -> tf.Tensor:
+                    config: CascadeConfig, batch: int, active: tf.Tensor | None = None,
+                    elsewhere: float = 0.0) -> tf.Tensor:
     """A net's probabilities over the axial crops of every kidney, each kidney on its own.
 
     Within a kidney overlapping crops are blended; between kidneys the larger probability counts.
@@ -208,9 +209,10 @@ def predict_kidneys(net: tiling.Net, channels: list[tf.Tensor], kidneys: Kidneys
         config: CascadeConfig.
         batch: slices per call of the net.
         active: bool (z, y, x) or None; slices of a kidney beyond the first and last active one are left out.
+        elsewhere: what to give where no crop lies; not above zero.
 
     Returns:
-        float32 (z, y, x), the region's shape; zero where no crop lies.
+        float32 (z, y, x), the region's shape.
     """
     shape = tf.shape(channels[0])
 
@@ -234,5 +236,5 @@ def predict_kidneys(net: tiling.Net, channels: list[tf.Tensor], kidneys: Kidneys
         return index + 1, tf.cond(stop[0] > start[0], answer, lambda: done)
 
     _, done = tf.while_loop(lambda index, _: index < tf.shape(kidneys.start)[0], one_kidney,
-                            (0, tf.zeros_like(channels[0])), parallel_iterations=1)
+                            (0, tf.fill(shape, elsewhere)), parallel_iterations=1)
     return done

@@ -1,7 +1,8 @@
 """The second half of the method: which voxels of the kidneys are tumor.
 
 The 3D net looks for lesions in the box around the kidneys, lesions that do not touch a kidney are dropped, and the
-two-channel 2D net redraws what is left; where nothing is left, it searches the whole kidney region instead.
+two-channel 2D net redraws what is left; where nothing is left, or too little to count, it searches the whole kidney
+region instead.
 
 Source: Zhang et al., KiTS19 entry, section 2; where it is silent, config.py and the comments here decide.
 """
@@ -26,7 +27,7 @@ class Lesions(typing.NamedTuple):
 
 
 def keep_connected(probabilities: tf.Tensor, kidney_mask: tf.Tensor) -> Lesions:
-    """The lesion rule: a lesion stays if it is connected (26 neighbours) to the fine result, else it goes.
+    """The lesion rule: a lesion stays if it is connected (26 neighbours) to the mask, the fine result, else it goes.
 
     The probabilities one voxel around a kept lesion stay too, so that its edge lies where the net put it when it is
     interpolated; no voxel of a dropped lesion is that near, or they would be one.
@@ -99,18 +100,23 @@ def segment_tumor(nets: dict[str, tiling.Net], image: tf.Tensor, kidney_probabil
     lesions = keep_connected(detected, kidney_mask)
     nothing = tf.math.count_nonzero(lesions.mask, dtype=tf.int32) < config.tumor_min_voxels
     fallback = some_kidney & nothing
+    # What counts as nothing is neither kidney nor tumor because of the 3D net.
+    lesion_mask = lesions.mask & ~nothing
+    lesion = tf.where(nothing, 0.0, lesions.probabilities)
 
     # tumor2d acts around the lesions that were detected, or, with none, around the whole kidneys.
     margin = config.refine_margin_voxels
-    searched = tf.cond(fallback, lambda: kidney_mask, lambda: lesions.mask)
+    searched = tf.cond(fallback, lambda: kidney_mask, lambda: lesion_mask)
     region = crop.dilate(searched, (config.slices_of(margin), margin, margin))
-    refined = predict_kidneys(nets["tumor2d"], [image, tf.cast(kidney_mask, tf.float32)], kidneys, origin, grid,
-                              config, config.tumor2d.predict_batch, active=region)
-    refined = tf.where(region, refined, 0.0)
-    # What the 2D net finds on its own answers to the same rule as what the 3D net finds.
-    refined = tf.cond(fallback, lambda: keep_connected(refined, kidney_mask).probabilities, lambda: refined)
+    answers = predict_kidneys(nets["tumor2d"], [image, tf.cast(kidney_mask, tf.float32)], kidneys, origin, grid,
+                              config, config.tumor2d.predict_batch, active=region, elsewhere=-1.0)
+    # What the 2D net finds answers to the same rule as what the 3D net finds, so that it brings nothing back.
+    refined = keep_connected(tf.where(region, answers, 0.0), kidney_mask | lesion_mask).probabilities
 
-    tumor = tf.maximum(lesions.probabilities, refined) if config.tumor_fusion == "union" else refined
-    foreground = tf.maximum(kidney_probabilities, lesions.probabilities)
+    if config.tumor_fusion == "union":
+        tumor = tf.maximum(lesion, refined)
+    else:
+        tumor = tf.where(answers < 0, lesion, refined)  # a lesion may reach beyond the crops of its kidney
+    foreground = tf.maximum(kidney_probabilities, lesion)
     report = {"lesions_kept": lesions.kept, "lesions_dropped": lesions.dropped, "tumor_fallback_used": fallback}
     return tumor, foreground, report

@@ -60,7 +60,9 @@ def _warnings(found, config):
     elif found["kidneys"] != config.normal_kidneys:
         warnings.append(f"{found['kidneys']} kidney(s) were segmented: one kidney missing, fused kidneys, or an error.")
     if found["tumor_fallback_used"]:
-        warnings.append("The 3D tumor net found no tumor; the 2D tumor net searched the whole kidney region.")
+        little = f"fewer than {config.tumor_min_voxels} voxels of tumor, which count as none"
+        warnings.append(f"The 3D tumor net found {little if found['lesions_kept'] else 'no tumor'}; the 2D tumor net "
+                        f"searched the whole kidney region.")
     if found["kidneys"] and found["tumor_ml"] == 0:
         warnings.append("No tumor was found.")
     if found["lesions_dropped"]:

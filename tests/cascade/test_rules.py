@@ -1,7 +1,9 @@
 """The method's path: which net sees what, and what each rule does when a net goes wrong."""
 
+import dataclasses
+
 import numpy as np
-from threshold_nets import HU, MARK_HU, SPACING_MM, ball
+from threshold_nets import HU, MARK_HU, SPACING_MM, ball, traced
 
 
 def dice(one, other):
@@ -153,6 +155,36 @@ def test_a_lesion_of_one_voxel_diagonal_to_the_kidney_is_connected(cascade):
     assert found[20, 80, 60] == 2 and found[22, 82, 62] == 0
 
 
+def test_tumor2d_does_not_bring_back_what_touches_neither_kidney_nor_lesion(cascade, patient):
+    hu = HU[patient]
+    island = ball(patient.shape, (17, 108, 166), (2, 2, 3))  # within tumor2d's reach of the tumor, which ends at y 104
+    hu[island] = MARK_HU
+    for marks, dropped in (({"tumor2d_marks": 1}, 0), ({"tumor2d_marks": 1, "tumor3d_marks": 1}, 1)):
+        labels, report = cascade(hu, **marks)
+        assert report["lesions_kept"] == 1 and report["lesions_dropped"] == dropped
+        assert np.array_equal(labels, patient)
+    bridge = np.zeros(patient.shape, bool)
+    bridge[17, 104:107, 166] = True
+    hu[bridge & (patient == 0)] = MARK_HU
+    labels, _ = cascade(hu, tumor2d_marks=1)
+    assert (labels[island & (np.indices(patient.shape)[1] <= 109)] == 2).all()  # tumor2d reaches 5 voxels
+
+
+def test_a_lesion_beyond_the_crops_of_its_kidney_stays_as_tumor3d_found_it(cascade, patient):
+    hu = HU[patient]
+    mark = np.zeros(patient.shape, bool)
+    mark[1:9, 80:88, 156:164] = True  # on top of a kidney whose crops begin with slice 5
+    mark &= patient == 0
+    hu[mark] = MARK_HU
+    above = np.broadcast_to((np.arange(40) < 5)[:, None, None], patient.shape)
+    labels, report = cascade(hu, tumor3d_marks=1)
+    assert report["lesions_kept"] == 2 and (labels[mark] == 2).all()
+    alone = traced(dataclasses.replace(cascade.config, tumor_fusion="tumor2d"))
+    labels, _ = alone(hu, tumor3d_marks=1)
+    assert (labels[mark & above] == 2).all()
+    assert (labels[mark & ~above] == 1).all()  # tumor2d looked, and refused
+
+
 def test_with_nothing_detected_tumor2d_searches_the_whole_kidney_region(cascade, patient):
     labels, report = cascade(patient, tumor3d_gain=0)
     assert report["tumor_fallback_used"] and report["lesions_kept"] == 0
@@ -164,8 +196,21 @@ def test_fewer_voxels_than_the_threshold_count_as_nothing(cascade, patient):
     place = tuple(np.argwhere(patient == 2)[40])
     few[place] = 2
     assert cascade.config.tumor_min_voxels > 1
-    _, report = cascade(few)
+    labels, report = cascade(few)
     assert report["tumor_fallback_used"] and report["lesions_kept"] == 1
+    assert np.array_equal(labels, few)  # tumor2d finds it too
+    labels, report = cascade(few, tumor2d_gain=0)
+    assert report["tumor_fallback_used"] and report["tumor_ml"] == 0
+    assert np.array_equal(labels, np.minimum(few, 1))
+
+
+def test_what_counts_as_nothing_is_no_kidney_either(cascade, patient):
+    healthy = np.where(patient == 2, 1, patient)
+    hu = HU[healthy]
+    hu[18, 80, 73] = MARK_HU  # beside the kidney that ends at x 72
+    labels, report = cascade(hu, tumor3d_marks=1)
+    assert report["lesions_kept"] == 1 and report["tumor_fallback_used"]
+    assert np.array_equal(labels, healthy)
 
 
 def test_lesions_that_were_all_dropped_count_as_nothing(cascade, patient):
@@ -226,6 +271,6 @@ def test_an_empty_fine_result_is_no_error(cascade, patient):
 
 def test_a_false_kidney_in_coarse_gets_its_own_crops(cascade, patient):
     bright = ball(patient.shape, (20, 40, 110), (8, 12, 12))  # a third organ as bright as kidney
-    labels, report = cascade(np.maximum(patient, bright), correction_gain=1)
+    labels, report = cascade(np.maximum(patient, bright))
     assert report["kidneys"] == 3
     assert dice(labels > 0, np.maximum(patient, bright) > 0) == 1.0
