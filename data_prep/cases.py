@@ -13,7 +13,7 @@ from kits_tf.io.limits import check_grid
 from kits_tf.io.nifti import read_labels, read_volume
 from kits_tf.io.study import SEGMENTATION, Case
 from kits_tf.ops import resample
-from kits_tf.volume import AIR_HU, SAME_PLACE_MM, InputError, apart_mm, to_int16
+from kits_tf.volume import AIR_HU, InputError, check_same_place, to_int16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,17 +118,11 @@ def read_case(case: Case, spacing_mm: tuple[float, float, float]) -> NormalizedC
     if case.segmentation is None:
         raise InputError(f"{case.imaging.parent}: has no {SEGMENTATION}.nii.gz, expected ground truth to train on")
     ct, labels = read_volume(case.imaging), read_labels(case.segmentation)
-    if ct.voxels.shape != labels.voxels.shape:
-        raise InputError(f"{case.segmentation}: has shape {labels.voxels.shape} (z, y, x), expected that of its scan, "
-                         f"{ct.voxels.shape}")
+    check_same_place(case.segmentation, labels, ct, "scan")
     try:
         check_grid(ct.voxels.shape, ct.spacing_mm, spacing_mm)
     except InputError as error:
         raise InputError(f"{case.imaging}: {error}") from error
-    shift_mm = apart_mm(ct, labels)
-    if shift_mm > SAME_PLACE_MM:
-        raise InputError(f"{case.segmentation}: lies up to {shift_mm:.2f} mm away from its scan, expected the same "
-                         f"affine")
     if not classes.foreground(labels.voxels).any():
         raise InputError(f"{case.segmentation}: labels no kidney, expected at least one")
     voxels = to_int16(ct.voxels)

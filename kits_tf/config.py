@@ -78,6 +78,8 @@ class AugmentConfig:
     def __post_init__(self):
         _check_types(self)
         _check_least(self, 0, *(field.name for field in dataclasses.fields(self)))
+        for name in ("scale", "contrast"):  # beyond one they would turn the plane around, and white to black
+            _check(getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -322,6 +324,7 @@ class CascadeConfig:
             settings["kidney_min_voxels"] = self.kidney_min_voxels
         if stage == "tumor3d":
             settings |= {name: getattr(self.tumor3d, name) for name in ("centres_per_class", "roi_pad_voxels")}
+            settings["patch_voxels"] = list(self.tumor3d.patch_voxels)
         return settings
 
     def slices_of(self, in_plane_voxels: int) -> int:

@@ -5,6 +5,7 @@ feet, y from front to back and x from the patient's right to left: nibabel axis 
 """
 
 import dataclasses
+import pathlib
 import typing
 from collections.abc import Sequence
 
@@ -100,6 +101,17 @@ def apart_mm(one: Volume, other: Volume) -> float:
     corners = np.array([(z, y, x, 1) for z in (0, 1) for y in (0, 1) for x in (0, 1)], float)
     corners[:, :3] = corners[:, :3] * one.voxels.shape - 0.5
     return float(np.linalg.norm(corners @ (one.affine - other.affine).T, axis=1).max())
+
+
+def check_same_place(path: str | pathlib.Path, volume: Volume, other: Volume, what: str = "labels") -> None:
+    """Raises InputError, naming the volume's file and what the other one is, unless both have one shape and their
+    corners lie on each other."""
+    if volume.voxels.shape != other.voxels.shape:
+        raise InputError(f"{path}: has shape {volume.voxels.shape} (z, y, x), expected that of its {what}, "
+                         f"{other.voxels.shape}")
+    shift_mm = apart_mm(volume, other)
+    if shift_mm > SAME_PLACE_MM:
+        raise InputError(f"{path}: lies up to {shift_mm:.2f} mm away from its {what}, expected the same affine")
 
 
 def to_int16(voxels: np.ndarray) -> np.ndarray:

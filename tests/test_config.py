@@ -184,6 +184,8 @@ def test_training_settings_do_not_make_records_stale(stage, change):
     ("tumor2d", {"fine": configs.FineConfig(crop_voxels=176, jitter_voxels=8)}),
     ("tumor3d", {"tumor3d": configs.Tumor3dConfig(roi_pad_voxels=20)}),
     ("tumor3d", {"tumor3d": configs.Tumor3dConfig(centres_per_class=4)}),
+    # As large a record, but the slabs of the box that is scored are as deep as a patch.
+    ("tumor3d", {"tumor3d": configs.Tumor3dConfig(patch_voxels=(36, 96, 96), jitter_voxels=(2, 16, 16))}),
 ])
 def test_settings_that_shape_records_make_them_stale(stage, changes):
     paper = PRESETS["paper"]

@@ -58,7 +58,8 @@ def _folders(run_dir, fold, weights):
 
 
 def _settings(folders):
-    """The CascadeConfig of a fold: each stage as it was trained; what they share must be the same everywhere."""
+    """The CascadeConfig of a fold: each stage as it was trained, what only prediction reads as coarse's config has it.
+    What all nets were trained on must be the same everywhere: preset, spacing and window."""
     trained = {stage: runs.load_config(folder) for stage, folder in folders.items()}
     config = dataclasses.replace(trained["coarse"], **{stage: trained[stage].stage(stage) for stage in STAGES})
     for stage in STAGES:

@@ -18,7 +18,7 @@ from kits_tf.io.study import find_study
 from kits_tf.metrics import dice_of_counts
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen, kind_of
 from kits_tf.quiet import no_bar
-from kits_tf.volume import AIR_HU, InputError, Volume, to_int16
+from kits_tf.volume import AIR_HU, InputError, Volume, check_same_place, to_int16
 
 DRAWN = 4  # patients, of the kinds that the phantoms' cycle begins with
 SEED = 20_000  # far from those that studies are drawn from
@@ -33,14 +33,21 @@ def drawn_cases() -> Iterator[tuple[str, Volume, Volume]]:
 
 
 def study_cases(folder: str | pathlib.Path) -> Iterator[tuple[str, Volume, Volume | None]]:
-    """(name, scan, labels or None) of a study's cases; raises InputError if there are none, or one is there twice."""
+    """(name, scan, labels or None) of a study's cases; raises InputError if there are none, one is there twice, or
+    labels do not lie where their scan lies."""
     cases = [case for case in find_study(folder) if case.imaging.exists()]
     if not cases:
         raise InputError(f"{folder}: holds no scan, expected case_xxxxx/imaging.nii.gz")
     for case in cases:
         case.check_single()
-    return ((case.name, read_volume(case.imaging), read_labels(case.segmentation) if case.segmentation else None)
-            for case in cases)
+    return map(_read, cases)
+
+
+def _read(case):
+    scan, truth = read_volume(case.imaging), read_labels(case.segmentation) if case.segmentation else None
+    if truth:
+        check_same_place(case.segmentation, truth, scan, "scan")
+    return case.name, scan, truth
 
 
 def compare(reference: Cascade, other: Cascade, cases: Iterable[tuple[str, Volume, Volume | None]]) -> list[dict]:

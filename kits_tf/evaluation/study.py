@@ -19,7 +19,7 @@ from kits_tf.io.lock import only_writer
 from kits_tf.io.nifti import read_labels
 from kits_tf.io.study import ENDINGS, short_name, stem
 from kits_tf.labels import KIDNEY, TUMOR
-from kits_tf.volume import SAME_PLACE_MM, InputError, Volume, apart_mm
+from kits_tf.volume import InputError, check_same_place
 
 PREFIX = "prediction_"
 
@@ -138,16 +138,6 @@ def score_case(files: CaseFiles) -> CaseScores:
 def _volumes_ml(whose, labels):
     count = {name: np.count_nonzero(labels.voxels == value) for name, value in (("kidney", KIDNEY), ("tumor", TUMOR))}
     return {f"{whose}_{name}_ml": voxels * labels.voxel_ml for name, voxels in count.items()}
-
-
-def check_same_place(path: str | pathlib.Path, volume: Volume, other: Volume, what: str = "labels") -> None:
-    """Raises InputError, naming the volume's file and what the other one is, unless both have one shape and their
-    corners lie on each other."""
-    if volume.voxels.shape != other.voxels.shape:
-        raise InputError(f"{path}: has shape {volume.voxels.shape}, its {what} have {other.voxels.shape}")
-    shift_mm = apart_mm(volume, other)
-    if shift_mm > SAME_PLACE_MM:
-        raise InputError(f"{path}: lies up to {shift_mm:.3g} mm from its {what} (their affines differ)")
 
 
 def score_files(files: CaseFiles) -> dict:

@@ -30,8 +30,8 @@ def build(config: CascadeConfig, stage: str, precision: str = "float32", replica
         replicas: how many copies train together; batch statistics are those of all.
 
     Returns:
-        tf.keras.Model whose output is float32 probabilities, one channel; its layer "logits" comes just before, with
-        config.outputs(stage) channels.
+        tf.keras.Model whose output is float32 probabilities, one channel: those of the first of the
+        config.outputs(stage) channels of its layer "logits".
     """
     net, usual = config.stage(stage).net, tf.keras.mixed_precision.global_policy()
     normalization = "synchronized" if net.normalization == "batch" and replicas > 1 else None

@@ -102,7 +102,7 @@ def head(inputs: tf.Tensor, name: str = "logits", outputs: int = 1) -> tf.Tensor
     """Logits, and the probability that the first of them gives each voxel; in float32, whatever came before.
 
     Returns:
-        The tensor of layer "probabilities", one channel; the layer before it is "logits", with `outputs` channels.
+        The tensor of layer "probabilities", one channel: that of the first of the `outputs` channels of "logits".
     """
     rank = len(inputs.shape) - 2
     convolve = {2: layers.Conv2D, 3: layers.Conv3D}[rank]

@@ -12,12 +12,11 @@ import tensorflow as tf
 from kits_tf.config import FCN3DConfig
 from kits_tf.models import blocks
 
-DIVISOR = (2, 4, 4)  # sizes must be multiples of this, z, y, x; the fourth level rounds up what it halves
-
 
 def build(config: FCN3DConfig, name: str = "fcn3d", normalization: str | None = None,
           outputs: int = 1) -> tf.keras.Model:
-    """An FCN with fresh weights, for blocks of any size that divides by DIVISOR.
+    """An FCN with fresh weights, for blocks whose sizes are multiples of (2, 4, 4); the fourth level rounds up what it
+    halves.
 
     Args:
         config: FCN3DConfig.

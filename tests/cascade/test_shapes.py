@@ -29,9 +29,8 @@ def test_any_spacing_keeps_organs_where_they_are(cascade, patient, spacing_mm):
     found, report = cascade(labels, spacing_mm)
     assert report["kidneys"] == 2
     assert 2 * ((found > 0) & (labels > 0)).sum() / ((found > 0).sum() + (labels > 0).sum()) > 0.95
-    for mask in (labels > 0), (found > 0):
-        np.testing.assert_allclose([hit.mean() for hit in np.nonzero(mask)],
-                                   [hit.mean() for hit in np.nonzero(labels)], atol=0.3)
+    np.testing.assert_allclose([hit.mean() for hit in np.nonzero(found)],
+                               [hit.mean() for hit in np.nonzero(labels)], atol=0.3)
 
 
 def test_slices_that_are_not_square_are_padded_and_not_stretched(cascade):

@@ -124,8 +124,8 @@ def test_prediction_in_another_axis_order_scores_1(study):
 
 
 @pytest.mark.parametrize(("shape", "spacing_mm", "note"), [
-    ((6, 8, 9), SPACING_MM, "has shape (6, 8, 9), its labels have (6, 8, 10)"),
-    (SHAPE, (5.0, 2.0, 4.1), "lies up to 0.95 mm from its labels"),  # 9.5 steps of 0.1 mm
+    ((6, 8, 9), SPACING_MM, "has shape (6, 8, 9) (z, y, x), expected that of its labels, (6, 8, 10)"),
+    (SHAPE, (5.0, 2.0, 4.1), "lies up to 0.95 mm away from its labels"),  # 9.5 steps of 0.1 mm
 ])
 def test_prediction_in_another_place_scores_0_says_so_and_exits_with_1(study, shape, spacing_mm, note):
     write(study / "found/prediction_00003.nii.gz", np.ones(shape, np.uint8), spacing_mm)
