@@ -41,6 +41,13 @@ def is_singular(affine: np.ndarray) -> bool:
     return not norms.all() or bool(abs(np.linalg.det(affine[:3, :3] / norms)) < 1e-3)
 
 
+def skew_degrees(affine: np.ndarray) -> float:
+    """How far the two axes of an affine that are least at a right angle are off it."""
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    cosines = np.abs(axes.T @ axes)[np.triu_indices(3, 1)]
+    return float(np.degrees(np.arcsin(min(cosines.max(), 1.0))))
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Volume:
     """A scan or its labels.

@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from kits_tf.volume import Volume, spacing_of
+from kits_tf.volume import Volume, skew_degrees, spacing_of
 
 VOXELS = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
 
@@ -37,6 +37,13 @@ def test_a_sheared_axis_is_as_long_as_its_step():
     affine[:3, 1] = 0.0, -2.0, 0.0
     affine[:3, 2] = -1.0, 0.0, 0.0
     assert spacing_of(affine) == (5.0, 2.0, 1.0)
+    assert skew_degrees(affine) == pytest.approx(np.degrees(np.arcsin(4 / 5)))
+
+
+def test_an_oblique_affine_is_not_skewed():
+    affine = np.eye(4)
+    affine[:3, :3] = turn(30, 0, 1) @ turn(50, 1, 2) @ np.diag((3.0, -0.7816, 1.25))
+    assert skew_degrees(affine) < 1e-5
 
 
 def test_a_volume_from_spacing_is_canonical_and_starts_at_the_origin():

@@ -15,17 +15,19 @@ import pathlib
 import re
 import warnings
 import zipfile
+import zlib
 
 import highdicom as hd
 import numpy as np
 import pydicom
 from highdicom.sr.coding import CodedConcept
+from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import get_decoder
 from pydicom.sr.codedict import codes
 
 from kits_tf import labels as classes
 from kits_tf.io.files import write_bytes
-from kits_tf.io.limits import check_extent, check_spacing, check_voxels
+from kits_tf.io.limits import check_extent, check_spacing, check_voxels, is_bomb
 from kits_tf.io.study import DICOM_MARK, ENDINGS
 from kits_tf.volume import InputError, Volume, spacing_of
 
@@ -33,6 +35,7 @@ from kits_tf.volume import InputError, Volume, spacing_of
 warnings.filterwarnings("ignore", module="pydicom")
 
 MOST_BYTES = 2**33  # of a series' files, unpacked
+MOST_DEFLATED_BYTES = 2**26  # of one file of the transfer syntax that deflates all of it, unpacked
 HEAD_BYTES = 4096  # of a file, that show whether it may be DICOM
 MOST_TILT_DEGREES = 0.5
 SPACING_TOLERANCE = 0.05  # of the median distance between slices
@@ -80,6 +83,7 @@ def _datasets(path):
 def _dataset(path, name, data):
     """One file's pydicom Dataset, whatever is read of it decoded; None for an object that is no image."""
     try:
+        _check_deflated(path, name, data)
         dataset = pydicom.dcmread(io.BytesIO(data))
         kind = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
         if kind and NO_IMAGE.search(kind.name):
@@ -115,7 +119,11 @@ def _dicom_files(path):
         return
     with zipfile.ZipFile(path) as archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-        _check_bytes(path, sum(entry.file_size for entry in entries))
+        size = sum(entry.file_size for entry in entries)
+        _check_bytes(path, size)
+        if is_bomb(size, path.stat().st_size):
+            raise InputError(f"{path}: unpacks to {size / path.stat().st_size:.0f} times its size, as no series does; "
+                             f"is it a zip bomb?")
         for entry in sorted(entries, key=lambda entry: entry.filename):
             with archive.open(entry) as stream:
                 head = stream.read(HEAD_BYTES)
@@ -126,6 +134,23 @@ def _dicom_files(path):
 def _check_bytes(path, size):
     if size > MOST_BYTES:
         raise InputError(f"{path}: unpacks to {size / 2**30:.0f} GiB, expected one CT series")
+
+
+def _check_deflated(path, name, data):
+    """Refuses a deflated file that unpacks to more than a slice, before pydicom unpacks all of it."""
+    stream = io.BytesIO(data)
+    try:
+        read_preamble(stream, force=False)
+        meta = read_dataset(stream, is_implicit_VR=False, is_little_endian=True,
+                            stop_when=lambda tag, *_: tag.group != 2)  # leaves the stream where the packed part begins
+        if meta.get("TransferSyntaxUID") != pydicom.uid.DeflatedExplicitVRLittleEndian:
+            return
+    except Exception:  # pydicom reads the same, and its words are passed on
+        return
+    unpacking = zlib.decompressobj(-zlib.MAX_WBITS)
+    unpacking.decompress(stream.read(), MOST_DEFLATED_BYTES)
+    if unpacking.unconsumed_tail:
+        raise InputError(f"{path}: {name} unpacks to more than {MOST_DEFLATED_BYTES // 2**20} MiB, as no slice does")
 
 
 def _is_dicom(path, name, head):
@@ -181,6 +206,8 @@ def read_series(path: str | pathlib.Path) -> tuple[Volume, list[pydicom.Dataset]
                      [float(mm) for mm in (between_mm, *first.PixelSpacing)])
         check_voxels(path, (len(slices), int(first.Rows), int(first.Columns)))
         _check_pixels(path, named)
+        for dataset in slices:  # they differ by rounding alone, which highdicom would refuse
+            dataset.PixelSpacing, dataset.ImageOrientationPatient = first.PixelSpacing, first.ImageOrientationPatient
         stacked = slices
         if len(slices) == 1:  # highdicom would take 1 mm where SpacingBetweenSlices does not say
             stacked = [copy.deepcopy(first)]
@@ -253,8 +280,9 @@ def _check_series(path, named):
                              f"expected CT Image Storage, a file per slice")
         if "LOCALIZER" in dataset.get("ImageType", []):
             raise InputError(f"{path}: {name} is a localizer, expected axial slices alone")
-        if "RescaleSlope" not in dataset or "RescaleIntercept" not in dataset:
-            raise InputError(f"{path}: {name} does not say how its values become Hounsfield units (no RescaleSlope)")
+        for field in ("RescaleSlope", "RescaleIntercept"):  # an anonymizer may leave one there and empty
+            if dataset.get(field) in (None, ""):
+                raise InputError(f"{path}: {name} does not say how its values become Hounsfield units (no {field})")
     first_name, first = named[0]
     for field in SAME:
         for name, dataset in named:

@@ -13,6 +13,8 @@ from kits_tf.volume import InputError
 MOST_VOXELS = 2**29  # 2048 slices of 512 x 512
 SPACING_LIMITS_MM = (0.01, 100.0)
 LONGEST_MM = 3000.0  # along one axis
+# A scan beyond both is no scan: real ones compress 2 to 20 times, and 1059 slices of air as float64 are 2.1 GiB.
+LARGE_BYTES, LARGE_RATIO = 3 * 2**30, 100
 MOST_NORMALIZED_VOXELS = 2**30  # a body of 2 m x 0.7 m x 0.7 m has half of them at 3 x 0.7816 x 0.7816 mm
 
 
@@ -25,6 +27,11 @@ def check_voxels(path: str | pathlib.Path, shape: Sequence[int]) -> None:
     """Raises InputError if a header claims more voxels than a scan has."""
     if math.prod(shape) > MOST_VOXELS:
         raise InputError(f"{path}: its header claims {times(shape)} voxels, expected at most {MOST_VOXELS} in all")
+
+
+def is_bomb(unpacked: int, packed: int) -> bool:
+    """Whether a file of `packed` bytes would unpack to more than a scan does."""
+    return unpacked > max(LARGE_BYTES, LARGE_RATIO * packed)
 
 
 def check_spacing(path: str | pathlib.Path, spacing_mm: Sequence[float]) -> None:

@@ -19,10 +19,10 @@ import numpy as np
 from isal import igzip, isal_zlib
 
 from kits_tf.io.files import whole_file
-from kits_tf.io.limits import check_extent, check_spacing, check_voxels, times
+from kits_tf.io.limits import check_extent, check_spacing, check_voxels, is_bomb, times
 from kits_tf.io.study import ENDINGS
 from kits_tf.ops.orientation import invert, reorient, reorient_affine, to_canonical_transform
-from kits_tf.volume import InputError, Volume, is_singular, spacing_of
+from kits_tf.volume import InputError, Volume, is_singular, skew_degrees, spacing_of
 
 # What nibabel finds wrong in a header it also logs or warns of; an InputError says it once, in one line.
 nib.imageglobals.logger.setLevel(logging.CRITICAL)
@@ -34,10 +34,9 @@ EXPECTED = "expected NIfTI (.nii or .nii.gz)"
 MOST_HEADER_BYTES = 2**24  # extensions included
 MOST_BYTES_AFTER = 2**20  # that may follow the voxels
 DEFLATE_RATIO = 1032  # bytes that gzip can make of one, at most
-# A scan beyond both is no scan: real ones compress 2 to 20 times, and 1059 slices of air as float64 are 2.1 GiB.
-LARGE_BYTES, LARGE_RATIO = 3 * 2**30, 100
 SLAB_VOXELS = 2**22  # read at once
 SAME_FORMS_MM = 0.1  # how far qform and sform may lie apart: quaternions are rounded
+MOST_SKEW_DEGREES = 0.5  # as of a DICOM series' gantry
 UNITS = {1: "metres", 3: "micrometres"}
 
 
@@ -211,7 +210,7 @@ def _read(path, take, dtype):
     if stored.kind not in "iuf":
         raise InputError(f"{path}: holds {stored} voxels, expected real numbers (Hounsfield units)")
     claimed, size, after = math.prod(source.shape) * stored.itemsize, source.voxels.stat().st_size, []
-    if dtype == np.int16 and claimed > max(LARGE_BYTES, LARGE_RATIO * size):
+    if dtype == np.int16 and is_bomb(claimed, size):
         raise InputError(f"{path}: unpacks to {claimed / size:.0f} times its size, as no scan does; is it a gzip bomb?")
     try:
         back = invert(source.transform)
@@ -235,6 +234,10 @@ def _read(path, take, dtype):
 def _header_doubts(source):
     """What is odd about a header that can be used all the same: sentences."""
     header, doubts = source.image.header, []
+    skew = skew_degrees(source.affine)
+    if skew > MOST_SKEW_DEGREES:
+        doubts.append(f"Its axes are {skew:.1f} degrees off a right angle (a tilted gantry?): lengths and volumes are "
+                      f"those of straight voxels, and too large; resample it to a straight stack first.")
     unit = int(header["xyzt_units"]) & 7
     if unit in UNITS:
         doubts.append(f"The header says that its spacing is in {UNITS[unit]}; it was taken as millimetres.")

@@ -5,6 +5,7 @@ predict may also be a DICOM series: a folder of its files, or a zip.
 """
 
 import dataclasses
+import errno
 import os
 import pathlib
 import re
@@ -18,6 +19,7 @@ HEADERS = (".hdr.gz", ".hdr")  # of scans in two files: header and voxels
 IMAGING = "imaging"
 SEGMENTATION = "segmentation"
 ZIP = ".zip"
+PREFIX = "prediction_"  # of what predict.py writes, as KiTS19 wants it
 DICOM_MARK = slice(128, 132)  # where every DICOM file says DICM
 LONGEST_NAME = 200  # bytes; a file system takes 255, and prefix and ending come on top
 
@@ -81,18 +83,27 @@ def check_name(name: str, where: str | pathlib.Path) -> None:
 
 
 def _either(folder, name):
-    """(What has that name with either ending, or None; a list of what has it with the other one). Be it a broken link:
-    whoever reads it says so."""
-    paths = [f"{folder}/{name}{ending}" for ending in ENDINGS]  # strings: a study may have 100000 cases
-    found = [pathlib.Path(path) for path in paths if os.path.lexists(path)]
+    """(What has that name with either ending, or None; a list of what has it with the other one). Be it a broken link,
+    or in a folder that may not be looked into: whoever reads it says so."""
+    found = []
+    for ending in ENDINGS:
+        path = f"{folder}/{name}{ending}"  # a string: a study may have 100000 cases
+        try:
+            os.lstat(path)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+                continue
+            return pathlib.Path(path), []
+        found.append(pathlib.Path(path))
     return (found[0] if found else None), found[1:]
 
 
 def find_study(folder: str | pathlib.Path) -> list[Case]:
     """The cases of a KiTS-shaped study, sorted by name: every subfolder that holds imaging or a segmentation.
 
-    A case without imaging, or whose folder is a broken link, is listed all the same, with the path where imaging was
-    expected: whoever reads it says so. So is a case that has a file twice, by both endings (Case.check_single).
+    A case without imaging, or whose folder is a broken link or may not be looked into, is listed all the same, with the
+    path where imaging was expected: whoever reads it says so. So is a case that has a file twice, by both endings
+    (Case.check_single).
 
     Raises:
         InputError: if the folder is missing or cannot be read, or a case has a name as check_name refuses it.
@@ -126,8 +137,9 @@ def _may_be_folder(link):
 
 
 def find_scans(path: str | pathlib.Path) -> list[Case]:
-    """The scans that a file, a folder of files, a study, one of its cases, a DICOM series or a folder of such names,
-    sorted by name. Files that lie loose beside a study's cases are none of them, and a warning on stderr says so.
+    """The scans that a file, a study, one of its cases, a DICOM series, or a folder of files and series names, sorted
+    by name. What lies loose beside a study's cases is none of them, nor are DICOM slices or predictions that lie beside
+    scans; a warning on stderr says so.
 
     Raises:
         InputError: if there are none, two would have one name, or one has a name as check_name refuses it.
@@ -135,19 +147,7 @@ def find_scans(path: str | pathlib.Path) -> list[Case]:
     path = pathlib.Path(path)
     if path.is_dir():
         own, doubles = _either(path, IMAGING)
-        cases = [_from_file(own, doubles)] if own else find_study(path)
-        if own is None:
-            files = sorted(child for child in path.iterdir()
-                           if child.name.lower().endswith((*ENDINGS, *HEADERS)) and child.name[0] != ".")
-            loose = [child for child in files if cases and not child.is_dir()]
-            if loose:
-                print(f"warning: {path}: is taken as a study, {_few(loose)} left out; give loose files a folder of "
-                      f"their own", file=sys.stderr)
-            cases = cases or [_from_file(child) for child in files]
-        if not cases and is_series(path):
-            cases = [Case(path.resolve().name, path)]
-        if not cases:
-            cases = [_from_file(child) for child in sorted(path.iterdir()) if is_series(child)]
+        cases = [_from_file(own, doubles)] if own else _in_folder(path)
         if not cases:
             raise InputError(f"{path}: holds no scan, expected .nii, .nii.gz or .hdr files, "
                              f"case_xxxxx/{IMAGING}.nii.gz, or DICOM series as folders or zips")
@@ -163,6 +163,43 @@ def find_scans(path: str | pathlib.Path) -> list[Case]:
                              f"prediction_{case.short_name}; rename one")
         seen[case.short_name] = case
     return cases
+
+
+def _in_folder(path):
+    """The cases of a study, or else of a series, or else of all files and series in a folder."""
+    cases = find_study(path)
+    known = {case.imaging.parent.name for case in cases}
+    children = [child for child in sorted(path.iterdir()) if child.name[0] != "." and child.name not in known]
+    files = [child for child in children if child.name.lower().endswith((*ENDINGS, *HEADERS))]
+    series = [child for child in children if child not in files and _may_be_series(child)]
+    predicted = [child for child in files if child.name.startswith(PREFIX)]
+    scans = [child for child in (*files, *series) if child not in predicted]
+    if cases:
+        _leave_out(path, "is taken as a study", [child for child in (*files, *series) if not child.is_dir()])
+        return cases
+    if is_series(path):
+        if not scans:
+            _leave_out(path, "is taken as a DICOM series", predicted)
+            return [Case(path.resolve().name, path)]
+        print(f"warning: {path}: is taken as a folder of scans, the DICOM slices in it are left out; give them a "
+              f"folder of their own", file=sys.stderr)
+    if scans:
+        _leave_out(path, "is taken as a folder of scans", predicted)
+    return [_from_file(child) for child in sorted(scans or predicted)]
+
+
+def _may_be_series(path):
+    try:
+        return is_series(path)
+    except OSError as error:
+        print(f"warning: {path}: cannot be read ({error.strerror}), left out", file=sys.stderr)
+        return False
+
+
+def _leave_out(path, why, files):
+    if files:
+        print(f"warning: {path}: {why}, {_few(files)} left out; give loose files a folder of their own",
+              file=sys.stderr)
 
 
 def _from_file(path, doubles=()):

@@ -3,6 +3,8 @@
 import io
 import shutil
 import types
+import zipfile
+import zlib
 
 import highdicom as hd
 import numpy as np
@@ -13,6 +15,7 @@ from dicom_series import slices_of, write_series
 from PIL import Image
 from pydicom import uid
 
+from kits_tf.io import limits
 from kits_tf.io.dicom import read_series, write_segmentation
 from kits_tf.io.doubts import scan_doubts
 from kits_tf.io.nifti import read_volume
@@ -96,6 +99,8 @@ def broken(name):
         slices[0].ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
     elif name == "no rescale":
         del slices[2].RescaleSlope
+    elif name == "empty intercept":
+        slices[2].RescaleIntercept = ""
     elif name == "other size":
         slices[2].Rows, slices[2].Columns = slices[2].Columns, slices[2].Rows
     elif name == "other spacing":
@@ -115,6 +120,7 @@ def broken(name):
     ("mri", "MR Image Storage, expected CT"),
     ("localizer", "is a localizer"),
     ("no rescale", "no RescaleSlope"),
+    ("empty intercept", "no RescaleIntercept"),
     ("other size", "has Rows"),
     ("other spacing", "has PixelSpacing"),
     ("no position", "ImagePositionPatient"),
@@ -126,6 +132,44 @@ def test_what_is_no_volume_is_refused_by_name(tmp_path, name, message):
         read_series(folder)
     assert str(error.value).startswith(f"{folder}: ") and message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("field", ["PixelSpacing", "ImageOrientationPatient"])
+def test_slices_that_differ_by_rounding_are_one_stack(series, tmp_path, field):
+    slices = slices_of(scan(), SPACING_MM)
+    setattr(slices[3], field, [float(value) + 1e-6 for value in getattr(slices[3], field)])
+    volume, _ = read_series(write_series(tmp_path / "rounded", slices))
+    expected, _ = read_series(series)
+    np.testing.assert_array_equal(volume.voxels, expected.voxels)
+    np.testing.assert_allclose(volume.affine, expected.affine, atol=1e-4)
+
+
+def deflated(dataset):
+    dataset.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian
+    return file_of(dataset)
+
+
+def test_a_deflated_series_is_read(series, tmp_path):
+    folder = tmp_path / "deflated"
+    folder.mkdir()
+    for number, dataset in enumerate(slices_of(scan(), SPACING_MM)):
+        (folder / f"IM{number:04d}").write_bytes(deflated(dataset))
+    np.testing.assert_array_equal(read_series(folder)[0].voxels, read_series(series)[0].voxels)
+
+
+def test_a_deflated_file_that_unpacks_to_more_than_a_slice_is_refused_before_it_is_unpacked(series, monkeypatch):
+    bomb = slices_of(scan()[:1], SPACING_MM)[0]
+    bomb.PixelData = bytes(2**27)
+    (series / "bomb").write_bytes(deflated(bomb))
+    monkeypatch.setattr(zlib, "decompress", lambda *_: pytest.fail("unpacked at once"))  # as pydicom does
+    assert refusal(series) == "bomb unpacks to more than 64 MiB, as no slice does"
+
+
+def test_a_zip_that_unpacks_to_far_more_than_itself_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "LARGE_BYTES", 2**20)
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("IM0000", bytes(128) + b"DICM" + bytes(2**21))
+    assert refusal(tmp_path / "bomb.zip").endswith("times its size, as no series does; is it a zip bomb?")
 
 
 def test_a_folder_without_dicom_is_refused(tmp_path):

@@ -124,6 +124,16 @@ def test_an_odd_header_is_said_and_comes_first(change, patches, said, tmp_path):
     assert volume.with_voxels(volume.voxels + 1).doubts == volume.doubts
 
 
+def test_a_tilted_gantry_is_said_with_its_angle(tmp_path):
+    def tilted(header):
+        affine = affine_of("IPL", (4.0, 1.8, 1.5))
+        affine[1, 0] = 4.0 * np.tan(np.radians(25))  # slices move back as they go down
+        header.set_sform(affine, 1)
+        header.set_qform(None, 0)
+    said, = stored(tmp_path / "scan.nii", tilted).doubts
+    assert said.startswith("Its axes are 25.0 degrees off a right angle (a tilted gantry?)")
+
+
 @pytest.mark.parametrize("read", [read_volume, read_labels])
 def test_bytes_that_follow_the_voxels_are_counted(read, tmp_path):
     write_volume(tmp_path / "scan.nii", Volume.from_spacing(np.ones((3, 4, 5), np.uint8), (1, 1, 1)))

@@ -1,5 +1,8 @@
 """Which cases lie in a folder and what they are called; nothing is opened, so the files may be empty."""
 
+import errno
+import os
+import pathlib
 import time
 
 import pytest
@@ -125,6 +128,82 @@ def test_series_in_folders_and_zips_named_by_uids_keep_their_last_part(tmp_path)
         (tmp_path / name / "IM0000").write_bytes(bytes(128) + b"DICM")
     touch(tmp_path, "1.2.840.3.zip")
     assert [case.name for case in find_scans(tmp_path)] == ["1.2.840.1", "1.2.840.2", "1.2.840.3"]
+
+
+def series_in(folder, *names):
+    for name in names:
+        touch(folder, f"{name}/IM0000")
+        (folder / name / "IM0000").write_bytes(bytes(128) + b"DICM")
+    return folder
+
+
+def test_files_and_series_side_by_side_are_all_scans(tmp_path, capsys):
+    touch(series_in(tmp_path, "b"), "a.nii.gz", "c.zip")
+    assert [case.name for case in find_scans(tmp_path)] == ["a", "b", "c"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_study_says_which_series_beside_its_cases_it_leaves_out(tmp_path, capsys):
+    touch(tmp_path, "case_00001/imaging.nii.gz", "more.zip")
+    assert [case.name for case in find_scans(tmp_path)] == ["case_00001"]
+    assert "is taken as a study, more.zip is left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("scans", ["files", "series", "a series"])
+def test_predictions_beside_their_scans_are_none(scans, tmp_path, capsys):
+    """The same command again, its output among its input."""
+    expected = ["a", "b"] if scans != "a series" else ["folder"]
+    folder = tmp_path / "folder"
+    if scans == "files":
+        touch(folder, "a.nii.gz", "b.nii.gz")
+    elif scans == "series":
+        series_in(folder, "a", "b")
+    else:
+        series_in(tmp_path, "folder")
+    touch(folder, *(f"prediction_{name}.nii.gz" for name in expected))
+    assert [case.name for case in find_scans(folder)] == expected
+    told = "prediction_a.nii.gz and 1 more are" if scans != "a series" else "prediction_folder.nii.gz is"
+    assert f"{told} left out" in capsys.readouterr().err
+
+
+def test_predictions_alone_are_scans_for_who_asks_for_them(tmp_path):
+    touch(tmp_path, "prediction_00000.nii.gz", "prediction_00001.nii.gz")
+    assert [case.name for case in find_scans(tmp_path)] == ["prediction_00000", "prediction_00001"]
+
+
+def test_slices_in_a_folder_of_files_are_left_out_with_a_warning(tmp_path, capsys):
+    touch(series_in(tmp_path, "folder") / "folder", "scan.nii.gz")
+    assert [case.name for case in find_scans(tmp_path / "folder")] == ["scan"]
+    assert "the DICOM slices in it are left out" in capsys.readouterr().err
+
+
+def test_a_case_that_may_not_be_looked_into_is_listed_once(tmp_path, monkeypatch):
+    touch(tmp_path, "case_00000/imaging.nii.gz", "case_00001/imaging.nii.gz", "case_00001/segmentation.nii.gz")
+    lstat = os.lstat
+
+    def forbidden(path, *given, **named):
+        if "case_00001/" in str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return lstat(path, *given, **named)
+
+    monkeypatch.setattr(os, "lstat", forbidden)
+    _, hidden = find_study(tmp_path)
+    assert (hidden.name, hidden.imaging) == ("case_00001", tmp_path / "case_00001" / "imaging.nii.gz")
+    hidden.check_single()
+
+
+def test_a_folder_that_may_not_be_looked_into_is_left_out_with_a_warning(tmp_path, monkeypatch, capsys):
+    (series_in(tmp_path, "a") / "lost+found").mkdir()
+    iterdir = pathlib.Path.iterdir
+
+    def forbidden(path):
+        if path.name == "lost+found":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(pathlib.Path, "iterdir", forbidden)
+    assert [case.name for case in find_scans(tmp_path)] == ["a"]
+    assert capsys.readouterr().err == f"warning: {tmp_path}/lost+found: cannot be read (Permission denied), left out\n"
 
 
 @pytest.mark.parametrize("what", ["nowhere", "nothing_here"])
