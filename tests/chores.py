@@ -27,6 +27,14 @@ def stumble(number, folder):
     return note(number, folder)
 
 
+def fail_or_import(number):
+    """Case 0 fails while case 1 imports."""
+    if number == 0:
+        time.sleep(0.5)
+        raise InputError("case_0: is no scan")
+    return {"number": cluster.named("long_to_import:work")()}
+
+
 def meet(number, folder):
     """Whether the other of two cases, 0 and 1, 2 and 3, is begun while this one is at work."""
     (pathlib.Path(folder) / f"begun {number}").touch()

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import tqdm
 
-from kits_tf.cluster.jobs import Done, Job, attempt, counted, named, once
+from kits_tf.cluster.jobs import Done, Job, attempt, counted, importing, named, once
 from kits_tf.cluster.places import FLAGS, HERE, Place, define_flags, place_from_flags
 from kits_tf.quiet import no_bar, now_and_then
 
@@ -54,7 +54,8 @@ def run(function: str, jobs: list[Job], doing: str, place: Place = HERE, gpu: bo
         bar = tqdm.tqdm(found, doing, len(jobs), unit="case", file=sys.stderr, disable=no_bar())
         for number, done in enumerate(bar, start=1):
             if done.failure is not None:
-                tqdm.tqdm.write(f"failed: {done.failure}", file=sys.stderr)
+                with importing:
+                    tqdm.tqdm.write(f"failed: {done.failure}", file=sys.stderr)
             tell(number)
             yield done
 

@@ -84,7 +84,7 @@ def one_line(error: BaseException) -> str:
 
 _made: dict[str, tuple] = {}  # function to (what it was asked for, what it returned)
 _making = threading.Lock()
-_importing = threading.Lock()
+importing = threading.Lock()  # held while stderr is hushed: whoever has something to say waits for it
 
 
 def once(function: str, *arguments: object, version: str = "") -> typing.Any:
@@ -103,5 +103,5 @@ def once(function: str, *arguments: object, version: str = "") -> typing.Any:
 
 def named(function: str) -> typing.Any:
     """The function or class that "module:name" names, imported now: for what brings TensorFlow, which takes seconds."""
-    with _importing, hushed():  # stderr is one for all threads
+    with importing, hushed():  # stderr is one for all threads
         return pkgutil.resolve_name(function)

@@ -11,10 +11,13 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from kits_tf.volume import InputError
 
-# What restores the weights is spared: RestoreV2, SaveV2, MergeV2Checkpoints, ShardedFilename.
 _REACHES_OUT = re.compile(
     r".*(ReadFile|WriteFile|MatchingFiles|PyFunc|Reader|Dataset|Iterator|Summary|Rpc|FromTextFile|Library).*"
-    r"|Print.*|Send|Recv|_.*|Restore|RestoreSlice|Save|SaveSlices|LoadAndRemapMatrix|Copy|Debug.*|Abort|Config.*TPU.*")
+    r"|Print.*|Send|Recv|Collective.*|_.*|Restore|RestoreSlice|Save|SaveSlices|LoadAndRemapMatrix|Copy|Debug.*|Abort"
+    r"|Config.*TPU.*|GenerateVocabRemapping|FixedUnigramCandidateSampler|ImmutableConst|(De|En)codeProto.*|FileSystem.*"
+    r"|CheckpointHasTensor")
+# What reads and writes weights is spared where TensorFlow does so, and nowhere else.
+_SAVES, _RESTORES = {"SaveV2", "MergeV2Checkpoints", "ShardedFilename"}, {"RestoreV2"}
 
 
 def check_graph(folder: pathlib.Path) -> None:
@@ -32,9 +35,40 @@ def check_graph(folder: pathlib.Path) -> None:
     except Exception as error:  # protobuf's DecodeError has another home in each version
         raise InputError(f"{path}: cannot be loaded as an exported cascade "
                          f"({' '.join(str(error).split())[:200]})") from error
-    for graph in (meta.graph_def for meta in model.meta_graphs):
-        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-        found = sorted({node.op for node in nodes if _REACHES_OUT.fullmatch(node.op)})
+    for meta in model.meta_graphs:
+        found = _reaching_out(meta)
         if found:
-            raise InputError(f"{path}: holds the operation {', '.join(found)}, which reaches out of the graph, as no "
-                             f"exported cascade does; it was not loaded")
+            raise InputError(f"{path}: holds the operation {', '.join(sorted(found))}, which reaches out of the graph, "
+                             f"as no exported cascade does; it was not loaded")
+
+
+def _reaching_out(meta):
+    """The operations of a MetaGraphDef that reach out of it: a set."""
+    graph, saver = meta.graph_def, meta.saver_def
+    functions = {function.signature.name: function.node_def for function in graph.library.function}
+    everywhere = [*graph.node, *(node for nodes in functions.values() for node in nodes)]
+    found = {node.op for node in everywhere if _REACHES_OUT.fullmatch(node.op)}
+    spared = {saver.save_tensor_name.split(":")[0]: _SAVES, saver.restore_op_name.split(":")[0]: _RESTORES}
+    outputs = [output.name for signature in meta.signature_def.values() for output in signature.outputs.values()]
+    inputs = [name for node in graph.node for name in node.input]
+    for name in (*outputs, *inputs):  # whoever calls a signature calls that too
+        spared.pop(name.lstrip("^").split(":")[0], None)
+    for node in graph.node:
+        found |= _operations([node], functions) & (_SAVES | _RESTORES) - spared.get(node.name, set())
+    offered = [functions[name] for name in meta.object_graph_def.concrete_functions if name in functions]
+    return found | _operations([node for nodes in offered for node in nodes], functions) & (_SAVES | _RESTORES)
+
+
+def _operations(nodes, functions):
+    """All operations of some nodes and of the functions that they call: a set of names."""
+    waiting, found, seen = list(nodes), set(), set()
+    while waiting:
+        node = waiting.pop()
+        found.add(node.op)
+        called = {node.op}  # an operation may be named after a function
+        for value in node.attr.values():
+            called |= {value.func.name, *(function.name for function in value.list.func)}
+        for name in called & functions.keys() - seen:
+            seen.add(name)
+            waiting += functions[name]
+    return found

@@ -40,9 +40,29 @@ def printed():
     return tf.constant(1)
 
 
+def save_weights():
+    tf.raw_ops.SaveV2(prefix="/tmp/never-written", tensor_names=["x"], shape_and_slices=[""], tensors=[tf.constant(1)])
+    return tf.constant(1)
+
+
+def restore_weights(value):
+    def step(at, _):
+        found = tf.raw_ops.RestoreV2(prefix="/tmp/nowhere", tensor_names=["x"], shape_and_slices=[""],
+                                     dtypes=[tf.int32])[0]
+        return at + 1, tf.ensure_shape(found, ())
+
+    return tf.while_loop(lambda at, _: at < 1, step, (value, value))[1]
+
+
+def memory_of_a_file():
+    return tf.raw_ops.ImmutableConst(dtype=tf.uint8, shape=(1,), memory_region_name="/etc/hostname")
+
+
 @pytest.mark.parametrize(("function", "arguments", "operation"), [
     (write_file, (), "WriteFile"), (within_a_branch, (tf.TensorSpec((), tf.int32),), "ReadFile"),
-    (python, (), "EagerPyFunc"), (data_set, (), "TextLineDataset"), (printed, (), "PrintV2")],
+    (python, (), "EagerPyFunc"), (data_set, (), "TextLineDataset"), (printed, (), "PrintV2"),
+    (save_weights, (), "SaveV2"), (restore_weights, (tf.TensorSpec((), tf.int32),), "RestoreV2"),
+    (memory_of_a_file, (), "ImmutableConst")],
     ids=lambda value: getattr(value, "__name__", None))
 def test_an_operation_that_reaches_out_is_named_and_nothing_is_loaded(function, arguments, operation, tmp_path,
                                                                       monkeypatch):
