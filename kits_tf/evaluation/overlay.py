@@ -7,6 +7,7 @@ picture's left, head up, front up in axial slices. The three planes share one sc
 import dataclasses
 import io
 import pathlib
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -23,6 +24,7 @@ from kits_tf.io.files import write_bytes
 from kits_tf.labels import CLASS_NAMES, KIDNEY, TUMOR, foreground, tumor
 from kits_tf.volume import Volume
 
+warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a name in a script that no font here has
 WINDOW_HU = (-160.0, 240.0)  # the usual soft tissue window: level 40, width 400
 STRIP_SLICES = 6
 MARGIN_MM = 20.0  # kept around the foreground in the strip and in tall scans

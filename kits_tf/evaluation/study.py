@@ -17,11 +17,9 @@ from kits_tf.evaluation.report import MISSING, SCORES, VOLUMES, CaseScores
 from kits_tf.io.files import write_text
 from kits_tf.io.lock import only_writer
 from kits_tf.io.nifti import read_labels
-from kits_tf.io.study import ENDINGS, short_name, stem
+from kits_tf.io.study import ENDINGS, PREFIX, check_name, short_name, stem
 from kits_tf.labels import KIDNEY, TUMOR
 from kits_tf.volume import InputError, check_same_place
-
-PREFIX = "prediction_"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +83,8 @@ def _truths(folder):
     named = [(path.parent.name, path) for ending in ENDINGS for path in folder.glob(f"*/segmentation{ending}")]
     named = named or [(stem(path), path) for path in _volumes_in(folder)]
     named = [(case.removeprefix(PREFIX), path) for case, path in named]
+    for case, _ in named:
+        check_name(case, folder)
     paths = _unique((case_id(case), path) for case, path in named)
     cases = {path: case for case, path in named}
     return {identity: (cases[path], path) for identity, path in paths.items()}

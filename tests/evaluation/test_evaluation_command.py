@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -192,6 +194,16 @@ def test_two_workers_score_as_one_process_does(study):
 def test_missing_folder_names_its_flag(study, where):
     with pytest.raises(InputError, match=f"nowhere: no such folder, --{where}"):
         evaluate(study, **{where: "nowhere"})
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines"], ids=["latin", "two lines"])
+def test_a_case_whose_name_is_none_is_refused_before_anything_is_scored(study, name, capsys):
+    case = os.path.join(os.fsencode(study / "study"), name)
+    os.mkdir(case)
+    shutil.copy(next((study / "study").glob("*/segmentation.nii.gz")), os.path.join(case, b"segmentation.nii.gz"))
+    with pytest.raises(InputError, match="expected a plain file name"):
+        evaluate(study)
+    assert capsys.readouterr().out == ""
 
 
 def test_folder_without_labels_is_refused(study):

@@ -118,6 +118,15 @@ def test_case_id_with_dollars_and_100_letters_is_no_formula_and_fits(tmp_path):
     assert (tmp_path / "picture.png").exists()
 
 
+def test_case_id_in_a_script_without_a_font_brings_no_warning(tmp_path):
+    code = ("import numpy as np; from kits_tf.volume import Volume; "
+            "from kits_tf.evaluation.overlay import draw_overlay; "
+            "ct = Volume.from_spacing(np.ones((4, 8, 8), np.uint8), (5, 5, 5)); "
+            f"draw_overlay({str(tmp_path / 'picture.png')!r}, ct, ct, '\\u814e\\u81d3 1')")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_scan_of_512_x_512_x_100_takes_less_than_2_seconds(tmp_path):
     labels = np.zeros((100, 512, 512), np.uint8)
     labels[30:70, 250:330, 100:180] = 1

@@ -9,11 +9,10 @@ import zipfile
 
 import tqdm
 
-from kits_tf.evaluation.study import PREFIX
 from kits_tf.evaluation.submission import TEST_CASES
 from kits_tf.io.files import whole_file
 from kits_tf.io.nifti import read_labels, read_stored_geometry
-from kits_tf.io.study import find_study
+from kits_tf.io.study import PREFIX, find_study
 from kits_tf.quiet import no_bar
 from kits_tf.volume import InputError
 
