@@ -132,6 +132,8 @@ def _train(task, place, strategy, compiled, report, asked):
     if finished(history, training):
         best = checkpoints.best_epoch(history)
         report(f"{name}: already trained, {len(history)} epochs, best Dice {best['val_dice']:.3f} in {place}")
+        if asked.is_set():  # or what comes after this task would begin
+            raise StoppedError(f"{name}: stopped by SIGTERM; it was already trained")
         return history
     start = f"goes on after {_reached(progress, training)}" if done else f"{epochs} epochs"
     report(f"{name}: {start}, {len(task.train)} cases to train on, {len(task.held_out)} held out, in {place}")

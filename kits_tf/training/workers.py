@@ -21,7 +21,6 @@ import tensorflow as tf
 
 from kits_tf.volume import InputError
 
-STRATEGIES = ("auto", "one", "mirrored", "multiworker")
 LOOK_EVERY = 3.0  # seconds
 LOOKS = 4  # without an answer in a row, and a worker counts as dead
 PATIENCE = 5.0  # seconds for one answer

@@ -4,8 +4,10 @@ import csv
 import dataclasses
 import json
 import math
+import os
 import re
 import shutil
+import signal
 import types
 
 import ellipses
@@ -139,6 +141,18 @@ def test_a_finished_run_says_so_and_is_left_alone(config, data_dir, finished):
     assert len(lines) == 1
     assert "already trained, 2 epochs" in lines[0]
     assert before == {path: path.read_bytes() for path in before}
+
+
+def test_sigterm_while_a_finished_run_is_looked_at_stops_what_comes_after_it(config, data_dir, finished, monkeypatch):
+    restore = checkpoints.Checkpoints.restore
+
+    def asked(saved):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return restore(saved)
+
+    monkeypatch.setattr(checkpoints.Checkpoints, "restore", asked)
+    with pytest.raises(loop.StoppedError, match="stopped by SIGTERM; it was already trained"):
+        train(config, "coarse", data_dir, finished)
 
 
 @pytest.mark.parametrize(("change", "seed", "message"), [
