@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 from threshold_nets import HU, SPACING_MM, Nets, ball
 
-from benchmarks.accuracy import ablation, results, threshold
+from benchmarks.accuracy import ablation, nnunet_peer, protocol, results, threshold
 from kits_tf import config as configs
+from kits_tf import runs
 from kits_tf.io.nifti import read_labels, write_volume
-from kits_tf.volume import Volume
+from kits_tf.volume import InputError, Volume
 
 CONFIG = configs.PRESETS["demo"]
 VARIANTS = {variant.name: variant for variant in ablation.VARIANTS}
@@ -143,6 +144,25 @@ def test_results_keep_the_cases_and_a_peer_that_was_not_run_again(tmp_path):
 ], ids=["the same", "all better", "chance", "little but sure", "worse", "one case"])
 def test_what_is_usual_gives_way_only_to_what_is_clearly_better(candidates, best):
     assert results.clearly_best(candidates) == best
+
+
+def trained(folder, epochs, seconds):
+    """A run folder whose five stages have that many epochs in their histories."""
+    for stage in configs.STAGES:
+        place = runs.stage_folder(folder, stage, 0)
+        runs.save_config(place, CONFIG)
+        rows = [f"{epoch},{seconds},0.5" for epoch in range(epochs(stage))]
+        (place / runs.HISTORY).write_text("\n".join(["epoch,seconds,val_dice", *rows]) + "\n")
+
+
+def test_the_peer_gets_the_time_of_all_epochs_and_none_of_a_training_that_goes_on(tmp_path):
+    work = protocol.Work(tmp_path)
+    whole = {stage: CONFIG.stage(stage).training.epochs for stage in configs.STAGES}
+    trained(work.run, whole.get, 2.5)
+    assert nnunet_peer.trained_seconds(work) == 2.5 * sum(whole.values())
+    trained(work.run, lambda stage: whole[stage] - (stage == "fine"), 2.5)
+    with pytest.raises(InputError, match="fine is not trained"):
+        nnunet_peer.trained_seconds(work)
 
 
 def test_a_bootstrap_interval_holds_the_mean_and_narrows_with_more_cases():

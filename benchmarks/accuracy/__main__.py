@@ -20,6 +20,7 @@ from absl import app, flags
 from benchmarks.accuracy import protocol, results
 from kits_tf import runs
 from kits_tf.io.files import write_text
+from kits_tf.phantoms.anatomy import find_anatomy
 from kits_tf.quiet import quiet_tensorflow
 
 FLAGS = flags.FLAGS
@@ -53,6 +54,9 @@ def call(*command):
 
 
 def draw(work):
+    wanted, there = FLAGS.train_cases + FLAGS.held_out_cases, len(find_anatomy(FLAGS.masks))
+    if there < wanted:  # the first would come again, and held-out cases would be known from training
+        sys.exit(f"--masks={FLAGS.masks}: holds {there} label files, {wanted} are needed")
     for study, first, count in ((work.train, 0, FLAGS.train_cases),
                                 (work.held_out, FLAGS.train_cases, FLAGS.held_out_cases)):
         for index in range(first, first + count):

@@ -24,6 +24,7 @@ from kits_tf import runs
 from kits_tf.config import STAGES
 from kits_tf.io.dataset import read_folds
 from kits_tf.io.files import write_text
+from kits_tf.training import loop
 from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
@@ -38,15 +39,20 @@ def trained_seconds(work):
     """What the five stages took, from their histories.
 
     Raises:
-        InputError: if a stage is not trained.
+        InputError: if a stage is not trained to its end.
     """
     total = 0.0
     for stage in STAGES:
-        path = runs.stage_folder(work.run, stage, 0) / runs.HISTORY
-        if not path.exists():
-            raise InputError(f"{path}: no such file; train first (python -m benchmarks.accuracy), or give --seconds")
-        with open(path, newline="") as stream:
-            total += sum(float(row["seconds"]) for row in csv.DictReader(stream))
+        folder = runs.stage_folder(work.run, stage, 0)
+        path, rows = folder / runs.HISTORY, []
+        if path.exists():
+            with open(path, newline="") as stream:
+                rows = list(csv.DictReader(stream))
+        if not rows or not loop.finished([{"val_dice": float(row["val_dice"])} for row in rows],
+                                         runs.load_config(folder).stage(stage).training):
+            raise InputError(f"{path}: {stage} is not trained; train first (python -m benchmarks.accuracy), or give "
+                             f"--seconds")
+        total += sum(float(row["seconds"]) for row in rows)
     return total
 
 

@@ -1,7 +1,8 @@
 """Draws one abdominal CT and its labels from a seed.
 
 In: a seed, a kind of case, and how the scanner was set. Out: two Volumes in the canonical orientation, on one grid.
-The anatomy depends on seed and kind alone; the settings choose the voxels it is seen through.
+Kidneys and tumors depend on seed and kind alone; the settings choose the voxels they are seen through, and the texture
+of what is around them.
 """
 
 import dataclasses
@@ -66,7 +67,7 @@ def draw_abdomen(seed: int | tuple[int, ...], kind: str = ORDINARY, scanner: Sca
         ValueError: for another kind.
     """
     scanner = scanner or Scanner()
-    # One stream for the patient, one for the scan: a finer grid shows the same patient.
+    # One stream for the patient, one for the scan: a finer grid shows the same kidneys.
     patient_rng, drawing_rng, scan_rng = np.random.default_rng(seed).spawn(3)
     patient = Patient.random(patient_rng, room_mm=45.0 if kind == GIANT else 0.0)
     plan = plan_case(patient_rng, patient, kind)

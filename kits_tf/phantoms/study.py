@@ -14,6 +14,7 @@ from kits_tf.io.files import write_text
 from kits_tf.io.nifti import read_labels, write_volume
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen, kind_of
 from kits_tf.phantoms.anatomy import draw_around, find_anatomy
+from kits_tf.phantoms.kidneys import CYCLE
 from kits_tf.phantoms.tissues import hard_phase
 from kits_tf.quiet import no_bar
 from kits_tf.volume import InputError
@@ -55,7 +56,6 @@ def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scan
         ct, label_volume, kind = _draw(index, seed, scanner, source, hard)
         case = f"case_{index:05d}"
         write_volume(output / case / "imaging.nii.gz", ct)
-        write_volume(output / case / "segmentation.nii.gz", label_volume)
         written[case] = {
             "kind": kind, "seed": seed, "spacing_mm": list(ct.spacing_mm), "shape": list(ct.voxels.shape),
             "kidney_ml": _ml(label_volume, labels.KIDNEY), "tumor_ml": _ml(label_volume, labels.TUMOR),
@@ -63,18 +63,24 @@ def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scan
         if source:
             written[case]["anatomy"] = source.parent.name
         if source or hard:
-            written[case]["phase"] = hard_phase(index).name
+            written[case]["phase"] = _phase(index, source).name
         _write_summary(output / "study.json", written)
+        write_volume(output / case / "segmentation.nii.gz", label_volume)  # last: who finds it finds all of the case
     return written
+
+
+def _phase(index, source):
+    """The phase of a hard case; kinds of drawn patients come in dozens, and each dozen's phases are others."""
+    return hard_phase(index if source else index + index // len(CYCLE))
 
 
 def _draw(index, seed, scanner, source, hard):
     if source is None:
         kind = kind_of(index)
-        return *draw_abdomen((seed, index), kind, scanner, hard_phase(index) if hard else None), kind
+        return *draw_abdomen((seed, index), kind, scanner, _phase(index, source) if hard else None), kind
     label_volume = read_labels(source)
     try:
-        return draw_around(label_volume, (seed, index), hard_phase(index)), label_volume, "anatomy"
+        return draw_around(label_volume, (seed, index), _phase(index, source)), label_volume, "anatomy"
     except ValueError as error:
         raise InputError(f"{source}: {error}") from error
 

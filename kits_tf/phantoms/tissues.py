@@ -28,7 +28,7 @@ class Phase:
 
     Attributes:
         name: as in a radiology report.
-        tumor: range of a tumor's own mean; always darker than cortex, and much like liver, muscle and gut.
+        tumor: range of a tumor's own mean; with contrast medium darker than cortex, much like liver, muscle and gut.
         others: mean HU of one tissue each.
     """
 

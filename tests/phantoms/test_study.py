@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from kits_tf.io.nifti import read_labels, read_volume, write_volume
+from kits_tf.phantoms import study
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen
 from kits_tf.phantoms.anatomy import draw_around
 from kits_tf.phantoms.study import write_study
@@ -55,6 +56,25 @@ def test_a_case_is_the_same_whatever_is_written_with_it(tmp_path):
     whole, alone = digests(tmp_path / "run"), digests(tmp_path / "alone")
     assert set(alone) == {"case_00002/imaging.nii.gz", "case_00002/segmentation.nii.gz"}
     assert all(whole[name] == voxels for name, voxels in alone.items())
+
+
+def test_who_finds_a_segmentation_finds_all_of_its_case(tmp_path, monkeypatch):
+    def killed(path, volume):
+        if path.name.startswith("segmentation"):
+            raise KeyboardInterrupt
+        write_volume(path, volume)
+
+    write_volume = study.write_volume
+    monkeypatch.setattr(study, "write_volume", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_study(tmp_path, cases=1, seed=2, scanner=SMALL)
+    assert "case_00000" in json.loads((tmp_path / "study.json").read_text())
+
+
+def test_kinds_of_hard_patients_keep_to_no_phase(monkeypatch):
+    monkeypatch.setattr(study, "draw_abdomen", lambda seed, kind, scanner, phase: (None, phase.name))
+    drawn = [study._draw(index, 0, SMALL, None, True) for index in range(48)]
+    assert len({(kind, phase) for _, phase, kind in drawn}) == 4 * len({kind for *_, kind in drawn})
 
 
 def test_cases_added_later_keep_the_summary_of_earlier_ones(tmp_path):
