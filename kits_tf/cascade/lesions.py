@@ -113,10 +113,9 @@ def segment_tumor(nets: dict[str, tiling.Net], image: tf.Tensor, kidney_probabil
     # What the 2D net finds answers to the same rule as what the 3D net finds, so that it brings nothing back.
     refined = keep_connected(tf.where(region, answers, 0.0), kidney_mask | lesion_mask).probabilities
 
-    if config.tumor_fusion == "union":
-        tumor = tf.maximum(lesion, refined)
-    else:
-        tumor = tf.where(answers < 0, lesion, refined)  # a lesion may reach beyond the crops of its kidney
+    looked = answers >= 0  # a lesion may reach beyond the crops of its kidney
+    alone = config.tumor_fusion == "tumor2d"
+    tumor = tf.where(looked, refined, lesion) if alone else tf.maximum(lesion, refined)
     foreground = tf.maximum(kidney_probabilities, lesion)
     report = {"lesions_kept": lesions.kept, "lesions_dropped": lesions.dropped, "tumor_fallback_used": fallback}
     return tumor, foreground, report
