@@ -170,10 +170,11 @@ def _in_folder(path):
     cases = find_study(path)
     known = {case.imaging.parent.name for case in cases}
     children = [child for child in sorted(path.iterdir()) if child.name[0] != "." and child.name not in known]
-    files = [child for child in children if child.name.lower().endswith((*ENDINGS, *HEADERS))]
-    series = [child for child in children if child not in files and _may_be_series(child)]
+    endings = (*ENDINGS, *HEADERS)
+    files = [child for child in children if child.name.lower().endswith(endings)]
+    series = [child for child in children if not child.name.lower().endswith(endings) and _may_be_series(child)]
     predicted = [child for child in files if child.name.startswith(PREFIX)]
-    scans = [child for child in (*files, *series) if child not in predicted]
+    scans = [child for child in files if not child.name.startswith(PREFIX)] + series
     if cases:
         _leave_out(path, "is taken as a study", [child for child in (*files, *series) if not child.is_dir()])
         return cases
