@@ -101,6 +101,9 @@ class TrainingConfig:
     dice_weight: float = 1.0  # share of soft Dice over the batch in the loss
     example_dice_weight: float = 0.0  # share of soft Dice per example, over the examples that have foreground
     cross_entropy_weight: float = 0.0  # share of voxelwise cross-entropy in the loss
+    # Whether cases are drawn from alike. A giant tumor has ten times the slices of a small one, but is one tumor, and
+    # scores are means over cases.
+    cases_alike: bool = False
     augment: AugmentConfig = AugmentConfig()
 
     def __post_init__(self):
@@ -449,7 +452,7 @@ def _small():
         tumor3d=dataclasses.replace(
             smaller("tumor3d", FCN3DConfig(filters=(8, 24, 48)), calibrated, 10, batch_size=3, **LESION_LOSS),
             kidney_weight=0.5),
-        tumor2d=smaller("tumor2d", middle, varied, 12, **LESION_LOSS),
+        tumor2d=smaller("tumor2d", middle, varied, 12, cases_alike=True, **LESION_LOSS),
     )
 
 

@@ -131,7 +131,9 @@ def drawn_examples(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Pa
     """A function of the epoch that gives its examples, serialized, without end, as sampling.draw."""
     counts = sampling.count_kinds(paths)
     record_bytes = 3 * math.prod(config.record_shape(stage))
-    return lambda epoch: sampling.draw(paths, counts, stage, record_bytes, tf.stack([seed, tf.cast(epoch, tf.int32)]))
+    alike = config.stage(stage).training.cases_alike
+    return lambda epoch: sampling.draw(paths, counts, stage, record_bytes,
+                                       tf.stack([seed, tf.cast(epoch, tf.int32)]), alike)
 
 
 def training_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path], seed: int, first_step: int = 0,

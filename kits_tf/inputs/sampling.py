@@ -11,6 +11,7 @@ Records of the kind BOX come last in a shard and are not drawn.
 Everything random comes from a seed, so that the same seed draws the same examples.
 """
 
+import math
 import pathlib
 from collections.abc import Sequence
 
@@ -61,8 +62,8 @@ def count_kinds(paths: Sequence[pathlib.Path]) -> np.ndarray:
     return np.stack(counts)
 
 
-def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, stage: str, record_bytes: int,
-         seed: tf.Tensor) -> tf.data.Dataset:
+def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, stage: str, record_bytes: int, seed: tf.Tensor,
+         alike: bool = False) -> tf.data.Dataset:
     """Draws examples without end.
 
     Shards come in random order, a few at a time. Each is read from a random place on and then from its start: an epoch
@@ -74,6 +75,8 @@ def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, stage: str, record_b
         stage: one of config.STAGES.
         record_bytes: size of one record, about.
         seed: int32 tensor (2,).
+        alike: whether every case gives as many examples of a group: the mean of what the cases hold. Of a case with
+            fewer the same are read again, of one with more a part is left for another seed.
 
     Returns:
         tf.data.Dataset of serialized examples, the stage's groups in turn. A group with no example is left out.
@@ -87,29 +90,32 @@ def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, stage: str, record_b
     streams = []
     for number, kinds in enumerate(filled):
         holding = [index for index in range(len(paths)) if counts[index, kinds].sum()]
-        stream = _stream([str(paths[index]) for index in holding], counts[holding].sum(axis=1), kinds,
+        stream = _stream([str(paths[index]) for index in holding], counts[holding], kinds,
                          np.clip(WINDOW_BYTES // record_bytes // len(filled), 16, 2048),
-                         tf.random.experimental.stateless_fold_in(seed, number))
+                         tf.random.experimental.stateless_fold_in(seed, number), alike)
         streams.append(stream)
     if len(streams) == 1:
         return streams[0]
     return tf.data.Dataset.choose_from_datasets(streams, tf.data.Dataset.range(len(streams)).repeat())
 
 
-def _stream(paths, sizes, kinds, window, seed):
+def _stream(paths, counts, kinds, window, seed, alike):
+    held, own = counts.sum(axis=1), counts[:, kinds].sum(axis=1)
+    each = math.ceil(own.mean())
     order = tf.argsort(tf.random.stateless_uniform([len(paths)], seed))
     turns = tf.random.stateless_uniform([len(paths)], tf.random.experimental.stateless_fold_in(seed, 1))
-    starts = tf.cast(turns * tf.constant(sizes, tf.float32), tf.int64)
+    starts = tf.cast(turns * tf.constant(own, tf.float32), tf.int64)
 
     def read(index):
-        shard = tf.data.TFRecordDataset(tf.gather(paths, index))
+        shard = tf.data.TFRecordDataset(tf.gather(paths, index)).take(tf.gather(held, index))
+        if len(kinds) < counts.shape[1]:
+            shard = shard.filter(lambda serialized: tf.reduce_any(kind_of(serialized) == tf.constant(kinds)))
         start = tf.gather(starts, index)
-        return shard.take(tf.gather(sizes, index)).skip(start).concatenate(shard.take(start))
+        turned = shard.skip(start).concatenate(shard.take(start))
+        return turned.repeat().take(each) if alike else turned
 
     stream = tf.data.Dataset.from_tensor_slices(order).interleave(
         read, cycle_length=min(SHARDS_AT_ONCE, len(paths)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    if len(kinds) < 3:
-        stream = stream.filter(lambda serialized: tf.reduce_any(kind_of(serialized) == tf.constant(kinds)))
 
     def shuffle(number, window):
         chance = tf.random.stateless_uniform(tf.shape(window), tf.stack([seed[0], tf.cast(number, tf.int32)]))

@@ -24,9 +24,9 @@ def prepare(tmp_path, config, stage, **options):
     return train, sampling.count_kinds(train)
 
 
-def drawn(config, stage, paths, counts, number, seed=(0, 0)):
+def drawn(config, stage, paths, counts, number, seed=(0, 0), alike=False):
     """(case, index in the shard, kind) of the first examples drawn."""
-    stream = sampling.draw(paths, counts, stage, 1000, tf.constant(seed, tf.int32)).take(number)
+    stream = sampling.draw(paths, counts, stage, 1000, tf.constant(seed, tf.int32), alike).take(number)
     examples = [records.parse(serialized, config.record_shape(stage)) for serialized in stream]
     return [(example["case"].numpy().decode(), int(example["start"][0]), int(example["kind"])) for example in examples]
 
@@ -87,6 +87,25 @@ def test_tumor2d_draws_other_slices_without_tumor_each_epoch_and_all_with_it_in_
     assert [len(examples) for examples in with_tumor] == [24] * 3
     assert [len(examples) for examples in without] == [24] * 3
     assert len(set.union(*without)) > 40
+
+
+def test_with_cases_alike_a_giant_tumor_is_drawn_as_often_as_a_small_one_and_all_of_it_in_time(tmp_path, config):
+    image, labels = ellipses.draw_ellipse(config.record_shape("tumor2d"), np.random.default_rng(0), 2)
+    paths = [tmp_path / f"case_{number:05d}.tfrecord" for number in range(3)]
+    for path, with_tumor in zip(paths, (2, 20, 5), strict=True):
+        kinds = [1] * 4 + [2] * with_tumor
+        records.write(path, [records.Example(image, labels, path.stem, (index, 0, 0), 0, kind)
+                             for index, kind in enumerate(kinds)])
+    counts = sampling.count_kinds(paths)
+    epochs = [[example for example in drawn(config, "tumor2d", paths, counts, 2 * 27, seed=(0, epoch), alike=True)
+               if example[2] == 2] for epoch in range(8)]
+    for found in epochs:
+        assert collections.Counter(case for case, *_ in found) == {path.stem: 9 for path in paths}
+    giants = [{index for case, index, _ in found if case == paths[1].stem} for found in epochs]
+    assert all(len(indices) == 9 for indices in giants)
+    assert len(set.union(*giants)) == 20
+    usual = collections.Counter(case for case, _, kind in drawn(config, "tumor2d", paths, counts, 2 * 27) if kind == 2)
+    assert usual == {paths[0].stem: 2, paths[1].stem: 20, paths[2].stem: 5}
 
 
 def test_other_stages_draw_every_example_once_before_any_twice(tmp_path, config):
