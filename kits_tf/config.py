@@ -436,7 +436,7 @@ def _small():
     # Few tumors, of any brightness beside their kidney: their outline must not be learned by heart.
     varied = AugmentConfig(flip_x=True, rotate_degrees=15.0, scale=0.15, shear=0.1, brightness=0.1, contrast=0.15,
                            gamma=0.3, noise=0.05)
-    # Fewer yet are giants, and they are what leads here: ordinary kidneys and tumors, drawn larger, stand in for them.
+    # Giants are fewer yet, and it is they that call correction: what is ordinary, drawn larger, stands in for them.
     stretched = dataclasses.replace(varied, flip_x=False, rotate_degrees=20.0, scale=0.35, shear=0.15)
     kidneys = {"dice_weight": 0.5, "cross_entropy_weight": 0.5}
 
