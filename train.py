@@ -35,6 +35,8 @@ flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16", "mixed_f
 flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "Compile the training step; auto: on a single GPU.")
 flags.DEFINE_integer("base_filters", None, "Width of the nets in place of the preset's (tumor3d: 1, 2 and 3 times it).",
                      lower_bound=1)
+flags.DEFINE_bool("start_from_fine", None, "Whether tumor2d starts from the fine net's best weights in place of fresh "
+                  "ones; as the preset has it unless given.")
 flags.DEFINE_bool("describe", False, "Print the five nets of the preset and stop.")
 # Every number and word of TrainingConfig, which says what they are, is a flag too.
 TRAINING = {field.name: field.type for field in dataclasses.fields(configs.TrainingConfig)
@@ -56,6 +58,7 @@ def overridden(config: configs.CascadeConfig) -> configs.CascadeConfig:
     """
     changes = {name: FLAGS[name].value for name in TRAINING if FLAGS[name].value is not None}
     varied = {field: FLAGS[flag].value for flag, field in AUGMENT.items() if FLAGS[flag].value is not None}
+    settled = {}
     for stage in configs.STAGES:
         settings = config.stage(stage)
         augment = dataclasses.replace(settings.training.augment, **varied)
@@ -67,8 +70,10 @@ def overridden(config: configs.CascadeConfig) -> configs.CascadeConfig:
                 settings.net, filters=(width, 2 * width, 3 * width)))
         elif width:
             settings = dataclasses.replace(settings, net=dataclasses.replace(settings.net, base_filters=width))
-        config = dataclasses.replace(config, **{stage: settings})
-    return config
+        if stage == "tumor2d" and FLAGS.start_from_fine is not None:
+            settings = dataclasses.replace(settings, start_from_fine=FLAGS.start_from_fine)
+        settled[stage] = settings
+    return dataclasses.replace(config, **settled)
 
 
 def main() -> int:
@@ -99,8 +104,8 @@ def main() -> int:
         tasks = [stages.task(config, stage, FLAGS.data_dir, fold, FLAGS.seed, FLAGS.precision)
                  for stage in (configs.STAGES if FLAGS.stage == "all" else [FLAGS.stage]) for fold in folds]
         run_dir = FLAGS.run_dir or f"runs/{FLAGS.preset}"
-        for task in tasks:
-            loop.check(task, run_dir, strategy)
+        for place, task in enumerate(tasks):
+            loop.check(task, run_dir, strategy, tasks[:place])
         for task in tasks:
             loop.train(task, run_dir, strategy, compiled,
                        report=lambda line: say(line, sys.stdout))
@@ -117,7 +122,8 @@ def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
     command.run(main, {
         "What is trained, and where": ("stage", "fold", "data_dir", "run_dir", "preset", "describe"),
-        "How": ("seed", "deterministic", "strategy", "precision", "xla", "base_filters"),
+        "How": ("seed", "deterministic", "strategy", "precision", "xla", "base_filters",
+                 "start_from_fine"),
         "In place of the preset's, in every stage alike (kits_tf/config.py says what they are)": (*TRAINING, *AUGMENT)},
         "the same command goes on after the last whole epoch")
 

@@ -245,6 +245,9 @@ class Tumor2dConfig:
     """The fine stage's crops with the kidney mask as a second channel: the tumor's outline."""
 
     predict_batch: int = 16
+    # From the fine stage's best weights of the same fold in place of fresh ones: it has seen the same crops, and knows
+    # what is kidney. The two nets must be alike.
+    start_from_fine: bool = False
     net: UNetConfig = UNetConfig()
     # Dice over the batch leaves small tumors out, Dice over all slices is drowned by those without tumor (losses.py).
     training: TrainingConfig = TrainingConfig(**LESION_LOSS)
@@ -283,6 +286,8 @@ class CascadeConfig:
         _check(low < high, "window_hu", self.window_hu, "rising")
         _check(0 < self.lesion_threshold < 1, "lesion_threshold", self.lesion_threshold, "between 0 and 1")
         _check(self.tumor_fusion in ("union", "tumor2d"), "tumor_fusion", self.tumor_fusion, '"union" or "tumor2d"')
+        _check(not self.tumor2d.start_from_fine or self.tumor2d.net == self.fine.net, "tumor2d.net", self.tumor2d.net,
+               f"fine.net, {self.fine.net}, whose weights it starts from")
 
     def stage(self, name: str) -> typing.Any:
         """The settings of one stage. Raises ValueError for a name that is none of STAGES."""
@@ -454,7 +459,8 @@ def _small():
         tumor3d=dataclasses.replace(
             smaller("tumor3d", FCN3DConfig(filters=(8, 24, 48)), calibrated, 8, batch_size=3, **LESION_LOSS),
             kidney_weight=0.5),
-        tumor2d=smaller("tumor2d", middle, varied, 12, cases_alike=True, **LESION_LOSS),
+        tumor2d=dataclasses.replace(
+            smaller("tumor2d", middle, varied, 8, cases_alike=True, **LESION_LOSS), start_from_fine=True),
     )
 
 

@@ -43,7 +43,8 @@ def collect(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,), weights: s
             if _lasting(trained.stage(stage)) != _lasting(config.stage(stage)) or _grid(trained) != _grid(config):
                 raise InputError(f"{folders[stage] / runs.CONFIG}: {stage} was trained under other settings than in "
                                  f"fold {folds[0]}; train them alike, or export without fold {fold}")
-            nets[stage].append(_load(config, stage, folders[stage] / WEIGHTS[weights], precision))
+            net = models.load(config, stage, folders[stage] / WEIGHTS[weights], PRECISIONS[precision])
+            nets[stage].append(folded(net, config, stage, PRECISIONS[precision]))
     return nets, config
 
 
@@ -82,13 +83,3 @@ def _grid(config):
 def _lasting(settings):
     """A stage's settings less those of its schedule, which folds may differ in."""
     return dataclasses.replace(settings, training=TrainingConfig(augment=settings.training.augment))
-
-
-def _load(config, stage, path, precision):
-    net = models.build(config, stage, PRECISIONS[precision])
-    try:
-        net.load_weights(str(path))
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: cannot be read as weights of the {stage} net "
-                         f"({' '.join(str(error).split())[:200]})") from error
-    return folded(net, config, stage, PRECISIONS[precision])

@@ -8,10 +8,13 @@ Which net does what follows Zhang et al.; their U-Net is Ronneberger et al. 2015
 skip connection is only named, so fcn3d.py is ours.
 """
 
+import pathlib
+
 import tensorflow as tf
 
 from kits_tf.config import CascadeConfig
 from kits_tf.models import fcn3d, unet2d
+from kits_tf.volume import InputError
 
 
 def channels(stage: str) -> int:
@@ -42,6 +45,21 @@ def build(config: CascadeConfig, stage: str, precision: str = "float32", replica
         return unet2d.build((*config.input_shape(stage), channels(stage)), net, stage, normalization)
     finally:
         tf.keras.mixed_precision.set_global_policy(usual)
+
+
+def load(config: CascadeConfig, stage: str, path: str | pathlib.Path, precision: str = "float32") -> tf.keras.Model:
+    """A stage's net with the weights that training left in a file.
+
+    Raises:
+        InputError: if they cannot be read, or are another net's.
+    """
+    net = build(config, stage, precision)
+    try:
+        net.load_weights(str(path))
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: cannot be read as weights of the {stage} net "
+                         f"({' '.join(str(error).split())[:200]})") from error
+    return net
 
 
 def logits_model(model: tf.keras.Model) -> tf.keras.Model:

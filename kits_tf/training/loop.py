@@ -9,7 +9,7 @@ import pathlib
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -17,7 +17,7 @@ from kits_tf import runs
 from kits_tf.config import TrainingConfig
 from kits_tf.inputs import sampling
 from kits_tf.io.lock import only_writer
-from kits_tf.training import checkpoints, folder, schedule, scoring, watching, workers
+from kits_tf.training import checkpoints, folder, schedule, scoring, start, watching, workers
 from kits_tf.training.epochs import Epochs
 from kits_tf.training.stages import Task
 from kits_tf.training.step import TrainStep
@@ -50,12 +50,13 @@ def train(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strat
     """
     strategy = strategy or workers.strategy()
     check(task, run_dir, strategy)
+    origin = start.origin(task, run_dir)
     training, writes = task.training, workers.writes(strategy)
     place = runs.stage_folder(run_dir, task.stage, task.fold)
     held = only_writer(place, "--run_dir") if writes else contextlib.nullcontext()
     with workers.Watch(strategy) as watch, _sigterm() as asked, held:
         try:
-            history = _train(task, place, strategy, compiled, report if writes else _silent, asked)
+            history = _train(task, place, origin, strategy, compiled, report if writes else _silent, asked)
             watch.leave()
             return history
         except StoppedError:
@@ -72,17 +73,23 @@ def train(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strat
                              f"now; look after the disk, then the same command goes on") from error
 
 
-def check(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strategy) -> None:
+def check(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strategy,
+          before: Sequence[Task] = ()) -> None:
     """Refuses what could only fail: to be asked of all tasks before the first, which may take days.
 
+    Args:
+        before: the tasks that will be done by then.
+
     Raises:
-        InputError: if the task's folder belongs to another run, or the batch cannot be split evenly.
+        InputError: if the task's folder belongs to another run, the batch cannot be split evenly, or a net that this
+            one starts from is neither trained nor among those before.
     """
     replicas = strategy.num_replicas_in_sync
     if task.training.batch_size % replicas:
         raise InputError(f"{task.name}: a batch of {task.training.batch_size} cannot be split over {replicas} "
                          f"replicas; choose another --batch_size")
     folder.check_if_claimed(runs.stage_folder(run_dir, task.stage, task.fold), task)
+    start.check(task, run_dir, before)
 
 
 def _silent(_):
@@ -114,7 +121,7 @@ def finished(history: list[dict], training: TrainingConfig) -> bool:
     return len(scores) - 1 - scores.index(max(scores)) >= training.patience
 
 
-def _train(task, place, strategy, compiled, report, asked):
+def _train(task, place, origin, strategy, compiled, report, asked):
     training, writes, name = task.training, workers.writes(strategy), task.name
     if writes:
         folder.claim(place, task)
@@ -135,8 +142,11 @@ def _train(task, place, strategy, compiled, report, asked):
         if asked.is_set():  # or what comes after this task would begin
             raise StoppedError(f"{name}: stopped by SIGTERM; it was already trained")
         return history
-    start = f"goes on after {_reached(progress, training)}" if done else f"{epochs} epochs"
-    report(f"{name}: {start}, {len(task.train)} cases to train on, {len(task.held_out)} held out, in {place}")
+    if origin and not done:
+        start.begin(step, task, origin)
+    begins = f"{epochs} epochs from the fine net's weights" if origin else f"{epochs} epochs"
+    begins = f"goes on after {_reached(progress, training)}" if done else begins
+    report(f"{name}: {begins}, {len(task.train)} cases to train on, {len(task.held_out)} held out, in {place}")
 
     held_out = task.held_out_batches()
     score = scoring.scorer(strategy, step.net, task, held_out)

@@ -43,8 +43,8 @@ def _run(output, function, *arguments):
     function(*arguments)
 
 
-def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None):
-    """Trains the fine stage on a CPU that counts as several devices, deterministically; prints every step's loss.
+def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None, stage="fine"):
+    """Trains a stage on a CPU that counts as several devices, deterministically; prints every step's loss.
 
     Args:
         config: the config as JSON.
@@ -66,7 +66,7 @@ def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None):
 
     epochs.Epochs._settle = settle_and_tell
     try:
-        task = stages.task(configs.from_json(config), "fine", data_dir, 0, 0)
+        task = stages.task(configs.from_json(config), stage, data_dir, 0, 0)
         loop.train(task, run_dir, workers.strategy(strategy))
     except InputError as error:
         sys.exit(str(error))
