@@ -457,7 +457,7 @@ def _small():
         fine=smaller("fine", middle, mirrored, 9, **kidneys),
         # Each batch holds one patch of either class.
         tumor3d=dataclasses.replace(
-            smaller("tumor3d", FCN3DConfig(filters=(8, 24, 48)), calibrated, 8, batch_size=3, **LESION_LOSS),
+            smaller("tumor3d", FCN3DConfig(filters=(8, 24, 48)), calibrated, 11, batch_size=3, **LESION_LOSS),
             kidney_weight=0.5),
         tumor2d=dataclasses.replace(
             smaller("tumor2d", middle, varied, 8, cases_alike=True, **LESION_LOSS), start_from_fine=True),
