@@ -286,8 +286,6 @@ class CascadeConfig:
         _check(low < high, "window_hu", self.window_hu, "rising")
         _check(0 < self.lesion_threshold < 1, "lesion_threshold", self.lesion_threshold, "between 0 and 1")
         _check(self.tumor_fusion in ("union", "tumor2d"), "tumor_fusion", self.tumor_fusion, '"union" or "tumor2d"')
-        _check(not self.tumor2d.start_from_fine or self.tumor2d.net == self.fine.net, "tumor2d.net", self.tumor2d.net,
-               f"fine.net, {self.fine.net}, whose weights it starts from")
 
     def stage(self, name: str) -> typing.Any:
         """The settings of one stage. Raises ValueError for a name that is none of STAGES."""

@@ -126,15 +126,6 @@ def test_a_bad_value_is_refused_with_its_field_and_itself(cls, field, value):
     assert str(value) in str(caught.value)
 
 
-def test_nets_that_one_starts_from_the_other_of_must_be_alike():
-    small = PRESETS["small"]
-    fine = dataclasses.replace(small.fine, net=configs.UNetConfig(base_filters=17))
-    with pytest.raises(ValueError, match=r"^tumor2d.net must be fine.net, .*base_filters=17.*, got .*base_filters=16"):
-        dataclasses.replace(small, fine=fine)
-    fresh = dataclasses.replace(small.tumor2d, start_from_fine=False)
-    assert dataclasses.replace(small, fine=fine, tumor2d=fresh).fine.net.base_filters == 17
-
-
 def test_a_loss_of_nothing_is_refused():
     with pytest.raises(ValueError, match="zero"):
         configs.TrainingConfig(dice_weight=0.0, cross_entropy_weight=0.0)

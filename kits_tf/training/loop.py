@@ -143,7 +143,7 @@ def _train(task, place, origin, strategy, compiled, report, asked):
             raise StoppedError(f"{name}: stopped by SIGTERM; it was already trained")
         return history
     if origin and not done:
-        start.begin(step, task, origin)
+        start.begin(step, origin)
     begins = f"{epochs} epochs from the fine net's weights" if origin else f"{epochs} epochs"
     begins = f"goes on after {_reached(progress, training)}" if done else begins
     report(f"{name}: {begins}, {len(task.train)} cases to train on, {len(task.held_out)} held out, in {place}")

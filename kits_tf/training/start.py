@@ -32,31 +32,31 @@ def check(task: Task, run_dir: str | pathlib.Path, before: Sequence[Task] = ()) 
     """
     weights = origin(task, run_dir)
     begun = tf.train.latest_checkpoint(str(runs.stage_folder(run_dir, task.stage, task.fold) / "checkpoints"))
-    if not weights or begun or any((other.stage, other.fold) == ("fine", task.fold) for other in before):
+    if not weights or begun:
         return
-    if not weights.exists():
+    coming = [other.config for other in before if (other.stage, other.fold) == ("fine", task.fold)]
+    if not coming and not weights.exists():
         raise InputError(f"{task.name}: starts from the weights of the fine net, which is not trained ({weights}: no "
                          f"such file); train it first: python train.py --stage=fine --fold={task.fold} "
                          f"--run_dir={run_dir}; or give --nostart_from_fine")
-    net = runs.load_config(weights.parent).fine.net
-    if net != task.config.fine.net:
-        raise InputError(f"{task.name}: starts from the weights of the fine net, but that in {weights.parent} is "
-                         f"{net}, not {task.config.fine.net}; train both alike, or give --nostart_from_fine")
+    net = (coming or [runs.load_config(weights.parent)])[0].fine.net
+    if net != task.config.tumor2d.net:
+        raise InputError(f"{task.name}: starts from the weights of the fine net ({weights.parent}), but that is {net}, "
+                         f"not {task.config.tumor2d.net}; make them alike, or give --nostart_from_fine")
 
 
-def begin(step: TrainStep, task: Task, weights: pathlib.Path) -> None:
+def begin(step: TrainStep, weights: pathlib.Path) -> None:
     """Puts the fine net's weights into a fresh step's net. The last layer stays fresh, and so does what the first has
     for the kidney mask, which fine does not see.
 
     Args:
         step: training.step.TrainStep of tumor2d.
-        task: its training.stages.Task.
         weights: the fine net's, as `origin`.
 
     Raises:
         InputError: if they cannot be read.
     """
-    fine = models.load(task.config, "fine", weights)
+    fine = models.load(runs.load_config(weights.parent), "fine", weights)
     for layer in step.model.layers:
         if layer.name == FRESH:
             continue

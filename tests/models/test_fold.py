@@ -38,6 +38,14 @@ def test_folded_net_answers_alike(stage):
     assert not [layer.name for layer in slim.layers if "norm" in layer.name]
 
 
+@pytest.mark.parametrize("preset", configs.PRESETS)
+def test_nets_of_a_preset_that_start_from_one_another_are_folded_one_by_one(preset):
+    """No rule of the config may need two stages' nets alike: while they are folded they are not."""
+    config = configs.PRESETS[preset]
+    slim = folded(models.build(config, "tumor2d"), config, "tumor2d")
+    assert not [layer.name for layer in slim.layers if "norm" in layer.name]
+
+
 def test_an_output_that_is_only_trained_changes_nothing_in_a_folded_net():
     config = dataclasses.replace(CONFIG, tumor3d=dataclasses.replace(CONFIG.tumor3d, kidney_weight=0.5))
     model = trained("tumor3d", config=config)

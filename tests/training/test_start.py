@@ -51,7 +51,7 @@ def test_what_the_nets_have_alike_is_fines_and_the_rest_is_fresh(data_dir, with_
     fresh, *_ = task.build()
     one = step.TrainStep(task, tf.distribute.get_strategy())
     weights = start.origin(task, with_fine)
-    start.begin(one, task, weights)
+    start.begin(one, weights)
     fine = models.load(config, "fine", weights)
     for layer in one.model.layers:
         for value, old, own in zip(layer.get_weights(), fine.get_layer(layer.name).get_weights(),
@@ -99,13 +99,16 @@ def test_a_fine_net_that_will_be_trained_before_is_no_error(data_dir, tmp_path):
         loop.check(tumor2d, tmp_path, one, [other_fold])
 
 
-def test_a_fine_net_of_another_shape_is_one_line(data_dir, run_dir):
+def test_a_fine_net_of_another_shape_is_one_line(data_dir, run_dir, tmp_path):
     wider = configs.UNetConfig(base_filters=6, levels=2)
-    config = dataclasses.replace(CONFIG, fine=dataclasses.replace(CONFIG.fine, net=wider),
-                                 tumor2d=dataclasses.replace(CONFIG.tumor2d, net=wider))
-    with pytest.raises(InputError, match=r"but that in \S*/fine/fold0 is UNetConfig\(base_filters=4,.*\), not "
-                                         r"UNetConfig\(base_filters=6,.*\); train both alike, or"):
+    config = dataclasses.replace(CONFIG, tumor2d=dataclasses.replace(CONFIG.tumor2d, net=wider))
+    said = (r"\(\S*/fine/fold0\), but that is UNetConfig\(base_filters=4,.*\), not UNetConfig\(base_filters=6,.*\); "
+            r"make them alike, or give --nostart_from_fine$")
+    with pytest.raises(InputError, match=said):
         train("tumor2d", data_dir, run_dir, config)
+    fine, tumor2d = (stages.task(config, stage, data_dir, 0, 0) for stage in ("fine", "tumor2d"))
+    with pytest.raises(InputError, match=said):  # known before fine is trained
+        loop.check(tumor2d, tmp_path, tf.distribute.get_strategy(), [fine])
 
 
 def test_weights_that_cannot_be_read_are_one_line(data_dir, run_dir):
