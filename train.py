@@ -58,7 +58,6 @@ def overridden(config: configs.CascadeConfig) -> configs.CascadeConfig:
     """
     changes = {name: FLAGS[name].value for name in TRAINING if FLAGS[name].value is not None}
     varied = {field: FLAGS[flag].value for flag, field in AUGMENT.items() if FLAGS[flag].value is not None}
-    settled = {}
     for stage in configs.STAGES:
         settings = config.stage(stage)
         augment = dataclasses.replace(settings.training.augment, **varied)
@@ -70,10 +69,11 @@ def overridden(config: configs.CascadeConfig) -> configs.CascadeConfig:
                 settings.net, filters=(width, 2 * width, 3 * width)))
         elif width:
             settings = dataclasses.replace(settings, net=dataclasses.replace(settings.net, base_filters=width))
-        if stage == "tumor2d" and FLAGS.start_from_fine is not None:
-            settings = dataclasses.replace(settings, start_from_fine=FLAGS.start_from_fine)
-        settled[stage] = settings
-    return dataclasses.replace(config, **settled)
+        config = dataclasses.replace(config, **{stage: settings})
+    if FLAGS.start_from_fine is not None:
+        tumor2d = dataclasses.replace(config.tumor2d, start_from_fine=FLAGS.start_from_fine)
+        config = dataclasses.replace(config, tumor2d=tumor2d)
+    return config
 
 
 def main() -> int:
@@ -122,8 +122,7 @@ def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
     command.run(main, {
         "What is trained, and where": ("stage", "fold", "data_dir", "run_dir", "preset", "describe"),
-        "How": ("seed", "deterministic", "strategy", "precision", "xla", "base_filters",
-                 "start_from_fine"),
+        "How": ("seed", "deterministic", "strategy", "precision", "xla", "base_filters", "start_from_fine"),
         "In place of the preset's, in every stage alike (kits_tf/config.py says what they are)": (*TRAINING, *AUGMENT)},
         "the same command goes on after the last whole epoch")
 

@@ -428,7 +428,7 @@ def _demo():
 
 
 def _small():
-    """The paper's cascade, its grid and all its sizes, with nets a quarter to half as wide and a thirteenth of the
+    """The paper's cascade, its grid and all its sizes, with nets a quarter to half as wide and a twelfth of the
     examples or fewer: for two CPU cores, all five stages in under a hundred minutes with AVX2 alone
     (benchmarks/accuracy)."""
     paper = _paper()

@@ -34,12 +34,12 @@ def check(task: Task, run_dir: str | pathlib.Path, before: Sequence[Task] = ()) 
     begun = tf.train.latest_checkpoint(str(runs.stage_folder(run_dir, task.stage, task.fold) / "checkpoints"))
     if not weights or begun:
         return
-    coming = [other.config for other in before if (other.stage, other.fold) == ("fine", task.fold)]
+    coming = next((other.config for other in before if (other.stage, other.fold) == ("fine", task.fold)), None)
     if not coming and not weights.exists():
         raise InputError(f"{task.name}: starts from the weights of the fine net, which is not trained ({weights}: no "
                          f"such file); train it first: python train.py --stage=fine --fold={task.fold} "
                          f"--run_dir={run_dir}; or give --nostart_from_fine")
-    net = (coming or [runs.load_config(weights.parent)])[0].fine.net
+    net = (coming or runs.load_config(weights.parent)).fine.net
     if net != task.config.tumor2d.net:
         raise InputError(f"{task.name}: starts from the weights of the fine net ({weights.parent}), but that is {net}, "
                          f"not {task.config.tumor2d.net}; make them alike, or give --nostart_from_fine")

@@ -1,4 +1,25 @@
+import contextlib
 import pathlib
 import sys
 
+import pytest
+
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # tests/ellipses.py
+
+from kits_tf.training import checkpoints
+
+
+@pytest.fixture
+def killed_once_saved(monkeypatch):
+    """A context in which training dies after the first epoch's checkpoint, before its history and weights."""
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def dying():
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoints.Checkpoints, "_publish", killed)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return dying

@@ -23,9 +23,7 @@ def history(folder):
 
 
 def weights(config, path):
-    model = models.build(configs.from_json(config), "fine")
-    model.load_weights(str(path))
-    return model.get_weights()
+    return models.load(configs.from_json(config), "fine", path).get_weights()
 
 
 def wait_for_an_epoch(process, output):

@@ -28,8 +28,7 @@ def outcome(config, run_dir, *outputs):
     losses = {}
     for output in outputs:
         losses |= dict(re.findall(r"^step (\S+) loss (\S+)$", output, re.MULTILINE))
-    model = models.build(configs.from_json(config), "fine")
-    model.load_weights(str(runs.stage_folder(run_dir, "fine", 0) / runs.LAST))
+    model = models.load(configs.from_json(config), "fine", runs.stage_folder(run_dir, "fine", 0) / runs.LAST)
     parts = {}
     for layer in model.layers:
         numbers = {weight.name: np.array(weight).ravel() for weight in layer.weights}

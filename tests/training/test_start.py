@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf import models, runs
-from kits_tf.training import checkpoints, loop, stages, start, step
+from kits_tf.training import loop, stages, start, step
 from kits_tf.volume import InputError
 
 TINY = ellipses.tiny_config()
@@ -118,17 +118,11 @@ def test_weights_that_cannot_be_read_are_one_line(data_dir, run_dir):
         train("tumor2d", data_dir, run_dir)
 
 
-def test_a_run_goes_on_from_its_own_weights_though_fine_is_gone(data_dir, run_dir, tmp_path, monkeypatch):
+def test_a_run_goes_on_from_its_own_weights_though_fine_is_gone(data_dir, run_dir, tmp_path, killed_once_saved):
     shutil.copytree(run_dir, tmp_path / "whole")
     whole = loop.train(stages.task(CONFIG, "tumor2d", data_dir, 0, 0), tmp_path / "whole", report=str)
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:  # dies after the checkpoint of epoch 1
-        patch.setattr(checkpoints.Checkpoints, "_publish", killed)
-        with pytest.raises(KeyboardInterrupt):
-            train("tumor2d", data_dir, run_dir)
+    with killed_once_saved():
+        train("tumor2d", data_dir, run_dir)
     shutil.rmtree(run_dir / "fine")
     lines = []
     parts = loop.train(stages.task(CONFIG, "tumor2d", data_dir, 0, 0), run_dir, report=lines.append)

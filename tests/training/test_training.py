@@ -91,16 +91,10 @@ def test_tumor3d_may_learn_the_kidney_too_and_each_has_its_share_of_the_loss(con
         assert held_out.shape[-1] == 1  # scored by its tumor alone
 
 
-def test_resumed_training_equals_training_in_one_go(config, data_dir, tmp_path, monkeypatch):
+def test_resumed_training_equals_training_in_one_go(config, data_dir, tmp_path, killed_once_saved):
     whole, _ = train(config, "tumor2d", data_dir, tmp_path / "whole")
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:  # dies after the checkpoint of epoch 1, before its history and weights
-        patch.setattr(checkpoints.Checkpoints, "_publish", killed)
-        with pytest.raises(KeyboardInterrupt):
-            train(config, "tumor2d", data_dir, tmp_path / "parts")
+    with killed_once_saved():
+        train(config, "tumor2d", data_dir, tmp_path / "parts")
     assert not (runs.stage_folder(tmp_path / "parts", "tumor2d", 0) / runs.HISTORY).exists()
     parts, lines = train(config, "tumor2d", data_dir, tmp_path / "parts")
     assert "goes on after epoch 1 of 2" in lines[0]
@@ -109,9 +103,8 @@ def test_resumed_training_equals_training_in_one_go(config, data_dir, tmp_path, 
             assert other[column] == pytest.approx(one[column], rel=1e-3), column
     assert len(read_history(tmp_path / "parts", "tumor2d")) == 2
     for name in (runs.BEST, runs.LAST):
-        one, other = models.build(config, "tumor2d"), models.build(config, "tumor2d")
-        one.load_weights(str(runs.stage_folder(tmp_path / "whole", "tumor2d", 0) / name))
-        other.load_weights(str(runs.stage_folder(tmp_path / "parts", "tumor2d", 0) / name))
+        one, other = (models.load(config, "tumor2d", runs.stage_folder(tmp_path / run, "tumor2d", 0) / name)
+                      for run in ("whole", "parts"))
         for weight, again in zip(one.get_weights(), other.get_weights(), strict=True):
             np.testing.assert_allclose(weight, again, atol=1e-3)
 
@@ -126,8 +119,7 @@ def finished(tmp_path_factory, config, data_dir):
 def test_weights_load_into_a_net_built_from_the_saved_config(config, data_dir, finished):
     folder = runs.stage_folder(finished, "coarse", 0)
     task = stages.task(runs.load_config(folder), "coarse", data_dir, 0, seed=1)
-    model = models.build(task.config, "coarse")
-    model.load_weights(str(folder / runs.BEST))
+    model = models.load(task.config, "coarse", folder / runs.BEST)
     score = scoring.scorer(tf.distribute.get_strategy(), models.logits_model(model), task, task.held_out_batches())
     best = max(read_history(finished, "coarse"), key=lambda row: float(row["val_dice"]))
     np.testing.assert_allclose(score(), (float(best["val_loss"]), float(best["val_dice"])), rtol=1e-4)
