@@ -429,8 +429,7 @@ def _demo():
 
 def _small():
     """The paper's cascade, its grid and all its sizes, with nets a quarter to half as wide and a twelfth of the
-    examples or fewer: for two CPU cores, all five stages in under a hundred minutes with AVX2 alone
-    (benchmarks/accuracy)."""
+    examples or fewer: for two CPU cores, all five stages in 80 to 115 minutes (benchmarks/accuracy)."""
     paper = _paper()
     narrow, middle = UNetConfig(base_filters=8), UNetConfig(base_filters=16)
     gentle = AugmentConfig(rotate_degrees=12.0, scale=0.12, brightness=0.03, contrast=0.08, noise=0.03)
