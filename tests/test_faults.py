@@ -206,12 +206,13 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(quick_export, t
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr and "failed:" not in done.stderr
     # Of two cases that are predicted at once, either may be the one that finds room.
-    for line, some in zip(done.stdout.splitlines(), (r"prediction_0000[01]\.nii\.gz", r"case_00000\.tfrecord"), strict=True):
+    wanted = (r"prediction_0000[01]\.nii\.gz", r"case_00000\.tfrecord")
+    for line, some in zip(done.stdout.splitlines(), wanted, strict=True):
         found = json.loads(line)
         print(found)
         assert found["disk"]
-        refused = re.search(r"(?:predicted|prepared)/(.*): cannot be written \(.*No space left on device.*\); see to it",
-                            found["said"])
+        refused = re.search(
+            r"(?:predicted|prepared)/(.*): cannot be written \(.*No space left on device.*\); see to it", found["said"])
         assert len(found["said"].splitlines()) == 1
         assert found["whole"] == found["there"]
         assert refused and refused[1] not in found["there"]
