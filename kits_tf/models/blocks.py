@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from kits_tf.models.normalization import BatchNormalization
+
 layers = tf.keras.layers
 
 # Runs are short (the demo's have a few hundred steps); Keras's 0.99 would still hold a tenth of the untrained
@@ -65,8 +67,8 @@ def convolution(inputs: tf.Tensor, filters: int, kernel: tuple[int, ...], normal
     outputs = convolve(filters, kernel, padding="same", use_bias=not normalized, kernel_initializer="he_normal",
                        name=f"{name}_conv")(inputs)
     if normalized:
-        outputs = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, synchronized=normalization == "synchronized",
-                                            name=f"{name}_norm")(outputs)
+        outputs = BatchNormalization(momentum=BATCH_NORM_MOMENTUM, synchronized=normalization == "synchronized",
+                                     name=f"{name}_norm")(outputs)
     return layers.ReLU(name=f"{name}_relu")(outputs)
 
 
