@@ -43,8 +43,8 @@ def outcome(config, run_dir, *outputs):
 def one_device(request, tmp_path_factory):
     """A config of 20 steps of an optimizer, its records, and what one device makes of them.
 
-    Batches of 16, so that batch norm averages over 2304 voxels and more: one device may use Keras 2's fused kernel,
-    whose moving variance is larger than the synchronized one's by one part in that number less one.
+    Batches of 16, so that batch norm averages over 2304 voxels and more: one device uses the fused kernel, whose
+    moving variance is larger than the synchronized one's by one part in that number less one.
     """
     folder = tmp_path_factory.mktemp("one")
     config, data_dir = processes.prepared(folder, epochs=4, steps_per_epoch=STEPS // 4, batch_size=16,
