@@ -428,8 +428,8 @@ def _demo():
 
 
 def _small():
-    """The paper's cascade, its grid and all its sizes, with nets a quarter as wide and a twelfth of the examples or
-    fewer: for two CPU cores, all five stages in less than 100 minutes (benchmarks/accuracy)."""
+    """The paper's cascade, its grid and all its sizes, with nets a quarter to a third as wide and a twelfth of the
+    examples or fewer: for two CPU cores, all five stages in less than 100 minutes (benchmarks/accuracy)."""
     paper, narrow = _paper(), UNetConfig(base_filters=8)
     gentle = AugmentConfig(rotate_degrees=12.0, scale=0.12, brightness=0.03, contrast=0.08, noise=0.03)
     mirrored = dataclasses.replace(gentle, flip_x=True)

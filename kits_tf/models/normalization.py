@@ -1,7 +1,5 @@
 """Batch normalization by TensorFlow's own kernel for planes, on both Keras."""
 
-import typing
-
 import tensorflow as tf
 
 
@@ -16,9 +14,9 @@ class BatchNormalization(tf.keras.layers.BatchNormalization):
     With `synchronized` the statistics are those of all replicas, which no kernel knows: that is left to Keras.
     """
 
-    def call(self, inputs: tf.Tensor, training: bool | None = None, **others: typing.Any) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         if self.synchronized:
-            return super().call(inputs, training=training, **others)
+            return super().call(inputs, training=training)
         learns = bool(training) and self.trainable
         gamma, beta, mean, variance = (tf.cast(weight, tf.float32) for weight in
                                        (self.gamma, self.beta, self.moving_mean, self.moving_variance))

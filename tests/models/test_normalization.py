@@ -90,8 +90,7 @@ def test_bfloat16_is_close_and_keeps_float32_weights(shape, training):
     values = tf.cast(tf.cast(drawn(shape), tf.bfloat16), tf.float32)
     outputs = half(tf.cast(values, tf.bfloat16), training=training)
     assert outputs.dtype == tf.bfloat16
-    np.testing.assert_allclose(tf.cast(outputs, tf.float32), exact(values, training=training), rtol=0.01,
-                               atol=0.05)
+    np.testing.assert_allclose(tf.cast(outputs, tf.float32), exact(values, training=training), rtol=0.01, atol=0.05)
     for weight, wanted in zip(half.get_weights(), exact.get_weights(), strict=True):
         assert weight.dtype == np.float32
         np.testing.assert_allclose(weight, wanted, rtol=1e-3, atol=1e-3)
