@@ -69,6 +69,16 @@ def test_a_lesion_beside_the_kidneys_stays_without_the_lesion_rule(patient, name
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize(("name", "kept"), [("no_part_rule", True), ("fusion_union", False)])
+def test_what_fine_finds_beside_the_kidneys_stays_without_the_part_rule(patient, name, kept):
+    labels = patient[0].copy()
+    part = ball(SHAPE, (20, 80, 92), (2, 4, 4))  # in the crop of the kidney that ends at x 73
+    labels[part] = 1
+    found = answer(name, (labels, None))
+    assert np.array_equal(found, np.where(part & (not kept), 0, labels))
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize(("name", "kidneys"), [("missed_kidney_without", 1), ("missed_kidney", 2)])
 def test_a_kidney_that_coarse_does_not_see_comes_back_by_the_correction_alone(patient, name, kidneys):
     found = answer(name, patient)

@@ -35,8 +35,8 @@ class Variant:
     Attributes:
         name: in the results; with `says` what it is.
         coarse_alone: the coarse mask is the answer.
-        correction, covering, lesion_rule, no_tumor_rule: whether that part is there. Covering: more than one crop for a
-            kidney that is larger than one.
+        correction, covering, part_rule, lesion_rule, no_tumor_rule: whether that part is there. Covering: more than one
+            crop for a kidney that is larger than one. The part rule: what fine finds away from the kidneys is dropped.
         silent: stages whose nets answer nothing.
         blind: the coarse net sees nothing on the patient's right.
         stray: a tumor is copied to a place that touches no kidney.
@@ -48,6 +48,7 @@ class Variant:
     coarse_alone: bool = False
     correction: bool = True
     covering: bool = True
+    part_rule: bool = True
     lesion_rule: bool = True
     no_tumor_rule: bool = True
     silent: tuple[str, ...] = ()
@@ -65,6 +66,7 @@ VARIANTS = (
     Variant("tumor2d", "+ tumor2d", lesion_rule=False, no_tumor_rule=False),
     Variant("lesion_rule", "+ lesion rule", no_tumor_rule=False),
     Variant("no_covering", "full, one 160-crop for any kidney", covering=False),
+    Variant("no_part_rule", "full, what fine finds away from the kidneys stays", part_rule=False),
     Variant("fusion_union", "full, union of tumor3d and tumor2d", settings={"tumor_fusion": "union"}),
     Variant("fusion_tumor2d", "full, tumor2d alone where tumor3d detected",
             settings={"tumor_fusion": "tumor2d"}),
@@ -127,6 +129,8 @@ def parts(variant):
     with contextlib.ExitStack() as stack:
         if not variant.correction:
             stack.enter_context(mock.patch.object(kidney_steps, "correct", lambda *given: given[4]))  # `found`
+        if not variant.part_rule:
+            stack.enter_context(mock.patch.object(kidney_steps, "keep_found", lambda *given: (given[0], 0)))
         if not variant.lesion_rule:
             stack.enter_context(mock.patch.object(lesion_steps, "keep_connected", keep_all))
         if not variant.covering:

@@ -1,7 +1,8 @@
 """The first half of the method: where the kidneys are, and their outline with any tumor in it.
 
 Coarse net over whole slices, count of the components it found, correction net over sagittal planes if they are not
-two, fine net over each kidney. Coordinates of kidneys are on the normalized grid (config.spacing_mm), z, y, x.
+two, fine net over each kidney; parts of its result that belong to no kidney are dropped. Coordinates of kidneys are on
+the normalized grid (config.spacing_mm), z, y, x.
 
 Source: Zhang et al., KiTS19 entry, section 1; where it is silent, config.py and the comments here decide.
 """
@@ -238,3 +239,32 @@ def predict_kidneys(net: tiling.Net, channels: list[tf.Tensor], kidneys: Kidneys
     _, done = tf.while_loop(lambda index, _: index < tf.shape(kidneys.start)[0], one_kidney,
                             (0, tf.fill(shape, elsewhere)), parallel_iterations=1)
     return done
+
+
+def keep_found(probabilities: tf.Tensor, kidneys: Kidneys, origin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Drops the parts of the fine result that belong to no kidney: a connected part (26 neighbours) stays if it shares
+    or neighbours a voxel of a kidney's box, as a lesion stays if it touches the fine result.
+
+    The fine net learns from crops around a kidney alone; where those reach a neighbour, beyond a pole or in a corner, it
+    may take that for kidney.
+
+    Args:
+        probabilities: float32 (z, y, x), the region's, from the fine net.
+        kidneys, origin: as predict_kidneys takes them.
+
+    Returns:
+        (probabilities, dropped): zero in the parts that were dropped, elsewhere as given, so that the edges of the kept
+        parts stay where the net put them when they are interpolated; int32, how many parts those are.
+    """
+
+    def with_box(done, box):
+        z, y, x = ((places >= start) & (places < stop) for places, start, stop in zip(
+            map(tf.range, tf.unstack(tf.shape(done))), *map(tf.unstack, box), strict=True))
+        return done | (z[:, tf.newaxis, tf.newaxis] & y[:, tf.newaxis] & x)
+
+    boxes = tf.foldl(with_box, (kidneys.start - origin, kidneys.stop - origin),
+                     tf.zeros_like(probabilities, tf.bool), parallel_iterations=1)
+    numbered, count = components.label_components(probabilities > THRESHOLD)
+    loose = tf.logical_not(components.touching(numbered, count, boxes))
+    kept = tf.where(components.select(numbered, loose), 0.0, probabilities)
+    return kept, tf.math.count_nonzero(loose, dtype=tf.int32)

@@ -38,8 +38,9 @@ def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
     Returns:
         dict with `labels` uint8 (z, y, x) and the report: `kidneys_coarse` (components large enough in the coarse
         mask), `coarse_empty`, `correction_used`, `kidneys` (components that went to the fine net),
-        `tumor_fallback_used`, `lesions_kept`, `lesions_dropped`, `kidney_ml` and `tumor_ml` (of the labels), and
-        `coarse_components_ml` (float32 vector, every component of the coarse mask).
+        `kidney_parts_dropped` (of the fine result, that belong to none of them), `tumor_fallback_used`,
+        `lesions_kept`, `lesions_dropped`, `kidney_ml` and `tumor_ml` (of the labels), and `coarse_components_ml`
+        (float32 vector, every component of the coarse mask).
     """
     shape = tf.shape(volume)
     grid = resample.grid_size(shape, spacing_mm, config.spacing_mm)
@@ -65,7 +66,8 @@ def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
         return _outline(nets, volume, grid, kidneys, config)
 
     def nothing():
-        return tf.zeros(shape, tf.uint8), tf.zeros(2), _no_lesions()
+        return tf.zeros(shape, tf.uint8), tf.zeros(2), {
+            "lesions_kept": 0, "lesions_dropped": 0, "tumor_fallback_used": False, "kidney_parts_dropped": 0}
 
     labels, voxels, report = tf.cond(count > 0, outline, nothing)
     voxel_ml = tf.cast(tf.reduce_prod(tf.cast(spacing_mm, tf.float64)) / 1000.0, tf.float32)
@@ -90,23 +92,21 @@ def _count(labels, class_id):
     return tf.cast(tf.reduce_sum(counts), tf.float32)
 
 
-def _no_lesions():
-    return {"lesions_kept": 0, "lesions_dropped": 0, "tumor_fallback_used": False}
-
-
 def _outline(nets, volume, grid, kidneys, config):
     """Everything after the kidneys are found, in the one region around them: (labels, voxels of each class, report)."""
     origin, stop = kidney_steps.region_around(kidneys, grid, config)
     image = scale_window(resample.resample_box(volume, grid, origin, stop - origin, AIR_HU), config.window_hu)
     probabilities = kidney_steps.predict_kidneys(nets["fine"], [image], kidneys, origin, grid, config,
                                                  config.fine.predict_batch)
+    probabilities, dropped = kidney_steps.keep_found(probabilities, kidneys, origin)
     tumor, foreground, report = lesion_steps.segment_tumor(nets, image, probabilities, kidneys, origin, grid, config)
     shape = tf.shape(volume)
     foreground, start = resample.resample_back(foreground, grid, origin, shape, kidney_steps.THRESHOLD)
     tumor, _ = resample.resample_back(tumor, grid, origin, shape, kidney_steps.THRESHOLD)
     block = tf.where(tumor, tf.constant(classes.TUMOR, tf.uint8), tf.cast(foreground, tf.uint8) * classes.KIDNEY)
     labels = tf.pad(block, tf.stack([start, shape - start - tf.shape(block)], axis=1))
-    return labels, tf.stack([_count(block, classes.KIDNEY), _count(block, classes.TUMOR)]), report
+    return labels, tf.stack([_count(block, classes.KIDNEY), _count(block, classes.TUMOR)]), {
+        **report, "kidney_parts_dropped": dropped}
 
 
 class Cascade(tf.Module):

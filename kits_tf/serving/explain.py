@@ -59,6 +59,9 @@ def _warnings(found, config):
         warnings.append("No kidney was found; all voxels are background.")
     elif found["kidneys"] != config.normal_kidneys:
         warnings.append(f"{found['kidneys']} kidney(s) were segmented: one kidney missing, fused kidneys, or an error.")
+    if found.get("kidney_parts_dropped"):  # an older export has no such count
+        warnings.append(f"{found['kidney_parts_dropped']} part(s) of the fine result that belong to no kidney were "
+                        f"dropped.")
     if found["tumor_fallback_used"]:
         little = f"fewer than {config.tumor_min_voxels} voxels of tumor, which count as none"
         warnings.append(f"The 3D tumor net found {little if found['lesions_kept'] else 'no tumor'}; the 2D tumor net "

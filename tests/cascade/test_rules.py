@@ -123,6 +123,27 @@ def test_the_fine_net_sees_three_slices_beyond_either_pole(cascade, patient):
     assert (found[18] > 0).sum() == size * size
 
 
+def test_a_part_of_the_fine_result_that_belongs_to_no_kidney_is_dropped_with_its_tumor(cascade, patient):
+    beside, beyond = patient.copy(), patient.copy()
+    beside[ball(patient.shape, (18, 80, 90), (2, 4, 4))] = 1  # in the crop of the kidney that ends at x 72
+    beyond[ball(patient.shape, (5, 84, 160), (0.5, 8, 8))] = 2  # in fine's second slice beyond the pole at slice 7
+    for labels, lesions in ((beside, 0), (beyond, 1)):
+        found, report = cascade(labels)
+        assert report["kidneys"] == 2 and report["kidney_parts_dropped"] == 1
+        assert report["lesions_kept"] == 1 and report["lesions_dropped"] == lesions
+        assert np.array_equal(found, patient)
+    _, report = cascade(patient)
+    assert report["kidney_parts_dropped"] == 0
+
+
+def test_a_part_of_the_fine_result_beside_a_kidney_stays_in_its_box(cascade, patient):
+    parted = patient.copy()
+    parted[:, 79:82, :110] = 0  # a gap through the kidney: coarse may see one or two of it, fine two
+    found, report = cascade(parted)
+    assert report["kidney_parts_dropped"] == 0
+    assert np.array_equal(found, parted)
+
+
 def test_a_lesion_far_from_the_kidneys_is_dropped(cascade, patient):
     hu = HU[patient]
     mark = ball(patient.shape, (17, 84, 110), (3, 6, 6))  # between the kidneys, inside the box around both
