@@ -245,7 +245,7 @@ def keep_found(probabilities: tf.Tensor, kidneys: Kidneys, origin: tf.Tensor) ->
     """Drops the parts of the fine result that belong to no kidney: a connected part (26 neighbours) stays if it shares
     or neighbours a voxel of a kidney's box, as a lesion stays if it touches the fine result.
 
-    The fine net learns from crops around a kidney alone; where those reach a neighbour, beyond a pole or in a corner, it
+    The fine net learns from crops around a kidney alone; where those reach a neighbour beyond a pole or in a corner, it
     may take that for kidney.
 
     Args:
