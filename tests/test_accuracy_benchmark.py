@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from threshold_nets import HU, SPACING_MM, Nets, ball
+from threshold_nets import HU, MARK_HU, SPACING_MM, Nets, ball
 
 from benchmarks.accuracy import ablation, nnunet_peer, protocol, results, threshold
 from kits_tf import config as configs
@@ -31,10 +31,11 @@ def patient():
     return labels, stray
 
 
-def answer(name, patient, with_stray=False):
+def answer(name, patient, with_stray=False, marked=False, **switches):
     labels, stray = patient
     nets = Nets()
-    hu = HU[labels].copy()
+    nets.set(**switches)
+    hu = np.where(marked, MARK_HU, HU[labels]).astype(np.int16)
     if with_stray:
         hu[stray] = HU[2]
     function = ablation.build({stage: nets.net(stage) for stage in configs.STAGES}, CONFIG, VARIANTS[name])
@@ -70,12 +71,11 @@ def test_a_lesion_beside_the_kidneys_stays_without_the_lesion_rule(patient, name
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("name", "kept"), [("no_part_rule", True), ("fusion_union", False)])
-def test_what_fine_finds_beside_the_kidneys_stays_without_the_part_rule(patient, name, kept):
-    labels = patient[0].copy()
+def test_what_fine_alone_finds_beside_the_kidneys_stays_without_the_part_rule(patient, name, kept):
+    labels, _ = patient
     part = ball(SHAPE, (20, 80, 92), (2, 4, 4))  # in the crop of the kidney that ends at x 73
-    labels[part] = 1
-    found = answer(name, (labels, None))
-    assert np.array_equal(found, np.where(part & (not kept), 0, labels))
+    found = answer(name, patient, marked=part, fine_marks=1)
+    assert np.array_equal(found, np.where(part & kept, 1, labels))
 
 
 @pytest.mark.soak

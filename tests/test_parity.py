@@ -82,7 +82,7 @@ def test_correction_records_are_what_the_correction_net_sees_around_that_centroi
     found = list(correction.examples(case, CONFIG))
     size = np.array(CONFIG.record_shape("correction"))
     centre = tf.constant([*(np.array(found[0].start[:2]) + size // 2), 0], tf.float32)
-    nothing = steps.Kidneys(tf.zeros((0, 3), tf.int32), tf.zeros((0, 3), tf.int32), tf.zeros((0, 3)), tf.zeros(0))
+    nothing = steps.find_kidneys(tf.zeros((1, 1, 1), tf.bool), tf.ones(3), tf.zeros(3), tf.constant(case.grid), 0.0)
     spy = Spy()
     steps.correct(spy, case.ct, tf.constant(case.grid), centre, nothing, CONFIG)
     batch = CONFIG.correction.predict_batch
@@ -102,7 +102,8 @@ def shown_to_the_fine_net(case):
     image = scale_window(resample.resample_box(case.ct, grid, origin, stop - origin, AIR_HU), CONFIG.window_hu)
     seen = {}
     for kidney in range(len(kidneys.start)):
-        one = steps.Kidneys(*(values[kidney:kidney + 1] for values in kidneys[:3]), kidneys.voxels)
+        only = slice(kidney, kidney + 1)
+        one = kidneys._replace(start=kidneys.start[only], stop=kidneys.stop[only], centre=kidneys.centre[only])
         spy, batch = Spy(), CONFIG.fine.predict_batch
         steps.predict_kidneys(spy, [image], one, origin, grid, CONFIG, batch)
         starts = crop.grid_of(*steps.kidney_blocks(kidneys, kidney, grid, CONFIG).positions).numpy()

@@ -14,7 +14,7 @@ from kits_tf.cascade.module import segment
 
 HU = np.array([-79, 100, 200], np.int16)  # by class
 KIDNEY_ABOVE, TUMOR_ABOVE = 0.2335, 0.6  # half-way between the classes, after the window
-MARK_HU = -20  # of a mark that no kidney net takes for kidney, and that `tumor3d_marks` and `tumor2d_marks` are for
+MARK_HU = -20  # of a mark that no net takes for anything, unless switched to by `fine_marks`, `tumor3d_marks`, ...
 MARK_BAND = (0.14, 0.17)  # around MARK_HU after the window
 
 SPACING_MM = (4.0, 1.5632, 1.5632)  # the demo preset's own: nothing is resampled, so voxels can be counted by hand
@@ -26,7 +26,8 @@ class Nets:
     def __init__(self):
         self.switches = {
             "coarse_blind": tf.Variable(0.0),  # the coarse net sees nothing left of this fraction of the picture
-            "tumor3d_marks": tf.Variable(0.0),  # 1: tumor3d fires on marks too
+            "fine_marks": tf.Variable(0.0),  # 1: fine fires on marks too
+            "tumor3d_marks": tf.Variable(0.0),
             "tumor2d_marks": tf.Variable(0.0),
         }
         for stage in configs.STAGES:
@@ -55,7 +56,7 @@ class Nets:
             if stage == "coarse":
                 column = tf.linspace(0.0, 1.0, image.shape[2])[:, tf.newaxis]
                 answer *= tf.cast(column >= self.switches["coarse_blind"], tf.float32)
-            if stage.startswith("tumor"):
+            if f"{stage}_marks" in self.switches:
                 mark = tf.cast((image > MARK_BAND[0]) & (image < MARK_BAND[1]), tf.float32)
                 answer = tf.maximum(answer, mark * self.switches[f"{stage}_marks"])
             gain, bias = self.switches[f"{stage}_gain"], self.switches[f"{stage}_bias"]

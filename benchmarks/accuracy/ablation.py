@@ -36,7 +36,7 @@ class Variant:
         name: in the results; with `says` what it is.
         coarse_alone: the coarse mask is the answer.
         correction, covering, part_rule, lesion_rule, no_tumor_rule: whether that part is there. Covering: more than one
-            crop for a kidney that is larger than one. The part rule: what fine finds away from the kidneys is dropped.
+            crop for a kidney that is larger than one. The part rule: what fine alone finds is dropped.
         silent: stages whose nets answer nothing.
         blind: the coarse net sees nothing on the patient's right.
         stray: a tumor is copied to a place that touches no kidney.
@@ -66,7 +66,7 @@ VARIANTS = (
     Variant("tumor2d", "+ tumor2d", lesion_rule=False, no_tumor_rule=False),
     Variant("lesion_rule", "+ lesion rule", no_tumor_rule=False),
     Variant("no_covering", "full, one 160-crop for any kidney", covering=False),
-    Variant("no_part_rule", "full, what fine finds away from the kidneys stays", part_rule=False),
+    Variant("no_part_rule", "full, what fine alone takes for kidney stays", part_rule=False),
     Variant("fusion_union", "full, union of tumor3d and tumor2d", settings={"tumor_fusion": "union"}),
     Variant("fusion_tumor2d", "full, tumor2d alone where tumor3d detected",
             settings={"tumor_fusion": "tumor2d"}),
@@ -158,10 +158,9 @@ def coarse_labels(net, volume, spacing_mm, config):
     grid = resample.grid_size(shape, spacing_mm, config.spacing_mm)
     mask = kidney_steps.coarse_mask(net, kidney_steps.coarse_slices(volume, grid, config), config)
     scale, offset = kidney_steps.coarse_scale(grid, config)
-    for axis in range(3):
-        centre = (tf.cast(tf.range(shape[axis]), tf.float32) + 0.5) * tf.cast(grid[axis] / shape[axis], tf.float32)
-        place = tf.cast((centre + offset[axis]) / scale[axis], tf.int32)
-        mask = tf.gather(mask, tf.clip_by_value(place, 0, tf.shape(mask)[axis] - 1), axis=axis)
+    middles = [(tf.cast(tf.range(shape[axis]), tf.float32) + 0.5) * tf.cast(grid[axis] / shape[axis], tf.float32)
+               for axis in range(3)]
+    mask = kidney_steps.mask_at(mask, scale, offset, middles)
     return tf.cast(mask, tf.uint8) * classes.KIDNEY
 
 

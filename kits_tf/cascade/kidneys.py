@@ -1,8 +1,8 @@
 """The first half of the method: where the kidneys are, and their outline with any tumor in it.
 
 Coarse net over whole slices, count of the components it found, correction net over sagittal planes if they are not
-two, fine net over each kidney; parts of its result that belong to no kidney are dropped. Coordinates of kidneys are on
-the normalized grid (config.spacing_mm), z, y, x.
+two, fine net over each kidney; parts of its result where there was no kidney before are dropped. Coordinates of kidneys
+are on the normalized grid (config.spacing_mm), z, y, x.
 
 Source: Zhang et al., KiTS19 entry, section 1; where it is silent, config.py and the comments here decide.
 """
@@ -29,6 +29,9 @@ class Kidneys(typing.NamedTuple):
     stop: tf.Tensor  # int32 (kidneys, 3), exclusive
     centre: tf.Tensor  # float32 (kidneys, 3), centroid in voxels
     voxels: tf.Tensor  # float64 (components,), normalized voxels of every component, the small ones too
+    mask: tf.Tensor  # bool (z, y, x), the mask itself on its own grid, small components too
+    scale: tf.Tensor  # float32 (3,), with offset: from voxel edges of that grid to those of the normalized one
+    offset: tf.Tensor  # float32 (3,)
 
 
 class Blocks(typing.NamedTuple):
@@ -89,7 +92,26 @@ def find_kidneys(mask: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, grid: tf.
         measure, tf.range(tf.size(chosen)), parallel_iterations=1,
         fn_output_signature=(tf.TensorSpec((3,), tf.int32), tf.TensorSpec((3,), tf.int32),
                              tf.TensorSpec((3,), tf.float32)))
-    return Kidneys(start, stop, centre, voxels)
+    return Kidneys(start, stop, centre, voxels, mask, scale, offset)
+
+
+def mask_at(mask: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, places: list[tf.Tensor]) -> tf.Tensor:
+    """A mask looked up at places of the normalized grid: each takes the voxel that holds it; outside there is none.
+
+    Args:
+        mask: bool (z, y, x).
+        scale, offset: as find_kidneys takes them.
+        places: float32 vectors along z, y, x, coordinates of voxel edges (the middle of voxel 0 is 0.5).
+
+    Returns:
+        bool, one voxel for each combination of places.
+    """
+    for axis, along in enumerate(places):
+        voxel = tf.cast(tf.floor((along + offset[axis]) / scale[axis]), tf.int32)
+        size = tf.shape(mask)[axis]
+        inside = tf.reshape((voxel >= 0) & (voxel < size), [-1 if other == axis else 1 for other in range(3)])
+        mask = tf.gather(mask, tf.clip_by_value(voxel, 0, size - 1), axis=axis) & inside
+    return mask
 
 
 def centroid(mask: tf.Tensor) -> tf.Tensor:
@@ -242,10 +264,10 @@ def predict_kidneys(net: tiling.Net, channels: list[tf.Tensor], kidneys: Kidneys
 
 
 def keep_found(probabilities: tf.Tensor, kidneys: Kidneys, origin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Drops the parts of the fine result that belong to no kidney: a connected part (26 neighbours) stays if it shares
-    or neighbours a voxel of a kidney's box, as a lesion stays if it touches the fine result.
+    """Drops the parts of the fine result that are not connected to M: as a lesion that touches no kidney goes, so does
+    a part (26 neighbours) that shares and neighbours no voxel of the mask in which the kidneys were found.
 
-    The fine net learns from crops around a kidney alone; where those reach a neighbour beyond a pole or in a corner, it
+    The fine net learns from crops around a kidney alone; where they reach a neighbour, beyond a pole or in a corner, it
     may take that for kidney.
 
     Args:
@@ -256,15 +278,10 @@ def keep_found(probabilities: tf.Tensor, kidneys: Kidneys, origin: tf.Tensor) ->
         (probabilities, dropped): zero in the parts that were dropped, elsewhere as given, so that the edges of the kept
         parts stay where the net put them when they are interpolated; int32, how many parts those are.
     """
-
-    def with_box(done, box):
-        z, y, x = ((places >= start) & (places < stop) for places, start, stop in zip(
-            map(tf.range, tf.unstack(tf.shape(done))), *map(tf.unstack, box), strict=True))
-        return done | (z[:, tf.newaxis, tf.newaxis] & y[:, tf.newaxis] & x)
-
-    boxes = tf.foldl(with_box, (kidneys.start - origin, kidneys.stop - origin),
-                     tf.zeros_like(probabilities, tf.bool), parallel_iterations=1)
+    middles = [tf.cast(origin[axis] + tf.range(size), tf.float32) + 0.5
+               for axis, size in enumerate(tf.unstack(tf.shape(probabilities)))]
+    found = mask_at(kidneys.mask, kidneys.scale, kidneys.offset, middles)
     numbered, count = components.label_components(probabilities > THRESHOLD)
-    loose = tf.logical_not(components.touching(numbered, count, boxes))
+    loose = tf.logical_not(components.touching(numbered, count, found))
     kept = tf.where(components.select(numbered, loose), 0.0, probabilities)
     return kept, tf.math.count_nonzero(loose, dtype=tf.int32)

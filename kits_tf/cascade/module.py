@@ -38,7 +38,7 @@ def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
     Returns:
         dict with `labels` uint8 (z, y, x) and the report: `kidneys_coarse` (components large enough in the coarse
         mask), `coarse_empty`, `correction_used`, `kidneys` (components that went to the fine net),
-        `kidney_parts_dropped` (of the fine result, that belong to none of them), `tumor_fallback_used`,
+        `kidney_parts_dropped` (of the fine result, not connected to the mask before), `tumor_fallback_used`,
         `lesions_kept`, `lesions_dropped`, `kidney_ml` and `tumor_ml` (of the labels), and `coarse_components_ml`
         (float32 vector, every component of the coarse mask).
     """
@@ -56,10 +56,9 @@ def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
         centre = tf.cond(coarse_empty, lambda: kidney_steps.body_centre(slices_hu, config),
                          lambda: kidney_steps.centroid(mask))
         centre = (centre + 0.5) * scale - offset - 0.5
-        return kidney_steps.correct(nets["correction"], volume, grid, centre, found, config)[:3]
+        return kidney_steps.correct(nets["correction"], volume, grid, centre, found, config)
 
-    start, stop, centre = tf.cond(abnormal, corrected, lambda: found[:3])
-    kidneys = kidney_steps.Kidneys(start, stop, centre, found.voxels)
+    kidneys = tf.cond(abnormal, corrected, lambda: found)
     count = tf.shape(kidneys.start)[0]
 
     def outline():

@@ -60,7 +60,7 @@ def _warnings(found, config):
     elif found["kidneys"] != config.normal_kidneys:
         warnings.append(f"{found['kidneys']} kidney(s) were segmented: one kidney missing, fused kidneys, or an error.")
     if found.get("kidney_parts_dropped"):  # an older export has no such count
-        warnings.append(f"{found['kidney_parts_dropped']} part(s) of the fine result that belong to no kidney were "
+        warnings.append(f"{found['kidney_parts_dropped']} part(s) that the fine net alone took for kidney were "
                         f"dropped.")
     if found["tumor_fallback_used"]:
         little = f"fewer than {config.tumor_min_voxels} voxels of tumor, which count as none"

@@ -123,25 +123,47 @@ def test_the_fine_net_sees_three_slices_beyond_either_pole(cascade, patient):
     assert (found[18] > 0).sum() == size * size
 
 
-def test_a_part_of_the_fine_result_that_belongs_to_no_kidney_is_dropped_with_its_tumor(cascade, patient):
-    beside, beyond = patient.copy(), patient.copy()
-    beside[ball(patient.shape, (18, 80, 90), (2, 4, 4))] = 1  # in the crop of the kidney that ends at x 72
-    beyond[ball(patient.shape, (5, 84, 160), (0.5, 8, 8))] = 2  # in fine's second slice beyond the pole at slice 7
-    for labels, lesions in ((beside, 0), (beyond, 1)):
-        found, report = cascade(labels)
+def test_a_part_that_fine_alone_finds_is_dropped_with_its_tumor(cascade, patient):
+    beside = ball(patient.shape, (18, 80, 90), (2, 4, 4))  # in the crop of the kidney that ends at x 72
+    beyond = ball(patient.shape, (5, 84, 160), (0.5, 8, 8))  # in fine's second slice beyond the pole at slice 7
+    for part in (beside, beyond):
+        hu = HU[patient]
+        hu[part] = MARK_HU
+        labels, report = cascade(hu, fine_marks=1)
         assert report["kidneys"] == 2 and report["kidney_parts_dropped"] == 1
-        assert report["lesions_kept"] == 1 and report["lesions_dropped"] == lesions
-        assert np.array_equal(found, patient)
-    _, report = cascade(patient)
+        assert np.array_equal(labels, patient)
+        labels, report = cascade(hu, fine_marks=1, tumor3d_marks=1)  # what would be connected to it is not
+        assert report["lesions_kept"] == 1 and report["lesions_dropped"] == 1
+        assert np.array_equal(labels, patient)
+
+
+def test_a_part_that_fine_alone_finds_stays_whole_where_it_touches_what_coarse_found(cascade, patient):
+    part = ball(patient.shape, (8, 84, 160), (3, 8, 8)) & (patient == 0)  # over the pole
+    hu = HU[patient]
+    hu[part] = MARK_HU
+    labels, report = cascade(hu, fine_marks=1)
     assert report["kidney_parts_dropped"] == 0
+    assert np.array_equal(labels > 0, (patient > 0) | part)
 
 
-def test_a_part_of_the_fine_result_beside_a_kidney_stays_in_its_box(cascade, patient):
+def test_a_small_part_that_coarse_found_too_stays(cascade, patient):
     parted = patient.copy()
-    parted[:, 79:82, :110] = 0  # a gap through the kidney: coarse may see one or two of it, fine two
-    found, report = cascade(parted)
-    assert report["kidney_parts_dropped"] == 0
-    assert np.array_equal(found, parted)
+    parted[ball(patient.shape, (18, 80, 90), (2, 4, 4))] = 1
+    labels, report = cascade(parted)
+    assert report["kidneys"] == 2 and report["kidney_parts_dropped"] == 0
+    assert len(report["coarse_components_ml"]) == 3
+    assert np.array_equal(labels, parted)
+
+
+def test_after_a_correction_it_is_the_corrected_mask_that_counts(cascade, patient):
+    part = ball(patient.shape, (18, 80, 90), (2, 4, 4))
+    hu = HU[patient]
+    hu[part] = MARK_HU
+    labels, report = cascade(hu, fine_marks=1, coarse_blind=0.6)  # coarse sees a part of the other kidney alone
+    assert report["correction_used"] and report["kidney_parts_dropped"] == 1
+    assert np.array_equal(labels, patient)
+    labels, report = cascade(hu, fine_marks=1, coarse_blind=0.6, correction_bias=1)
+    assert report["kidney_parts_dropped"] == 0 and labels[part].all()
 
 
 def test_a_lesion_far_from_the_kidneys_is_dropped(cascade, patient):
