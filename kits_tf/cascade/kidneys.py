@@ -281,7 +281,6 @@ def keep_found(probabilities: tf.Tensor, kidneys: Kidneys, origin: tf.Tensor) ->
     middles = [tf.cast(origin[axis] + tf.range(size), tf.float32) + 0.5
                for axis, size in enumerate(tf.unstack(tf.shape(probabilities)))]
     found = mask_at(kidneys.mask, kidneys.scale, kidneys.offset, middles)
-    numbered, count = components.label_components(probabilities > THRESHOLD)
-    loose = tf.logical_not(components.touching(numbered, count, found))
-    kept = tf.where(components.select(numbered, loose), 0.0, probabilities)
-    return kept, tf.math.count_nonzero(loose, dtype=tf.int32)
+    outlined = probabilities > THRESHOLD
+    connected, _, dropped = components.connected_to(outlined, found)
+    return tf.where(outlined & ~connected, 0.0, probabilities), dropped

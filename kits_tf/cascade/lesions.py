@@ -32,12 +32,9 @@ def keep_connected(probabilities: tf.Tensor, kidney_mask: tf.Tensor) -> Lesions:
     The probabilities one voxel around a kept lesion stay too, so that its edge lies where the net put it when it is
     interpolated; no voxel of a dropped lesion is that near, or they would be one.
     """
-    numbered, count = components.label_components(probabilities > THRESHOLD)
-    connected = components.touching(numbered, count, kidney_mask)
-    mask = components.select(numbered, connected)
-    kept = tf.reduce_sum(tf.cast(connected, tf.int32))
+    mask, kept, dropped = components.connected_to(probabilities > THRESHOLD, kidney_mask)
     near = tf.where(crop.dilate(mask, (1, 1, 1)), probabilities, 0.0)
-    return Lesions(near, mask, kept, count - kept)
+    return Lesions(near, mask, kept, dropped)
 
 
 def with_threshold_at_half(probabilities: tf.Tensor, threshold: float) -> tf.Tensor:

@@ -102,3 +102,19 @@ def select(components: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
         bool (z, y, x).
     """
     return tf.gather(tf.concat([[False], chosen], axis=0), components)
+
+
+def connected_to(mask: tf.Tensor, other: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The components of a mask that share or neighbour (26) a voxel of another.
+
+    Args:
+        mask, other: bool (z, y, x).
+
+    Returns:
+        (connected, kept, dropped): bool (z, y, x), the voxels of those components; int32, how many they are; int32, how
+        many the others are.
+    """
+    numbered, count = label_components(mask)
+    touches = touching(numbered, count, other)
+    kept = tf.math.count_nonzero(touches, dtype=tf.int32)
+    return select(numbered, touches), kept, count - kept
