@@ -1,0 +1,835 @@
+"""Deliberate faults: small slips in the source, each with the tests that must notice it.
+
+python tests/deliberate_faults.py                           # all of them: about 20 minutes on one core
+python tests/deliberate_faults.py --only=dilation --jobs=2
+
+Each fault is written into a copy of the checkout, the tests that it names run there, and at least one of them has to
+fail. The same tests must pass without the fault. This is mutation testing with a list chosen by hand (DeMillo, Lipton
+and Sayward 1978, "Hints on test data selection"). A fault that no test notices shows where a test is missing.
+
+Exit status: 0 if every fault was caught, 1 if one was not, 2 if a test fails or is missing without any fault.
+"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import os
+import pathlib
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+LONGEST_S = 300  # for the tests of one fault; one that hangs counts as caught
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "runs", "build", "docs", "shared", "__pycache__", ".*_cache", "*.egg-info")
+FAILED, PASSED = 1, 0  # pytest's exit statuses; all others say that the tests did not run
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """One slip.
+
+    Attributes:
+        file: the file it is in, from the checkout's root.
+        old: text that occurs there exactly once.
+        new: the text in its place.
+        tests: test files or node ids, as few as notice it.
+        broken: what no longer holds, in a few words.
+    """
+
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    broken: str
+
+
+FAULTS = (
+    # Geometry: ops and volume.
+    Fault("kits_tf/ops/resample.py",
+          "centre = (tf.cast(voxel, tf.float64) + 0.5) * step - 0.5",
+          "centre = tf.cast(voxel, tf.float64) * step",
+          ("tests/ops/test_resample.py::test_doubling_puts_new_voxels_a_quarter_either_way",),
+          "resampling is shifted by half a voxel"),
+    Fault("kits_tf/ops/resample.py",
+          "support = tf.maximum(step, 1.0)\n    voxel", "support = tf.ones_like(step)\n    voxel",
+          ("tests/ops/test_resample.py::test_halving_weighs_four_voxels_1_3_3_1",),
+          "shrinking does not antialias"),
+    Fault("kits_tf/ops/resample.py",
+          "tf.cast(whole + tf.cast(up, tf.int64), tf.int32)", "tf.cast(whole, tf.int32)",
+          ("tests/ops/test_resample.py::test_grid_size_is_the_extent_over_the_spacing_rounded",),
+          "grid size is floored, not rounded"),
+    Fault("kits_tf/ops/resample.py",
+          "whole % 2 == 1", "whole % 2 == 0",
+          ("tests/ops/test_resample.py::test_half_a_slice_is_rounded_alike_in_a_graph_of_a_fixed_target",),
+          "grid size rounds halves to odd"),
+    Fault("kits_tf/ops/resample.py",
+          "step - 0.5 - support\n", "step - 0.5\n",
+          ("tests/ops/test_resample.py::test_source_range_leaves_out_no_voxel_that_has_weight",),
+          "a resampled block lacks its first source voxels"),
+    Fault("kits_tf/ops/resample.py",
+          "block = tf.nn.relu(block - floor)", "block = block - floor",
+          ("tests/ops/test_resample.py::test_a_floor_raises_what_lies_below_it_before_anything_is_mixed",),
+          "values below air are kept"),
+    Fault("kits_tf/ops/resample.py",
+          "axis_weights(shape[axis], grid[axis]))\n        for axis in (1, 2))",
+          "axis_weights(shape[axis], grid[axis]))\n        for axis in (2, 1))",
+          ("tests/ops/test_resample.py::test_resample_square_normalizes_pads_with_air_and_resizes",),
+          "y and x are swapped on the coarse grid"),
+    Fault("kits_tf/ops/resample.py",
+          "begins.append(rows[0])", "begins.append(columns[0])",
+          ("tests/ops/test_resample.py::test_a_block_comes_back_as_it_would_inside_an_empty_volume",),
+          "a block comes back at its position on the wrong grid"),
+    Fault("kits_tf/ops/crop.py",
+          "before = tf.clip_by_value(begin - start, 0, size)", "before = tf.zeros_like(begin)",
+          ("tests/ops/test_crop.py::test_a_crop_reads_the_array_inside_and_the_fill_outside",),
+          "a crop that begins outside is padded at the wrong end"),
+    Fault("kits_tf/ops/crop.py",
+          "tf.maximum(tf.slice(array, begin, end - begin), values)", "values",
+          ("tests/ops/test_crop.py::test_paste_max_keeps_the_larger_and_pasted_twice_add_counts_twice",),
+          "a pasted block overwrites larger values"),
+    Fault("kits_tf/ops/crop.py",
+          "tf.floor(centre + 0.5)", "tf.floor(centre)",
+          ("tests/ops/test_crop.py::test_cover_axis_by_hand",),
+          "a crop's centre is floored, not rounded"),
+    Fault("kits_tf/ops/crop.py",
+          "count = 1 + -(-(extent - size) // (size - overlap))", "count = 1 + (extent - size) // (size - overlap)",
+          ("tests/ops/test_crop.py::test_cover_axis_by_hand",),
+          "one crop too few for the overlap"),
+    Fault("kits_tf/ops/crop.py",
+          "(tf.size(hit) - tf.argmax(", "(tf.size(hit) - 1 - tf.argmax(",
+          ("tests/ops/test_crop.py::test_box_of_a_row",),
+          "a mask's box ends one voxel early"),
+    Fault("kits_tf/ops/crop.py",
+          "jump = min(max(covered, 1), reach - covered)", "jump = max(covered, 1)",
+          ("tests/ops/test_crop.py::test_one_voxel_grows_by_its_reach_either_way",),
+          "dilation grows too far"),
+    Fault("kits_tf/ops/components.py",
+          "    for axis in range(3):\n        numbers = tf.maximum(numbers, tf.maximum(crop.shift(numbers, axis, 1), "
+          "crop.shift(numbers, axis, -1)))",
+          "    given = numbers\n    for axis in range(3):\n        numbers = tf.maximum(numbers, tf.maximum("
+          "crop.shift(given, axis, 1), crop.shift(given, axis, -1)))",
+          ("tests/ops/test_components.py::test_corners_touch_and_gaps_do_not",),
+          "components have 6 neighbours, not 26"),
+    Fault("kits_tf/ops/components.py",
+          "tf.where(crop.dilate(mask, (1, 1, 1)), components, 0)", "tf.where(mask, components, 0)",
+          ("tests/ops/test_components.py::test_touching_counts_corners",),
+          "neighbouring a mask does not count as touching it"),
+    Fault("kits_tf/ops/components.py",
+          "tf.cast(voxels[1:], tf.float64) * tf.cast(voxel_weight, tf.float64)", "tf.cast(voxels[1:], tf.float64)",
+          ("tests/ops/test_components.py::test_sizes_are_voxels_times_their_weight",),
+          "component sizes ignore the voxel weight"),
+    Fault("kits_tf/ops/orientation.py",
+          "back[int(target)] = (axis, flip)", "back[axis] = (target, flip)",
+          ("tests/ops/test_orientation.py::test_invert_undoes_a_transform_twice_over",),
+          "the inverse orientation is the orientation itself"),
+    Fault("kits_tf/ops/orientation.py",
+          "return affine @ orientations.inv_ornt_aff(transform, shape)", "return affine",
+          ("tests/ops/test_orientation.py::test_any_axis_order_becomes_canonical_and_comes_back",),
+          "the affine does not follow reoriented voxels"),
+    Fault("kits_tf/ops/window.py",
+          "tf.clip_by_value((tf.cast(hu, tf.float32) - low) / (high - low), 0.0, 1.0)",
+          "(tf.cast(hu, tf.float32) - low) / (high - low)",
+          ("tests/inputs/test_pipeline.py::test_held_out_examples_are_the_centre_crops_in_order",),
+          "the intensity window does not clip"),
+    Fault("kits_tf/volume.py",
+          "np.linalg.norm(np.asarray(affine, np.float64)[:3, :3], axis=0))",
+          "np.linalg.norm(np.asarray(affine, np.float64)[:3, :3], axis=1))",
+          ("tests/test_volume.py::test_spacing_of_an_oblique_affine_is_its_columns_norms",),
+          "spacing is read off the affine's rows"),
+    Fault("kits_tf/volume.py",
+          "np.clip(np.rint(voxels), limits.min, limits.max)", "np.clip(voxels, limits.min, limits.max)",
+          ("tests/serving/test_predictor.py::test_floats_are_rounded_and_what_int16_cannot_hold_is_clipped",),
+          "float Hounsfield units are truncated, not rounded"),
+    Fault("kits_tf/volume.py",
+          "np.clip(np.rint(voxels), limits.min, limits.max).astype(np.int16)", "np.rint(voxels).astype(np.int16)",
+          ("tests/serving/test_predictor.py::test_floats_are_rounded_and_what_int16_cannot_hold_is_clipped",),
+          "Hounsfield units beyond int16 wrap around"),
+    Fault("kits_tf/volume.py",
+          "axis=1).max())", "axis=1).min())",
+          ("tests/evaluation/test_evaluation_command.py::"
+           "test_prediction_in_another_place_scores_0_says_so_and_exits_with_1",),
+          "two volumes count as aligned if any corner agrees"),
+    Fault("kits_tf/labels.py",
+          "return labels >= KIDNEY", "return labels == KIDNEY",
+          ("tests/evaluation/test_scores.py::test_tumor_counts_as_kidney_in_tk_dice",),
+          "the foreground leaves out the tumor"),
+    # Scans.
+    Fault("kits_tf/io/nifti.py",
+          "block = block.astype(np.float64) * slope + inter", "block = block.astype(np.float64) * slope",
+          ("tests/io/test_nifti.py::test_slope_and_intercept_are_applied",),
+          "the NIfTI intercept is ignored"),
+    Fault("kits_tf/io/nifti.py",
+          'count), order="F")', 'count), order="C")',
+          ("tests/io/test_nifti.py::test_kits19s_axis_order_is_read_as_it_lies",),
+          "NIfTI voxels are read in C order"),
+    Fault("kits_tf/io/nifti.py",
+          "reorient(np.asarray(labels, np.uint8), invert(source.transform))",
+          "reorient(np.asarray(labels, np.uint8), source.transform)",
+          ("tests/io/test_nifti.py::test_any_orientation_is_read_canonical_and_labels_go_back_bit_for_bit",),
+          "labels are written back by the wrong orientation"),
+    Fault("kits_tf/io/nifti.py",
+          "    header.set_data_dtype(np.uint8)\n", "",
+          ("tests/io/test_nifti.py::test_any_orientation_is_read_canonical_and_labels_go_back_bit_for_bit",
+           "tests/io/test_nifti.py::test_labels_keep_affine_qform_sform_and_their_codes"),
+          "labels are stored in the scan's number type"),
+    Fault("kits_tf/io/nifti.py",
+          "wrong = (found >= classes)", "wrong = (found > classes)",
+          ("tests/io/test_nifti.py::test_a_label_that_is_no_class_is_named",),
+          "one label too many is accepted"),
+    Fault("kits_tf/io/limits.py",
+          "length_mm = max(", "length_mm = min(",
+          ("tests/io/test_limits.py::test_spacing_and_length_are_refused_with_the_path",),
+          "only a scan's shortest axis is bounded"),
+    Fault("kits_tf/io/dicom.py",
+          "    positions = positions[np.argsort(positions @ normal)]\n", "",
+          ("tests/io/test_dicom.py::test_a_series_is_the_volume_that_simpleitk_makes_of_it",),
+          "DICOM slices are taken in the order of their files"),
+    Fault("kits_tf/io/dicom.py",
+          "affine = LPS_TO_RAS @ stack.affine", "affine = stack.affine",
+          ("tests/io/test_dicom.py::test_a_series_is_the_volume_that_simpleitk_makes_of_it",),
+          "a DICOM affine stays in LPS"),
+    Fault("kits_tf/io/dicom.py",
+          "apply_modality_transform=True", "apply_modality_transform=False",
+          ("tests/io/test_dicom.py::test_a_series_is_the_volume_that_simpleitk_makes_of_it",),
+          "the DICOM rescale slope and intercept are ignored"),
+    Fault("kits_tf/io/dicom.py",
+          "masks.astype(np.uint8), LPS_TO_RAS @ labels.affine", "masks.astype(np.uint8), labels.affine",
+          ("tests/io/test_dicom.py::test_a_segmentation_says_of_the_scans_own_voxels_what_the_labels_say",),
+          "a DICOM segmentation lies in RAS"),
+    Fault("kits_tf/io/doubts.py",
+          "zip((0, -1), AXES[name][1], strict=True)", "zip((0, 0), AXES[name][1], strict=True)",
+          ("tests/io/test_doubts.py::test_a_kidney_at_the_edge_names_the_edge",),
+          "the far edge of a scan is not looked at"),
+    # Files, locks, records, folds.
+    Fault("kits_tf/io/files.py",
+          """        yield temporary
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o666 & ~_umask())  # mkstemp's own is for its owner alone
+        os.replace(temporary, path)
+""",
+          "        yield path\n        temporary.unlink()\n",
+          ("tests/io/test_files.py::test_a_file_appears_only_when_it_is_whole",),
+          "files are written in place, without a rename"),
+    Fault("kits_tf/io/files.py",
+          "            temporary.unlink(missing_ok=True)\n", "            pass\n",
+          ("tests/io/test_files.py::test_an_interruption_leaves_nothing",),
+          "an interrupted write leaves its temporary file"),
+    Fault("kits_tf/io/files.py",
+          "        temporary.chmod(0o666 & ~_umask())  # mkstemp's own is for its owner alone\n", "",
+          ("tests/io/test_files.py::test_permissions_are_those_of_any_new_file",),
+          "written files can be read by their owner alone"),
+    Fault("kits_tf/io/lock.py",
+          "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB",
+          ("tests/io/test_lock.py::test_the_second_is_refused_by_the_name_of_the_first",),
+          "two runs share a folder's lock"),
+    Fault("kits_tf/io/lock.py",
+          "if _is_still(path, stream):", "if stream:",
+          ("tests/io/test_lock.py::test_a_lock_whose_file_was_just_taken_away_does_not_count",),
+          "a lock on a deleted file counts"),
+    Fault("kits_tf/io/integrity.py",
+          "return None if found == written else ", "return None if found else ",
+          ("tests/io/test_integrity.py::test_a_change_is_named_and_training_does_not_start",),
+          "a shard's checksum is not compared"),
+    Fault("kits_tf/io/dataset.py",
+          "train = sorted(written - folds[fold])", "train = sorted(written)",
+          ("tests/io/test_dataset.py::test_a_fold_is_held_out_and_the_rest_is_trained_on",),
+          "held-out cases are trained on"),
+    Fault("kits_tf/io/dataset.py",
+          'manifest["settings"] != config.record_settings(stage)',
+          'manifest["settings"].keys() != config.record_settings(stage).keys()',
+          ("tests/io/test_dataset.py::test_records_of_other_settings_are_refused",),
+          "records of other settings are trained on"),
+    Fault("kits_tf/io/dataset.py",
+          "sum(case in fold for fold in folds) > 1", "sum(case in fold for fold in folds) > 2",
+          ("tests/io/test_integrity.py::test_folds_that_would_let_a_held_out_case_slip_into_training_are_refused",),
+          "a case may be in two folds"),
+    Fault("kits_tf/io/records.py",
+          'np.ascontiguousarray(example.image, "<i2")', 'np.ascontiguousarray(example.image, ">i2")',
+          ("tests/io/test_records.py::test_examples_are_read_as_they_were_written",),
+          "record images are stored in the wrong byte order"),
+    Fault("kits_tf/io/records.py",
+          '"labels": voxels("labels", tf.uint8)', '"labels": voxels("labels", tf.int8)',
+          ("tests/io/test_records.py",),
+          "record labels are read as int8"),
+    Fault("kits_tf/io/records.py",
+          'tf.ensure_shape(tf.reshape(tf.io.decode_raw(found[name], dtype), found["shape"]), shape)',
+          "tf.reshape(tf.io.decode_raw(found[name], dtype), shape)",
+          ("tests/io/test_records.py::test_a_record_of_another_shape_is_refused_not_reshaped",),
+          "a record of another shape is reshaped silently"),
+    # Preparation.
+    Fault("data_prep/manifest.py",
+          'if not entry or entry.get("sources") != found or "shard" not in entry:',
+          'if not entry or "shard" not in entry:',
+          ("tests/data_prep/test_preparing.py::test_a_changed_source_redoes_its_case_alone",),
+          "a shard made from an older scan is accepted"),
+    Fault("data_prep/manifest.py",
+          'return entry["shard"] == file_facts(dataset.shard_path(data_dir, stage, name))',
+          "return dataset.shard_path(data_dir, stage, name).exists()",
+          ("tests/data_prep/test_preparing.py::test_a_damaged_shard_is_named_and_rebuilt_byte_for_byte",),
+          "a damaged shard is not prepared again"),
+    Fault("data_prep/folds.py",
+          'f"{seed} {name}"', 'f"{name}"',
+          ("tests/data_prep/test_folds.py::test_the_order_of_the_names_does_not_matter_and_the_seed_does",),
+          "the seed does not deal the folds"),
+    Fault("data_prep/cases.py",
+          "np.rint(values.numpy()).astype(np.int16)", "values.numpy().astype(np.int16)",
+          ("tests/data_prep/test_stages.py::"
+           "test_every_record_is_its_block_of_the_scan_and_labels_that_scipy_resampled",),
+          "resampled Hounsfield units are truncated in records"),
+    Fault("data_prep/cases.py",
+          '    check_same_place(case.segmentation, labels, ct, "scan")\n', "",
+          ("tests/data_prep/test_preparing.py::test_a_bad_case_says_what_is_wrong_with_it",),
+          "labels that lie elsewhere than their scan are prepared"),
+    Fault("data_prep/cases.py",
+          'f"{self.name} {stage}"', 'f"{stage}"',
+          ("tests/data_prep/test_stages.py::test_drawn_examples_depend_on_the_case_and_the_stage_alone",),
+          "every case draws by the same seed"),
+    Fault("data_prep/fine.py",
+          "start = (int(low[0]) + z,", "start = (z,",
+          ("tests/data_prep/test_stages.py::"
+           "test_each_kidney_has_its_slices_two_beyond_either_pole_and_crops_that_lose_nothing",),
+          "a record's slice is counted from its kidney"),
+    Fault("data_prep/tumor3d.py",
+          "np.flatnonzero(labels[inside] == kind)", "np.flatnonzero(labels[inside] >= kind)",
+          ("tests/data_prep/test_stages.py::test_tumor3d_patches_are_centred_in_the_class_they_claim_inside_the_box",),
+          "patches of a class are centred in higher classes too"),
+    Fault("data_prep/check.py",
+          "return DAMAGED if lines else WHOLE", "return WHOLE",
+          ("tests/data_prep/test_check.py::test_what_is_wrong_is_named_and_nothing_is_written",),
+          "a check that finds damage exits with 0"),
+    # The cascade's rules.
+    Fault("kits_tf/cascade/kidneys.py",
+          "tf.where(voxels > min_voxels)", "tf.where(voxels >= min_voxels)",
+          ("tests/cascade/test_kidneys.py",),
+          "a component of exactly the threshold counts as a kidney"),
+    Fault("kits_tf/cascade/kidneys.py",
+          "components.component_sizes(numbered, count, tf.reduce_prod(scale))",
+          "components.component_sizes(numbered, count)",
+          ("tests/cascade/test_rules.py::test_perfect_nets_give_the_labels_back_and_a_quiet_report",),
+          "kidney size is counted in coarse voxels"),
+    Fault("kits_tf/cascade/kidneys.py",
+          "for axis in (1, 2)]\n    return tf.stack([1.0, ratio, ratio])",
+          "for axis in (2, 1)]\n    return tf.stack([1.0, ratio, ratio])",
+          ("tests/cascade/test_shapes.py::test_slices_that_are_not_square_are_padded_and_not_stretched",),
+          "the coarse grid's padding is swapped between y and x"),
+    Fault("kits_tf/cascade/kidneys.py",
+          "tf.where(outlined & ~connected, 0.0, probabilities)", "tf.where(connected, probabilities, 0.0)",
+          ("tests/cascade/test_kidneys.py::"
+           "test_a_part_that_neighbours_the_mask_by_a_corner_stays_and_one_voxel_further_goes",),
+          "probabilities around a kept kidney are cut off"),
+    Fault("kits_tf/cascade/kidneys.py",
+          "tf.floor((along + offset[axis]) / scale[axis])", "tf.round((along + offset[axis]) / scale[axis])",
+          ("tests/cascade/test_kidneys.py::"
+           "test_a_part_stays_whole_if_it_touches_the_mask_on_its_own_grid_wherever_the_region_begins",),
+          "a mask is looked up half a voxel off"),
+    Fault("kits_tf/cascade/kidneys.py",
+          "tf.gather(mask, tf.clip_by_value(voxel, 0, size - 1), axis=axis) & inside",
+          "tf.gather(mask, tf.clip_by_value(voxel, 0, size - 1), axis=axis)",
+          ("tests/cascade/test_kidneys.py::test_a_mask_is_empty_beyond_its_grid",),
+          "a mask goes on beyond its grid"),
+    Fault("kits_tf/cascade/kidneys.py",
+          "return config.slices_of(pad), pad, pad", "return pad, pad, pad",
+          ("tests/cascade/test_rules.py::test_tumor3d_everywhere_is_one_lesion_that_fills_the_box_around_the_kidneys",),
+          "the frame around the kidneys is in voxels, not mm"),
+    Fault("kits_tf/cascade/kidneys.py",
+          "tf.maximum(start[0] - settings.extra_slices, 0)", "tf.maximum(start[0] - settings.extra_slices + 1, 0)",
+          ("tests/data_prep/test_stages.py::"
+           "test_each_kidney_has_its_slices_two_beyond_either_pole_and_crops_that_lose_nothing",),
+          "one slice too few beyond a kidney's pole"),
+    Fault("kits_tf/cascade/kidneys.py",
+          "crop.paste_max(done, found, start)", "crop.paste_add(done, found, start)",
+          ("tests/cascade/test_kidneys.py",),
+          "probabilities of two kidneys' crops are added"),
+    Fault("kits_tf/cascade/module.py",
+          "tf.not_equal(kidneys_coarse, config.normal_kidneys)", "tf.less(kidneys_coarse, config.normal_kidneys)",
+          ("tests/cascade/test_rules.py::test_three_kidneys_are_abnormal_and_all_three_are_segmented",),
+          "three coarse kidneys need no correction"),
+    Fault("kits_tf/cascade/module.py",
+          "tf.cond(abnormal, corrected, lambda: found)", "found",
+          ("tests/cascade/test_rules.py::test_a_kidney_that_coarse_missed_is_brought_back_by_the_correction",),
+          "the correction's mask is not used"),
+    Fault("kits_tf/cascade/module.py",
+          "tf.cond(coarse_empty, lambda: kidney_steps.body_centre(slices_hu, config),\n"
+          "                         lambda: kidney_steps.centroid(mask))",
+          "kidney_steps.centroid(mask)",
+          ("tests/cascade/test_rules.py::"
+           "test_an_empty_coarse_mask_sends_the_correction_to_the_middle_of_the_body",),
+          "an empty coarse mask is searched around the scan's middle, not the body's"),
+    Fault("kits_tf/cascade/module.py",
+          "block = tf.where(tumor, tf.constant(classes.TUMOR, tf.uint8), tf.cast(foreground, tf.uint8) * classes.KIDNEY)",
+          "block = tf.where(foreground, tf.constant(classes.KIDNEY, tf.uint8), tf.cast(tumor, tf.uint8) * classes.TUMOR)",
+          ("tests/cascade/test_rules.py::test_perfect_nets_give_the_labels_back_and_a_quiet_report",),
+          "kidney wins over tumor"),
+    Fault("kits_tf/cascade/module.py",
+          '"tumor_ml": voxels[1] * voxel_ml', '"tumor_ml": voxels[1] * normalized_ml',
+          ("tests/cascade/test_rules.py::test_perfect_nets_give_the_labels_back_and_a_quiet_report",
+           "tests/cascade/test_shapes.py"),
+          "tumor volume is counted in normalized voxels"),
+    Fault("kits_tf/cascade/lesions.py",
+          "near = tf.where(crop.dilate(mask, (1, 1, 1)), probabilities, 0.0)",
+          "near = tf.where(mask, probabilities, 0.0)",
+          ("tests/cascade/test_lesions.py",),
+          "the dilation around a kept lesion is left out"),
+    Fault("kits_tf/cascade/lesions.py",
+          "< config.tumor_min_voxels", "<= config.tumor_min_voxels",
+          ("tests/cascade/test_lesions.py",
+           "tests/cascade/test_rules.py::test_fewer_voxels_than_the_threshold_count_as_nothing"),
+          "a lesion of exactly the smallest size counts as nothing"),
+    Fault("kits_tf/cascade/lesions.py",
+          "fallback = some_kidney & nothing", "fallback = some_kidney & ~nothing",
+          ("tests/cascade/test_rules.py::test_with_nothing_detected_tumor2d_searches_the_whole_kidney_region",),
+          "the fallback of tumor2d is inverted"),
+    Fault("kits_tf/cascade/lesions.py",
+          "lesion = tf.where(nothing, 0.0, lesions.probabilities)", "lesion = lesions.probabilities",
+          ("tests/cascade/test_rules.py::test_what_counts_as_nothing_is_no_kidney_either",),
+          "a lesion below the smallest size is labelled"),
+    Fault("kits_tf/cascade/lesions.py",
+          "region = crop.dilate(searched, (config.slices_of(margin), margin, margin))", "region = searched",
+          ("tests/cascade/test_rules.py::test_with_a_lesion_detected_tumor2d_acts_only_around_it",),
+          "tumor2d searches the lesion without its margin"),
+    Fault("kits_tf/cascade/lesions.py",
+          "tf.maximum(lesion, refined)", "tf.minimum(lesion, refined)",
+          ("tests/cascade/test_rules.py::test_a_lesion_that_touches_a_kidney_is_kept_whole",),
+          "tumor is the intersection of both nets, not the union"),
+    Fault("kits_tf/cascade/lesions.py",
+          "foreground = probabilities * (1.0 - threshold)", "foreground = probabilities * threshold",
+          ("tests/cascade/test_lesions.py::test_a_threshold_moves_to_one_half_by_a_constant_in_the_logits",),
+          "the lesion threshold is ignored"),
+    Fault("kits_tf/cascade/tiling.py",
+          "tf.minimum(voxel + 1, size - voxel), tf.float32) / total", "tf.minimum(voxel + 1, size - voxel), tf.float32)",
+          ("tests/cascade/test_rules.py::test_a_kidney_wider_than_the_crop_is_covered_by_overlapping_crops",),
+          "tiling weights do not sum to 1"),
+    Fault("kits_tf/cascade/tiling.py",
+          "tf.minimum(voxel + 1, size - voxel), tf.float32)", "tf.minimum(voxel, size - voxel), tf.float32)",
+          ("tests/cascade/test_rules.py::test_a_kidney_wider_than_the_crop_is_covered_by_overlapping_crops",),
+          "tiling weights are shifted by a voxel"),
+    Fault("kits_tf/cascade/average.py",
+          "return total / len(runs)", "return total / len(members)",
+          ("tests/cascade/test_average.py::"
+           "test_a_net_that_favours_one_side_does_so_no_longer_and_its_image_lies_where_it_lay",),
+          "the mean over mirror images is a sum"),
+    Fault("kits_tf/cascade/average.py",
+          "tf.reverse(member(tf.reverse(seen, view)), view)", "member(tf.reverse(seen, view))",
+          ("tests/cascade/test_average.py::"
+           "test_a_net_that_favours_one_side_does_so_no_longer_and_its_image_lies_where_it_lay",),
+          "an answer to a mirror image is not mirrored back"),
+    # Export.
+    Fault("kits_tf/cascade/export.py",
+          "int(done[-1].name) + 1 if done else 1", "len(done) + 1",
+          ("tests/cascade/test_export.py::test_a_second_export_is_the_next_version",),
+          "a new version takes the number of versions, not the next number"),
+    Fault("kits_tf/cascade/export.py",
+          "        shutil.rmtree(temporary, ignore_errors=True)\n", "",
+          ("tests/cascade/test_export.py::test_a_failing_save_leaves_no_version",),
+          "a failed export leaves its files"),
+    Fault("kits_tf/cascade/warmup.py",
+          "for stage in configs.STAGES:", "for stage in configs.STAGES[1:]:",
+          ("tests/cascade/test_export.py::test_warm_up_requests_are_prediction_logs_that_fit_the_signatures",),
+          "the coarse net is not warmed up"),
+    Fault("kits_tf/cascade/module.py",
+          'tf.TensorSpec((None, None, None), tf.int16, name="volume")',
+          'tf.TensorSpec((None, None, None), tf.float32, name="volume")',
+          ("tests/cascade/test_export.py::test_signatures_name_their_inputs_and_outputs",),
+          "the signature takes float32 volumes"),
+    Fault("kits_tf/cascade/module.py",
+          "net(inputs, training=False)", "net(inputs, training=True)",
+          ("tests/cascade/test_export.py::test_the_export_answers_as_the_keras_nets_it_was_made_of",
+           "tests/cascade/test_export.py::test_each_net_can_be_called_alone"),
+          "exported nets normalize by the batch's own statistics"),
+    Fault("kits_tf/runs.py",
+          "key=lambda path: int(path.name)", "key=lambda path: path.name",
+          ("tests/serving/test_predictor.py::test_an_export_folder_stands_for_its_newest_version",),
+          "version 9 is newer than version 10"),
+    # Nets.
+    Fault("kits_tf/models/fold.py",
+          "beta - mean * gain]", "beta - mean]",
+          ("tests/models/test_fold.py::test_folded_net_answers_alike",),
+          "folding batch norm does not scale the mean"),
+    Fault("kits_tf/models/normalization.py",
+          "old * self.momentum + seen * (1.0 - self.momentum)", "seen * self.momentum + old * (1.0 - self.momentum)",
+          ("tests/models/test_normalization.py::test_it_is_the_formula",),
+          "batch norm's momentum is swapped"),
+    Fault("kits_tf/models/blocks.py",
+          "tf.stack([inputs] * factor, axis=axis + 1)", "tf.stack([inputs] * factor, axis=axis)",
+          ("tests/models/test_models.py::test_repeat_makes_every_voxel_a_block",),
+          "upsampling repeats the image, not its voxels"),
+    Fault("kits_tf/models/blocks.py",
+          "return inputs[..., :1]", "return inputs[..., -1:]",
+          ("tests/models/test_fold.py::test_an_output_that_is_only_trained_changes_nothing_in_a_folded_net",),
+          "tumor3d answers with its kidney output"),
+    # Losses and metrics.
+    Fault("kits_tf/losses.py",
+          "return 1.0 - (2.0 * overlap + smooth) / (size + smooth)", "return 1.0 - 2.0 * overlap / (size + smooth)",
+          ("tests/test_losses.py::test_soft_dice_of_two_voxels_by_hand",),
+          "soft Dice is smoothed in the denominator alone"),
+    Fault("kits_tf/losses.py",
+          "within = list(range(1, len(labels.shape)))", "within = list(range(len(labels.shape) - 1))",
+          ("tests/test_losses.py::test_dice_per_example_weighs_a_small_lesion_like_a_large_one",),
+          "Dice per example is taken over the wrong axes"),
+    Fault("kits_tf/losses.py",
+          "sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)",
+          "sigmoid_cross_entropy_with_logits(labels=labels, logits=tf.sigmoid(logits))",
+          ("tests/test_losses.py::test_cross_entropy_of_a_net_that_knows_nothing_is_log_2",),
+          "cross-entropy takes the sigmoid twice"),
+    Fault("kits_tf/losses.py",
+          "shown = tf.cast(foreground > 0, tf.float32)", "shown = tf.cast(foreground >= 0, tf.float32)",
+          ("tests/test_losses.py::test_dice_per_example_leaves_examples_without_foreground_out",),
+          "examples without foreground count in Dice per example"),
+    Fault("kits_tf/metrics.py",
+          "np.maximum(labels + predicted, 1.0), 1.0)", "np.maximum(labels + predicted, 1.0), 0.0)",
+          ("tests/test_losses.py::test_case_dice_adds_voxels_before_dividing",),
+          "the validation Dice of two empty masks is 0"),
+    Fault("kits_tf/metrics.py",
+          "labels, predicted = labels * counted, predicted * counted", "labels = labels * counted",
+          ("tests/test_losses.py::test_case_dice_adds_voxels_before_dividing",
+           "tests/inputs/test_pipeline.py::test_held_out_examples_tell_each_voxel_of_a_case_once"),
+          "predicted voxels of overlapping examples count twice"),
+    # Sampling and augmentation.
+    Fault("kits_tf/inputs/pipeline.py",
+          "image, *masks = tf.split(_centre(moved, (first, second)), len(parts), axis=-1)",
+          "image, *masks = tf.split(_centre(moved, (first, second)), len(parts), axis=-1)\n"
+          "    masks = [_centre(part, (first, second)) for part in parts[1:]]",
+          ("tests/inputs/test_pipeline.py::test_image_and_target_move_together",),
+          "labels are not warped with their image"),
+    Fault("kits_tf/inputs/pipeline.py",
+          "(tf.cast(mask >= 0.5, tf.float32) for mask in masks)", "(tf.cast(mask > 0.0, tf.float32) for mask in masks)",
+          ("tests/inputs/test_pipeline.py::test_image_and_target_move_together",
+           "tests/inputs/test_augment.py"),
+          "warped masks grow by what was interpolated"),
+    Fault("kits_tf/inputs/pipeline.py",
+          "seeds = tf.stack([-1 - seed, tf.cast(number, tf.int32)])", "seeds = tf.stack([-1 - seed, 0])",
+          ("tests/inputs/test_pipeline.py",),
+          "every batch is augmented by the same seed"),
+    Fault("kits_tf/inputs/pipeline.py",
+          "return chosen.skip(tf.cast(epoch == first_epoch, tf.int64) * begun * training.batch_size)", "return chosen",
+          ("tests/inputs/test_pipeline.py::test_a_run_stopped_within_an_epoch_goes_on_with_its_next_batch",),
+          "a resumed epoch draws its first batches again"),
+    Fault("kits_tf/inputs/pipeline.py",
+          "*map(within, range(3))) == 0, tf.float32)", "*map(within, range(3))) >= 0, tf.float32)",
+          ("tests/inputs/test_pipeline.py::test_held_out_examples_tell_each_voxel_of_a_case_once",),
+          "voxels of overlapping held-out examples are scored twice"),
+    Fault("kits_tf/inputs/sampling.py",
+          "order = tf.argsort(tf.random.stateless_uniform([len(paths)], seed))", "order = tf.range(len(paths))",
+          ("tests/inputs/test_sampling.py",),
+          "shards are always read in the same order"),
+    Fault("kits_tf/inputs/sampling.py",
+          "turned = shard.skip(start).concatenate(shard.take(start))", "turned = shard",
+          ("tests/inputs/test_sampling.py::"
+           "test_head_and_feet_are_drawn_alike_when_an_epoch_reads_a_part_of_each_shard",),
+          "every shard is read from its start"),
+    Fault("kits_tf/inputs/sampling.py",
+          "TFRecordDataset(tf.gather(paths, index)).take(tf.gather(held, index))", "TFRecordDataset(tf.gather(paths, index))",
+          ("tests/inputs/test_sampling.py::test_the_box_of_a_case_is_never_drawn",),
+          "records that are only scored are trained on"),
+    Fault("kits_tf/inputs/augment.py",
+          "return drawn[self.first:self.first + self.count]", "return drawn[:self.count]",
+          ("tests/inputs/test_augment.py::test_workers_make_the_rows_of_one_batch_between_them",),
+          "every worker draws the first worker's augmentation"),
+    Fault("kits_tf/inputs/augment.py",
+          "    linear *= [[1.0, second_mm / first_mm], [first_mm / second_mm, 1.0]]\n", "",
+          ("tests/inputs/test_augment.py::test_rotation_keeps_lengths_in_mm",),
+          "sagittal planes are rotated in voxels, not mm"),
+    Fault("kits_tf/inputs/augment.py",
+          "tf.round(_uniform(seeds[5 + index], rows, -room - 0.499, room + 0.499))",
+          "_uniform(seeds[5 + index], rows, -room - 0.499, room + 0.499)",
+          ("tests/inputs/test_augment.py::test_jitter_moves_by_whole_voxels_up_to_its_bound",),
+          "jitter moves by parts of a voxel"),
+    # Training.
+    Fault("kits_tf/training/stages.py",
+          "        tf.keras.utils.set_random_seed(self.seed)\n", "",
+          ("tests/training/test_training.py::test_the_same_seed_starts_from_the_same_weights",),
+          "the seed does not decide the initial weights"),
+    Fault("kits_tf/training/stages.py",
+          '{"seed": self.seed, "precision": self.precision,', '{"precision": self.precision,',
+          ("tests/training/test_training.py::test_a_folder_of_another_run_is_refused_in_one_line",),
+          "a run goes on in a folder of another seed"),
+    Fault("kits_tf/training/checkpoints.py",
+          'parts = {"weights": step.weights, "optimizer": tf_variables(step.optimizer.variables),',
+          'parts = {"weights": step.weights,',
+          ("tests/training/test_training.py::test_resumed_training_equals_training_in_one_go",),
+          "checkpoints leave out the optimizer"),
+    Fault("kits_tf/training/checkpoints.py",
+          'return max(history, key=lambda row: (row["val_dice"], row["epoch"]))',
+          'return min(history, key=lambda row: (row["val_dice"], row["epoch"]))',
+          ("tests/training/test_training.py::test_weights_load_into_a_net_built_from_the_saved_config",
+           "tests/training/test_training.py::test_training_stops_early_when_the_held_out_cases_gain_no_more"),
+          "the worst epoch's weights are kept as the best"),
+    Fault("kits_tf/training/loop.py",
+          "done = len(history) * training.steps_per_epoch + progress.steps",
+          "done = max(len(history) - 1, 0) * training.steps_per_epoch + progress.steps",
+          ("tests/training/test_training.py::test_resumed_training_equals_training_in_one_go",),
+          "a resumed run repeats the batches of an epoch"),
+    Fault("kits_tf/training/loop.py",
+          ">= training.patience", "> training.patience",
+          ("tests/training/test_training.py::test_patience_counts_epochs_since_the_best",),
+          "a run waits one epoch longer than its patience"),
+    Fault("kits_tf/training/step.py",
+          "gradients = [gradient * shorter for gradient in gradients]", "gradients = list(gradients)",
+          ("tests/training/test_step.py::test_a_clipped_step_is_as_long_as_allowed_and_a_short_one_stays",),
+          "gradients are not clipped"),
+    Fault("kits_tf/training/step.py",
+          "mean + (1.0 - decay) * (weight - mean)", "mean + decay * (weight - mean)",
+          ("tests/training/test_step.py::test_the_average_follows_the_weights_and_stands_in_for_them_for_a_while",),
+          "the weights' average moves by the decay, not its complement"),
+    Fault("kits_tf/training/step.py",
+          "tf.maximum(scale / 2.0, 1.0)", "scale",
+          ("tests/training/test_step.py::test_a_gradient_beyond_float16_changes_nothing_but_the_loss_scale",),
+          "the loss scale is not halved after an overflow"),
+    Fault("kits_tf/training/schedule.py",
+          "tf.minimum((step + 1.0) / warm, left)", "tf.minimum(step / warm, left)",
+          ("tests/training/test_schedule.py::test_warm_up_rises_step_by_step_and_the_fall_starts_after_it",),
+          "the learning rate's warm-up is one step late"),
+    Fault("kits_tf/training/scoring.py",
+          "metrics.overlap_counts(target, tf.sigmoid(logits), first)", "metrics.overlap_counts(target, tf.sigmoid(logits))",
+          ("tests/training/test_training.py::test_held_out_loss_is_that_of_all_examples_as_one_batch",),
+          "the validation Dice counts overlaps twice"),
+    Fault("kits_tf/training/start.py",
+          'FRESH = "logits"', 'FRESH = "probabilities"',
+          ("tests/training/test_start.py::test_what_the_nets_have_alike_is_fines_and_the_rest_is_fresh",),
+          "tumor2d starts from the fine net's last layer too"),
+    # Serving.
+    Fault("kits_tf/serving/client.py",
+          "return method(request, timeout=self._deadline_s)", "return method(request)",
+          ("tests/serving/test_client.py::test_the_deadline_counts",),
+          "the client's deadline is ignored"),
+    Fault("kits_tf/serving/client.py",
+          '"retryableStatusCodes": ["UNAVAILABLE"]', '"retryableStatusCodes": ["UNAVAILABLE", "INTERNAL"]',
+          ("tests/serving/test_client.py::test_nothing_else_is_tried_again",),
+          "a request that failed for good is sent again"),
+    Fault("kits_tf/serving/client.py",
+          '"maxAttempts": 5', '"maxAttempts": 2',
+          ("tests/serving/test_client.py::test_unavailable_is_tried_again",),
+          "the client gives up after one retry"),
+    Fault("kits_tf/serving/client.py",
+          "return max(ready)", "return min(ready)",
+          ("tests/serving/test_client.py",),
+          "the oldest version on a server answers"),
+    Fault("kits_tf/serving/safety.py",
+          "everywhere = [*graph.node, *(node for nodes in functions.values() for node in nodes)]",
+          "everywhere = [*graph.node]",
+          ("tests/serving/test_safety.py",),
+          "functions of a model are not searched for unsafe operations"),
+    Fault("kits_tf/serving/explain.py",
+          'elif found["kidneys"] != config.normal_kidneys:', 'elif found["kidneys"] > config.normal_kidneys:',
+          ("tests/serving/test_explain.py::test_each_decision_is_told_once_and_nothing_else",),
+          "a single kidney brings no warning"),
+    # Predictions.
+    Fault("kits_tf/predictions.py",
+          "all(files[path.name] == file_facts(path) for path in paths)", "all(path.exists() for path in paths)",
+          ("tests/serving/test_predict_again.py::"
+           "test_a_prediction_that_is_not_as_it_was_written_is_made_again_byte_for_byte",),
+          "a changed prediction is skipped, its checksum not compared"),
+    Fault("kits_tf/predictions.py",
+          '"model": settings.model, "xla"', '"model": "", "xla"',
+          ("tests/serving/test_predict_again.py::test_another_model_redoes_all_and_the_same_one_elsewhere_nothing",),
+          "predictions of another model are kept"),
+    Fault("kits_tf/predictions.py",
+          "            settings.target(case, ending).unlink(missing_ok=True)\n", "            pass\n",
+          ("tests/serving/test_predict_again.py::test_a_scan_that_turns_bad_takes_its_prediction_along",),
+          "a scan that cannot be read keeps its old prediction"),
+    Fault("predict.py",
+          '[rows[case.name] for case in cases])\n        write_table(output / "findings.csv"',
+          '[rows[case.name] for case in cases if "kidneys" in rows[case.name]])\n        write_table(output / "findings.csv"',
+          ("tests/serving/test_bad_folder.py::test_the_summary_says_why_a_scan_was_refused",),
+          "a failed case has no row in the summary"),
+    Fault("predict.py",
+          'return 1 if "failed" in statuses else 0', "return 0",
+          ("tests/serving/test_predict_command.py::test_a_bad_case_fails_in_one_line_and_the_others_go_on",),
+          "predict.py exits with 0 though a case failed"),
+    Fault("predict.py",
+          "with only_writer(output):", "if output:",
+          ("tests/serving/test_predict_again.py", "tests/serving/test_predict_command.py"),
+          "predict.py does not lock its output folder"),
+    # Scores, reports, pictures.
+    Fault("kits_tf/evaluation/scores.py",
+          "    if size == 0:\n        return 1.0", "    if size == 0:\n        return 0.0",
+          ("tests/evaluation/test_scores.py::test_no_tumor_on_either_side_scores_1",),
+          "the Dice of two empty masks is 0"),
+    Fault("kits_tf/evaluation/surface.py",
+          "compute_surface_distances(truth, predicted, spacing_mm)",
+          "compute_surface_distances(truth, predicted, (1.0, 1.0, 1.0))",
+          ("tests/evaluation/test_surface.py::"
+           "test_shift_of_one_slice_costs_nothing_if_slices_are_no_thicker_than_the_tolerance_of_2_mm",),
+          "surface distances ignore the spacing"),
+    Fault("kits_tf/evaluation/study.py",
+          "[CaseFiles(case, truth, found.get(identity)) for identity in wanted for case, truth in [truths[identity]]]",
+          "[CaseFiles(*truths[identity], prediction) for identity, prediction in zip(wanted, found.values())]",
+          ("tests/evaluation/test_evaluation_command.py::"
+           "test_missing_prediction_scores_0_and_pulls_the_mean_to_1_of_3",),
+          "predictions are paired with labels by their order"),
+    Fault("kits_tf/evaluation/study.py",
+          'return 1 if summary["failed"] else 0', "return 0",
+          ("tests/evaluation/test_evaluation_command.py::"
+           "test_prediction_in_another_place_scores_0_says_so_and_exits_with_1",),
+          "an evaluation with a failed case exits with 0"),
+    Fault("kits_tf/evaluation/study.py",
+          "with only_writer(output):  # before the work, not after it", "if output:",
+          ("tests/evaluation/test_evaluation_command.py::"
+           "test_a_second_run_into_a_folder_is_refused_while_the_first_lasts",),
+          "an evaluation does not lock its output folder"),
+    Fault("kits_tf/evaluation/report.py",
+          "(score := row.scores[name]) is not None}", "(score := row.scores[name]) is not None and not row.missing}",
+          ("tests/evaluation/test_evaluation_command.py::"
+           "test_missing_prediction_scores_0_and_pulls_the_mean_to_1_of_3",),
+          "missing predictions are left out of the mean"),
+    Fault("kits_tf/evaluation/measure.py",
+          "largest_diameter_mm(plane, labels.spacing_mm[1:])", "largest_diameter_mm(plane, labels.spacing_mm[:2])",
+          ("tests/evaluation/test_measure.py::test_a_drawn_patients_numbers_are_those_that_scikit_image_counts",),
+          "axial diameters are measured by the slice spacing"),
+    Fault("kits_tf/evaluation/measure.py",
+          '"slice": first_z + block[0].start + int(np.argmax(axial_mm))', '"slice": first_z + int(np.argmax(axial_mm))',
+          ("tests/evaluation/test_measure.py::test_tumors_come_largest_first_and_specks_not_at_all",
+           "tests/evaluation/test_measure.py::test_a_drawn_patients_numbers_are_those_that_scikit_image_counts"),
+          "a tumor's slice is counted from the kidney's first"),
+    Fault("kits_tf/evaluation/measure.py",
+          "(np.nonzero(piece)[2] < midline)", "(np.nonzero(piece)[2] > midline)",
+          ("tests/evaluation/test_measure.py::test_kidneys_are_named_by_side_and_weighed_with_their_tumor",),
+          "right and left are swapped in the report"),
+    Fault("kits_tf/evaluation/measure.py",
+          "for step in (-0.5, 0.5)]", "for step in (0.0, 0.5)]",
+          ("tests/evaluation/test_measure.py::test_a_block_is_as_long_as_its_diagonal",),
+          "diameters miss half a voxel at one end"),
+    Fault("kits_tf/evaluation/measure.py",
+          "connectivity=26", "connectivity=6",
+          ("tests/evaluation/test_measure.py",),
+          "reported pieces have 6 neighbours, not 26"),
+    Fault("kits_tf/evaluation/overlay.py",
+          "axes.set_ylim(extent[2:])", "axes.set_ylim(extent[:1:-1])",
+          ("tests/evaluation/test_overlay.py::test_right_is_at_the_left_front_is_up_and_head_is_up",),
+          "the overlay is upside down"),
+    Fault("kits_tf/evaluation/overlay.py",
+          "line[:, ::-1] + (box[1].start - 1, box[0].start - 1)", "line + (box[0].start - 1, box[1].start - 1)",
+          ("tests/evaluation/test_overlay.py::"
+           "test_outline_lies_halfway_between_voxels_and_is_closed_at_the_pictures_edge",),
+          "outlines swap rows and columns"),
+    Fault("kits_tf/evaluation/submission/packing.py",
+          "abs(affine - expected_affine).max() > SAME_AFFINE_MM", "abs(affine - expected_affine).min() > SAME_AFFINE_MM",
+          ("tests/evaluation/test_submission.py::test_what_is_wrong_is_named_and_no_zip_is_written",),
+          "a prediction that lies elsewhere is packed"),
+    # Many cases at once, and what commands have in common.
+    Fault("kits_tf/cluster/jobs.py",
+          "    except InputError as error:\n        failure = str(error)\n", "",
+          ("tests/cluster/test_cluster.py::test_every_case_is_done_once_and_a_bad_one_is_one_line[here]",),
+          "a user's mistake in a case is told as a fault of the program"),
+    Fault("kits_tf/cluster/jobs.py",
+          "    except Exception as error:\n        if is_verbose():", "    except OSError as error:\n        if is_verbose():",
+          ("tests/cluster/test_cluster.py::test_every_case_is_done_once_and_a_bad_one_is_one_line[here]",),
+          "one failed case ends the run"),
+    Fault("kits_tf/cluster/jobs.py",
+          "    except RunError:\n        raise\n    except InputError", "    except InputError",
+          ("tests/cluster/test_cluster.py::test_a_full_disk_ends_the_run[here]",),
+          "a full disk fails case after case"),
+    Fault("kits_tf/cluster/jobs.py",
+          "wanted = (arguments, version)", "wanted = (arguments, None)",
+          ("tests/serving/test_predict_again.py::test_a_model_is_loaded_anew_where_another_lies_in_its_place",),
+          "a worker keeps an old model"),
+    Fault("kits_tf/cluster/on_dask.py",
+          "                    suspects.append(job)\n", "",
+          ("tests/cluster/test_cluster.py::"
+           "test_a_case_whose_workers_keep_dying_is_named_and_the_others_are_done",),
+          "a dead worker's case is lost"),
+    Fault("kits_tf/command.py",
+          "        print(error, file=sys.stderr)\n        return 1", "        print(error, file=sys.stderr)\n        return 0",
+          ("tests/test_command.py::test_flags_can_come_from_a_file",),
+          "a user's mistake exits with 0"),
+    Fault("kits_tf/command.py",
+          "        if FLAGS.verbose:\n            traceback.print_exc()", "        traceback.print_exc()",
+          ("tests/test_command.py::test_a_mistake_shows_where_it_arose_only_if_asked",),
+          "a user's mistake shows a traceback"),
+    Fault("kits_tf/config.py",
+          "tuple(size + 2 * room for", "tuple(size + room for",
+          ("tests/test_config.py::test_a_record_has_room_for_jitter_on_either_side",),
+          "records have room for jitter on one side alone"),
+    Fault("kits_tf/config.py",
+          "int(-(-in_plane_voxels * self.spacing_mm[1] // self.spacing_mm[0]))",
+          "int(in_plane_voxels * self.spacing_mm[1] // self.spacing_mm[0])",
+          ("tests/test_config.py::test_a_length_in_plane_is_as_many_slices_as_hold_it",),
+          "a length in slices is floored"),
+    # Phantoms.
+    Fault("kits_tf/phantoms/study.py",
+          "*draw_abdomen((seed, index), kind,", "*draw_abdomen((seed, 0), kind,",
+          ("tests/phantoms/test_study.py",),
+          "all phantoms of a kind are the same patient"),
+)
+
+
+def copy_checkout(root: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """A copy of what the tests need of a checkout."""
+    return pathlib.Path(shutil.copytree(root, folder, ignore=LEFT_OUT, symlinks=True))
+
+
+def run_tests(folder: pathlib.Path, tests: tuple[str, ...]) -> tuple[int | None, str]:
+    """(pytest's exit status, what it printed); None as the status if it took longer than LONGEST_S."""
+    # Without bytecode files: one from before a change could be taken for that of the changed file.
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--durations=0", *tests]
+    try:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False,
+                              timeout=LONGEST_S)
+    except subprocess.TimeoutExpired:
+        return None, ""
+    return done.returncode, done.stdout + done.stderr
+
+
+def try_fault(fault: Fault, folder: pathlib.Path) -> tuple[int | None, str]:
+    """Runs a fault's tests with the fault in a copy, and restores the copy."""
+    path = folder / fault.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(fault.old) != 1:
+        raise ValueError(f"{fault.file}: {fault.old!r} occurs {text.count(fault.old)} times, expected once")
+    try:
+        path.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
+        return run_tests(folder, fault.tests)
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="regular expression that file, tests or description must contain")
+    parser.add_argument("--root", type=pathlib.Path, default=ROOT, help="checkout to test; this one unless given")
+    parser.add_argument("--jobs", type=int, default=1, help="faults tried at the same time")
+    flags = parser.parse_args()
+    chosen = [fault for fault in FAULTS if re.search(flags.only, "\n".join((fault.file, fault.broken, *fault.tests)))]
+    began, rows = time.monotonic(), []
+    with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
+        copies: queue.SimpleQueue = queue.SimpleQueue()
+        for number in range(flags.jobs):
+            copies.put(copy_checkout(flags.root, pathlib.Path(scratch) / f"copy{number}"))
+        clean = copies.get()
+        status, said = run_tests(clean, tuple(dict.fromkeys(test for fault in chosen for test in fault.tests)))
+        copies.put(clean)
+        if status != PASSED:
+            print(f"{said}\nThe tests do not pass without a fault (pytest's exit status {status})", file=sys.stderr)
+            return 2
+
+        def judge(fault):
+            folder, started = copies.get(), time.monotonic()
+            try:
+                status, said = try_fault(fault, folder)
+            finally:
+                copies.put(folder)
+            return fault, status, said, time.monotonic() - started
+
+        with concurrent.futures.ThreadPoolExecutor(flags.jobs) as pool:
+            for fault, status, said, seconds in pool.map(judge, chosen):
+                verdict = {FAILED: "caught", None: "caught (timed out)", PASSED: "NOT CAUGHT"}.get(status, "DID NOT RUN")
+                print(f"{verdict:<11} {seconds:5.1f} s  {fault.file}: {fault.broken}", flush=True)
+                if verdict == "DID NOT RUN":
+                    print(said, file=sys.stderr)
+                rows.append((verdict.startswith("caught"), fault))
+    survivors = [fault for caught, fault in rows if not caught]
+    print(f"\n{len(rows) - len(survivors)} of {len(rows)} faults caught in {(time.monotonic() - began) / 60:.1f} minutes")
+    for fault in survivors:
+        print(f"  not caught: {fault.file}: {fault.broken} ({', '.join(fault.tests)})")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
