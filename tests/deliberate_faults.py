@@ -25,8 +25,9 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LONGEST_S = 300  # for the tests of one fault; one that hangs counts as caught
-LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "runs", "build", "docs", "shared", "__pycache__", ".*_cache", "*.egg-info")
-FAILED, PASSED = 1, 0  # pytest's exit statuses; all others say that the tests did not run
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "runs", "build", "shared", "__pycache__", ".*_cache", "*.egg-info")
+PASSED = 0  # pytest's exit status
+VERDICTS = {1: "caught", None: "caught (timed out)", PASSED: "NOT CAUGHT"}  # other statuses: the tests did not run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,6 +264,10 @@ FAULTS = (
           ("tests/io/test_records.py::test_a_record_of_another_shape_is_refused_not_reshaped",),
           "a record of another shape is reshaped silently"),
     # Preparation.
+    Fault("data_prep/study.py",
+          "with only_writer(data_dir):", "if data_dir:",
+          ("tests/data_prep/test_preparing.py::test_a_second_run_into_a_folder_is_refused_while_the_first_lasts",),
+          "preparation does not lock its output folder"),
     Fault("data_prep/manifest.py",
           'if not entry or entry.get("sources") != found or "shard" not in entry:',
           'if not entry or "shard" not in entry:',
@@ -362,8 +367,8 @@ FAULTS = (
            "test_an_empty_coarse_mask_sends_the_correction_to_the_middle_of_the_body",),
           "an empty coarse mask is searched around the scan's middle, not the body's"),
     Fault("kits_tf/cascade/module.py",
-          "block = tf.where(tumor, tf.constant(classes.TUMOR, tf.uint8), tf.cast(foreground, tf.uint8) * classes.KIDNEY)",
-          "block = tf.where(foreground, tf.constant(classes.KIDNEY, tf.uint8), tf.cast(tumor, tf.uint8) * classes.TUMOR)",
+          "tf.where(tumor, tf.constant(classes.TUMOR, tf.uint8), tf.cast(foreground, tf.uint8) * classes.KIDNEY)",
+          "tf.where(foreground, tf.constant(classes.KIDNEY, tf.uint8), tf.cast(tumor, tf.uint8) * classes.TUMOR)",
           ("tests/cascade/test_rules.py::test_perfect_nets_give_the_labels_back_and_a_quiet_report",),
           "kidney wins over tumor"),
     Fault("kits_tf/cascade/module.py",
@@ -402,7 +407,7 @@ FAULTS = (
           ("tests/cascade/test_lesions.py::test_a_threshold_moves_to_one_half_by_a_constant_in_the_logits",),
           "the lesion threshold is ignored"),
     Fault("kits_tf/cascade/tiling.py",
-          "tf.minimum(voxel + 1, size - voxel), tf.float32) / total", "tf.minimum(voxel + 1, size - voxel), tf.float32)",
+          "size - voxel), tf.float32) / total", "size - voxel), tf.float32)",
           ("tests/cascade/test_rules.py::test_a_kidney_wider_than_the_crop_is_covered_by_overlapping_crops",),
           "tiling weights do not sum to 1"),
     Fault("kits_tf/cascade/tiling.py",
@@ -524,7 +529,7 @@ FAULTS = (
            "test_head_and_feet_are_drawn_alike_when_an_epoch_reads_a_part_of_each_shard",),
           "every shard is read from its start"),
     Fault("kits_tf/inputs/sampling.py",
-          "TFRecordDataset(tf.gather(paths, index)).take(tf.gather(held, index))", "TFRecordDataset(tf.gather(paths, index))",
+          "(tf.gather(paths, index)).take(tf.gather(held, index))", "(tf.gather(paths, index))",
           ("tests/inputs/test_sampling.py::test_the_box_of_a_case_is_never_drawn",),
           "records that are only scored are trained on"),
     Fault("kits_tf/inputs/augment.py",
@@ -586,7 +591,7 @@ FAULTS = (
           ("tests/training/test_schedule.py::test_warm_up_rises_step_by_step_and_the_fall_starts_after_it",),
           "the learning rate's warm-up is one step late"),
     Fault("kits_tf/training/scoring.py",
-          "metrics.overlap_counts(target, tf.sigmoid(logits), first)", "metrics.overlap_counts(target, tf.sigmoid(logits))",
+          "overlap_counts(target, tf.sigmoid(logits), first)", "overlap_counts(target, tf.sigmoid(logits))",
           ("tests/training/test_training.py::test_held_out_loss_is_that_of_all_examples_as_one_batch",),
           "the validation Dice counts overlaps twice"),
     Fault("kits_tf/training/start.py",
@@ -634,8 +639,8 @@ FAULTS = (
           ("tests/serving/test_predict_again.py::test_a_scan_that_turns_bad_takes_its_prediction_along",),
           "a scan that cannot be read keeps its old prediction"),
     Fault("predict.py",
-          '[rows[case.name] for case in cases])\n        write_table(output / "findings.csv"',
-          '[rows[case.name] for case in cases if "kidneys" in rows[case.name]])\n        write_table(output / "findings.csv"',
+          "                    [rows[case.name] for case in cases])",
+          '                    [rows[case.name] for case in cases if "kidneys" in rows[case.name]])',
           ("tests/serving/test_bad_folder.py::test_the_summary_says_why_a_scan_was_refused",),
           "a failed case has no row in the summary"),
     Fault("predict.py",
@@ -709,7 +714,7 @@ FAULTS = (
            "test_outline_lies_halfway_between_voxels_and_is_closed_at_the_pictures_edge",),
           "outlines swap rows and columns"),
     Fault("kits_tf/evaluation/submission/packing.py",
-          "abs(affine - expected_affine).max() > SAME_AFFINE_MM", "abs(affine - expected_affine).min() > SAME_AFFINE_MM",
+          "abs(affine - expected_affine).max()", "abs(affine - expected_affine).min()",
           ("tests/evaluation/test_submission.py::test_what_is_wrong_is_named_and_no_zip_is_written",),
           "a prediction that lies elsewhere is packed"),
     # Many cases at once, and what commands have in common.
@@ -718,7 +723,7 @@ FAULTS = (
           ("tests/cluster/test_cluster.py::test_every_case_is_done_once_and_a_bad_one_is_one_line[here]",),
           "a user's mistake in a case is told as a fault of the program"),
     Fault("kits_tf/cluster/jobs.py",
-          "    except Exception as error:\n        if is_verbose():", "    except OSError as error:\n        if is_verbose():",
+          "    except Exception as error:\n", "    except OSError as error:\n",
           ("tests/cluster/test_cluster.py::test_every_case_is_done_once_and_a_bad_one_is_one_line[here]",),
           "one failed case ends the run"),
     Fault("kits_tf/cluster/jobs.py",
@@ -735,7 +740,7 @@ FAULTS = (
            "test_a_case_whose_workers_keep_dying_is_named_and_the_others_are_done",),
           "a dead worker's case is lost"),
     Fault("kits_tf/command.py",
-          "        print(error, file=sys.stderr)\n        return 1", "        print(error, file=sys.stderr)\n        return 0",
+          "print(error, file=sys.stderr)\n        return 1", "print(error, file=sys.stderr)\n        return 0",
           ("tests/test_command.py::test_flags_can_come_from_a_file",),
           "a user's mistake exits with 0"),
     Fault("kits_tf/command.py",
@@ -790,12 +795,13 @@ def try_fault(fault: Fault, folder: pathlib.Path) -> tuple[int | None, str]:
         path.write_text(text, encoding="utf-8")
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
+    """Tries the chosen faults; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="regular expression that file, tests or description must contain")
     parser.add_argument("--root", type=pathlib.Path, default=ROOT, help="checkout to test; this one unless given")
     parser.add_argument("--jobs", type=int, default=1, help="faults tried at the same time")
-    flags = parser.parse_args()
+    flags = parser.parse_args(arguments)
     chosen = [fault for fault in FAULTS if re.search(flags.only, "\n".join((fault.file, fault.broken, *fault.tests)))]
     began, rows = time.monotonic(), []
     with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
@@ -819,13 +825,14 @@ def main() -> int:
 
         with concurrent.futures.ThreadPoolExecutor(flags.jobs) as pool:
             for fault, status, said, seconds in pool.map(judge, chosen):
-                verdict = {FAILED: "caught", None: "caught (timed out)", PASSED: "NOT CAUGHT"}.get(status, "DID NOT RUN")
+                verdict = VERDICTS.get(status, "DID NOT RUN")
                 print(f"{verdict:<11} {seconds:5.1f} s  {fault.file}: {fault.broken}", flush=True)
                 if verdict == "DID NOT RUN":
                     print(said, file=sys.stderr)
                 rows.append((verdict.startswith("caught"), fault))
     survivors = [fault for caught, fault in rows if not caught]
-    print(f"\n{len(rows) - len(survivors)} of {len(rows)} faults caught in {(time.monotonic() - began) / 60:.1f} minutes")
+    minutes = (time.monotonic() - began) / 60
+    print(f"\n{len(rows) - len(survivors)} of {len(rows)} faults caught in {minutes:.1f} minutes")
     for fault in survivors:
         print(f"  not caught: {fault.file}: {fault.broken} ({', '.join(fault.tests)})")
     return 1 if survivors else 0

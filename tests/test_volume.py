@@ -1,10 +1,10 @@
-"""Volume: spacing read off any affine, and refusals."""
+"""Volume: spacing read off any affine, voxels as int16, and refusals."""
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from kits_tf.volume import Volume, skew_degrees, spacing_of
+from kits_tf.volume import Volume, skew_degrees, spacing_of, to_int16
 
 VOXELS = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
 
@@ -101,3 +101,10 @@ def test_an_affine_that_places_nothing_is_refused(kind):
 def test_a_spacing_read_off_a_senseless_affine_is_refused(affine):
     with pytest.raises(ValueError, match="must"):
         Volume.from_affine(VOXELS, affine)
+
+
+def test_voxels_become_int16_by_rounding_and_clipping():
+    voxels = np.array([[[1.6, -1.6, 0.4, 1e9, -1e9, 32767.4]]], np.float32)
+    assert to_int16(voxels).tolist() == [[[2, -2, 0, 32767, -32768, 32767]]]
+    assert to_int16(np.array([[[40000, -40000, 7]]])).tolist() == [[[32767, -32768, 7]]]
+    assert to_int16(VOXELS) is VOXELS

@@ -1,14 +1,17 @@
-"""Which parts of the fine result are connected to the mask before it, against SciPy's components."""
+"""Which components are kidneys, what their crops give together, and which parts of that stay.
+
+The parts that are connected to the mask before are held against SciPy's components."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from ellipses import tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from kits_tf.cascade.kidneys import THRESHOLD, find_kidneys, keep_found, mask_at
+from kits_tf.cascade.kidneys import THRESHOLD, find_kidneys, keep_found, mask_at, predict_kidneys
 
 CUBE = np.ones((3, 3, 3), bool)
 
@@ -73,3 +76,26 @@ def test_the_parts_that_stay_are_those_of_scipy_that_touch_the_mask(found, mask)
     loose = found & ~np.isin(numbered, reached)
     assert dropped == count - np.count_nonzero(reached)
     np.testing.assert_array_equal(answer, np.where(loose, 0, probabilities))
+
+
+def test_a_component_must_be_larger_than_the_threshold_to_be_a_kidney():
+    mask = np.zeros((4, 6, 8), bool)
+    mask[1:3, 2:4, 2:5] = True  # 12 voxels, each of them 4 normalized ones
+    for threshold, kidneys in ((47.5, 1), (48.0, 0)):
+        found = find_kidneys(tf.constant(mask), tf.constant([1.0, 2.0, 2.0]), tf.zeros(3), tf.constant([4, 12, 16]),
+                             threshold)
+        assert len(found.start) == kidneys
+        np.testing.assert_array_equal(found.voxels, [48.0])
+
+
+def test_overlapping_crops_are_averaged_within_a_kidney_and_the_larger_counts_between_two():
+    mask = np.zeros((8, 60, 80), bool)
+    mask[2:6, 10:20, 10:20] = mask[2:6, 14:22, 24:32] = True  # both in each other's crop of 24 x 24
+    mask[2:6, 36:44, 10:70] = True  # as wide as several crops
+    grid = tf.constant(mask.shape)
+    kidneys = find_kidneys(tf.constant(mask), tf.ones(3), tf.zeros(3), grid, min_voxels=100.0)
+    assert len(kidneys.start) == 3
+    found = predict_kidneys(lambda images: 0.3 * tf.ones_like(images[..., :1]), [tf.zeros(mask.shape)], kidneys,
+                            tf.zeros(3, tf.int32), grid, tiny_config(), batch=4).numpy()
+    np.testing.assert_allclose(found[found > 0], 0.3, rtol=1e-5)
+    assert (found[mask] > 0).all() and (found == 0).any()

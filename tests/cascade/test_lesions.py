@@ -1,4 +1,4 @@
-"""The lesion threshold: one half stays where everything later looks for it."""
+"""Lesions: their threshold, what stays around them, and how small they may be."""
 
 import dataclasses
 
@@ -8,6 +8,7 @@ import tensorflow as tf
 from ellipses import tiny_config
 
 from kits_tf.cascade import lesions
+from kits_tf.cascade.kidneys import find_kidneys
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.9])
@@ -30,3 +31,29 @@ def test_a_lesion_is_what_tumor3d_is_surer_of_than_the_threshold(threshold, dete
     kept = lesions.keep_connected(found, tf.constant(kidney))
     np.testing.assert_array_equal(kept.mask, (image > 0) & detected)
     assert (int(kept.kept), int(kept.dropped)) == (int(detected), 0)
+
+
+def test_a_kept_lesion_keeps_the_probabilities_one_voxel_around_it():
+    probabilities = np.zeros((5, 9, 13), np.float32)
+    probabilities[1:4, 3:6, 4:7] = 0.4
+    probabilities[2, 4, 5] = 0.9
+    expected = probabilities.copy()
+    probabilities[2, 4, 7] = 0.4  # two voxels from the lesion
+    found = lesions.keep_connected(tf.constant(probabilities), tf.constant(probabilities > 0.8))
+    np.testing.assert_array_equal(found.mask, probabilities > 0.8)
+    np.testing.assert_array_equal(found.probabilities, expected)
+
+
+@pytest.mark.parametrize(("voxels", "fallback"), [(7, True), (8, False)])
+def test_as_many_voxels_as_the_threshold_are_a_lesion_and_one_fewer_count_as_nothing(voxels, fallback):
+    config = dataclasses.replace(tiny_config(), tumor_min_voxels=8)
+    kidney = np.zeros((12, 40, 40), np.float32)
+    kidney[4:8, 10:24, 10:24] = 1.0
+    image = 0.5 * kidney
+    image[5, 12, 12:12 + voxels] = 0.9
+    grid = tf.constant(kidney.shape)
+    kidneys = find_kidneys(tf.constant(kidney > 0), tf.ones(3), tf.zeros(3), grid, min_voxels=100.0)
+    nets = dict.fromkeys(("tumor3d", "tumor2d"), lambda images: tf.cast(images[..., :1] > 0.7, tf.float32))
+    *_, report = lesions.segment_tumor(nets, tf.constant(image), tf.constant(kidney), kidneys, tf.zeros(3, tf.int32),
+                                       grid, config)
+    assert bool(report["tumor_fallback_used"]) == fallback and int(report["lesions_kept"]) == 1

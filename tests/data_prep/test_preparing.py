@@ -21,6 +21,7 @@ from kits_tf import cluster
 from kits_tf.config import STAGES
 from kits_tf.io import dataset
 from kits_tf.io.files import TEMPORARY
+from kits_tf.io.lock import only_writer
 from kits_tf.io.nifti import write_volume
 from kits_tf.io.study import find_study
 from kits_tf.volume import InputError, Volume
@@ -384,3 +385,10 @@ def test_a_users_mistake_ends_with_status_1_and_names_itself(flags, said):
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_second_run_into_a_folder_is_refused_while_the_first_lasts(folder):
+    before = shards(folder)
+    with only_writer(folder / "data"), pytest.raises(InputError, match=r"data: is being written to by process \d+"):
+        prepare(folder, stages=STAGES)
+    assert shards(folder) == before

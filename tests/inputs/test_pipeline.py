@@ -234,3 +234,14 @@ def test_depth_jitter_shifts_by_whole_slices(prepared):
     low, high = config.window_hu
     middle = np.round((found.numpy()[:, :, 8, 10, 0] * (high - low) + low) / 10).astype(int)
     assert {tuple(row) for row in middle} == {(0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5)}
+
+
+def test_a_record_that_is_drawn_again_is_varied_otherwise(tmp_path):
+    config = ellipses.with_training(ellipses.tiny_config(), "fine", augment=ALL, batch_size=1)
+    train, _ = dataset.split(ellipses.write(tmp_path, config, stages=["fine"], per_case=1), "fine", 0, config)
+    seen = {}
+    for image, _, record in pipeline.training_batches(config, "fine", train, seed=0):  # 12 batches of 4 records
+        seen.setdefault(tuple(record.numpy()[0]), []).append(image.numpy())
+    assert sorted(map(len, seen.values())) == [3, 3, 3, 3]
+    for first, second, third in seen.values():
+        assert min(np.abs(first - second).max(), np.abs(second - third).max()) > 0.1

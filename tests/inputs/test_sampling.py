@@ -148,3 +148,11 @@ def test_a_damaged_shard_is_named(tmp_path, config):
     paths[2].write_bytes(paths[2].read_bytes()[:-20])
     with pytest.raises(InputError, match=f"{paths[2].name}: is damaged"):
         sampling.count_kinds(paths)
+
+
+def test_each_seed_reads_the_shards_in_an_order_of_its_own(tmp_path, config, monkeypatch):
+    monkeypatch.setattr(sampling, "WINDOW_BYTES", 1)  # the fewest examples are held and shuffled: 16
+    paths, counts = prepare(tmp_path, config, "fine", cases=40, per_case=1)
+    one, other = ({case for case, *_ in drawn(config, "fine", paths, counts, 16, seed=(seed, 0))} for seed in (1, 2))
+    assert len(one) == len(other) == 16 < len(paths)
+    assert one != other

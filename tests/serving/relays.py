@@ -4,7 +4,7 @@ import time
 from concurrent import futures
 
 import grpc
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc
 
 
 class Relay(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):
@@ -15,6 +15,7 @@ class Relay(prediction_service_pb2_grpc.PredictionServiceServicer, model_service
         seen: PredictRequests for whole scans, in the order they came.
         fails: a function from a request for a scan, and how many came before, to a status code or None.
         delay_s: how late such requests are passed on.
+        versions: the model's versions and their states, as (10, "AVAILABLE"); none to ask the server for them.
     """
 
     def __init__(self, address, credentials=None):
@@ -22,7 +23,7 @@ class Relay(prediction_service_pb2_grpc.PredictionServiceServicer, model_service
         self._channel = grpc.insecure_channel(address, options)
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
-        self.seen, self.fails, self.delay_s = [], lambda request, before: None, 0.0
+        self.seen, self.fails, self.delay_s, self.versions = [], lambda request, before: None, 0.0, []
         self._server = grpc.server(futures.ThreadPoolExecutor(4))  # with gRPC's own limit of 4 MB a message
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self._server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(self, self._server)
@@ -48,7 +49,11 @@ class Relay(prediction_service_pb2_grpc.PredictionServiceServicer, model_service
         return self._pass_on(self._predictions.Predict, request, context)
 
     def GetModelStatus(self, request, context):  # noqa: N802
-        return self._pass_on(self._models.GetModelStatus, request, context)
+        if not self.versions:
+            return self._pass_on(self._models.GetModelStatus, request, context)
+        status = get_model_status_pb2.ModelVersionStatus
+        return get_model_status_pb2.GetModelStatusResponse(model_version_status=[
+            status(version=version, state=status.State.Value(state)) for version, state in self.versions])
 
     @staticmethod
     def _pass_on(method, request, context):

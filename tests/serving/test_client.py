@@ -305,3 +305,9 @@ def test_eight_clients_for_five_minutes_leave_the_server_s_memory_flat(process, 
               f"server {early:.0f} MiB in the second minute, {late:.0f} MiB in the last")
     assert not faults
     assert late < early * 1.05
+
+
+def test_the_newest_version_that_is_ready_answers(relay):
+    relay.versions = [(3, "END"), (1, "AVAILABLE"), (12, "LOADING"), (10, "AVAILABLE"), (9, "AVAILABLE")]
+    with pytest.raises(InputError, match=r"has no model kits version 10 \("):  # the server itself has version 1 alone
+        RemotePredictor(relay.address)

@@ -12,9 +12,10 @@ from oracles import HU
 
 import predict
 from kits_tf import cluster, predictions, runs
+from kits_tf.io.lock import only_writer
 from kits_tf.io.nifti import write_volume
 from kits_tf.serving import Predictor
-from kits_tf.volume import RunError
+from kits_tf.volume import InputError, RunError
 
 NAMES = ("case_00001", "case_00002", "case_00003")
 
@@ -228,3 +229,9 @@ def test_a_long_scan_is_written_before_the_nets_see_another(run, monkeypatch):
     monkeypatch.setattr(Predictor, "explain", lambda *given: (steps.append("computed"), explain(*given))[1])
     assert run(overlay=True)[0] == 0
     assert steps == ["computed", "drawn"] * 3
+
+
+def test_a_second_run_into_a_folder_is_refused_while_the_first_lasts(run, tmp_path, answers):
+    with only_writer(tmp_path / "out"), pytest.raises(InputError, match=r"out: is being written to by process \d+"):
+        run()
+    assert not answers
