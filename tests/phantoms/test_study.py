@@ -58,6 +58,12 @@ def test_a_case_is_the_same_whatever_is_written_with_it(tmp_path):
     assert all(whole[name] == voxels for name, voxels in alone.items())
 
 
+def test_two_cases_of_one_kind_are_two_patients(tmp_path):
+    written = write_study(tmp_path, cases=3, seed=2, scanner=SMALL)
+    assert written["case_00000"]["kind"] == written["case_00002"]["kind"]
+    assert len(set(digests(tmp_path).values())) == 6
+
+
 def test_who_finds_a_segmentation_finds_all_of_its_case(tmp_path, monkeypatch):
     def killed(path, volume):
         if path.name.startswith("segmentation"):
