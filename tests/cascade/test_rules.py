@@ -69,6 +69,14 @@ def test_an_empty_coarse_mask_sends_the_correction_to_the_middle_of_the_body(cas
     assert np.array_equal(labels, patient)
 
 
+def test_an_empty_coarse_mask_does_not_send_the_correction_to_the_middle_of_the_scan(cascade, patient):
+    hu = np.full((120, 150, 220), -1024, np.int16)
+    hu[80:] = HU[patient]  # the correction's 48 slices around slice 60 hold air alone
+    labels, report = cascade(hu, coarse_gain=0)
+    assert report["coarse_empty"] and report["kidneys"] == 2
+    assert np.array_equal(labels[80:], patient) and not labels[:80].any()
+
+
 def test_the_correction_sees_64_slices_around_the_coarse_centroid_and_nothing_else(cascade):
     depth = cascade.config.correction.crop_voxels[0]  # 48 slices in the demo
     labels = np.zeros((120, 150, 220), np.uint8)

@@ -31,6 +31,8 @@ def test_any_spacing_keeps_organs_where_they_are(cascade, patient, spacing_mm):
     assert 2 * ((found > 0) & (labels > 0)).sum() / ((found > 0).sum() + (labels > 0).sum()) > 0.95
     np.testing.assert_allclose([hit.mean() for hit in np.nonzero(found)],
                                [hit.mean() for hit in np.nonzero(labels)], atol=0.3)
+    expected_ml = [(found == kind).sum() * np.prod(spacing_mm) / 1000 for kind in (1, 2)]
+    np.testing.assert_allclose([report["kidney_ml"], report["tumor_ml"]], expected_ml, rtol=1e-5)
 
 
 def test_slices_that_are_not_square_are_padded_and_not_stretched(cascade):
