@@ -764,14 +764,14 @@ def copy_checkout(root: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     return pathlib.Path(shutil.copytree(root, folder, ignore=LEFT_OUT, symlinks=True))
 
 
-def run_tests(folder: pathlib.Path, tests: tuple[str, ...]) -> tuple[int | None, str]:
-    """(pytest's exit status, what it printed); None as the status if it took longer than LONGEST_S."""
+def run_tests(folder: pathlib.Path, tests: tuple[str, ...], longest_s: float | None = None) -> tuple[int | None, str]:
+    """(pytest's exit status, what it printed); None as the status if it took longer than allowed."""
     # Without bytecode files: one from before a change could be taken for that of the changed file.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--durations=0", *tests]
     try:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False,
-                              timeout=LONGEST_S)
+                              timeout=longest_s)
     except subprocess.TimeoutExpired:
         return None, ""
     return done.returncode, done.stdout + done.stderr
@@ -785,7 +785,7 @@ def try_fault(fault: Fault, folder: pathlib.Path) -> tuple[int | None, str]:
         raise ValueError(f"{fault.file}: {fault.old!r} occurs {text.count(fault.old)} times, expected once")
     try:
         path.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
-        return run_tests(folder, fault.tests)
+        return run_tests(folder, fault.tests, LONGEST_S)
     finally:
         path.write_text(text, encoding="utf-8")
 
