@@ -4,9 +4,8 @@ import dataclasses
 import functools
 import json
 import pathlib
-import subprocess
-import sys
 
+import commands
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -218,8 +217,7 @@ def test_weights_of_another_net_are_one_line(tmp_path):
 
 
 def command(*flags):
-    return subprocess.run([sys.executable, "-m", "kits_tf.cascade", *flags], cwd=ROOT, capture_output=True, text=True,
-                          check=False)
+    return commands.run("-m", "kits_tf.cascade", *flags, timeout=600)
 
 
 @pytest.mark.parametrize(("flags", "told"), [

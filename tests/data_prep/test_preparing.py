@@ -4,9 +4,8 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import subprocess
-import sys
 
+import commands
 import nibabel as nib
 import numpy as np
 import pytest
@@ -355,8 +354,7 @@ def test_nothing_starts_without_a_study_or_a_place_to_write(tmp_path):
 
 
 def command(*flags):
-    return subprocess.run([sys.executable, "-m", "data_prep", *flags], cwd=ROOT, capture_output=True, text=True,
-                          check=False)
+    return commands.run("-m", "data_prep", *flags)
 
 
 def test_the_command_prepares_a_study_and_checks_it(tmp_path):

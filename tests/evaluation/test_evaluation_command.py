@@ -6,9 +6,8 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
+import commands
 import nibabel as nib
 import numpy as np
 import pytest
@@ -53,10 +52,8 @@ def evaluate(folder, *cases, predictions="found", labels="study"):
 
 
 def command(folder, *more, predictions="found", labels="study"):
-    return subprocess.run(
-        [sys.executable, "-m", "kits_tf.evaluation", f"--predictions={folder / predictions}",
-         f"--labels={folder / labels}", f"--output={folder / 'scores'}", *more],
-        cwd=ROOT, capture_output=True, text=True, check=False)
+    return commands.run("-m", "kits_tf.evaluation", f"--predictions={folder / predictions}",
+                        f"--labels={folder / labels}", f"--output={folder / 'scores'}", *more)
 
 
 def rows_of(folder):

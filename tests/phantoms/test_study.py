@@ -1,9 +1,8 @@
 """A study on disk: KiTS19's layout, cases that do not depend on each other, and anatomy taken from label files."""
 
 import json
-import subprocess
-import sys
 
+import commands
 import nibabel as nib
 import numpy as np
 import pytest
@@ -20,8 +19,7 @@ SMALL = Scanner(size_voxels=64, slice_mm=(8.0, 8.0))
 
 
 def run(*flags):
-    command = [sys.executable, "-m", "kits_tf.phantoms", *flags]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return commands.run("-m", "kits_tf.phantoms", *flags)
 
 
 def digests(folder):

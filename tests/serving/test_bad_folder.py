@@ -4,9 +4,8 @@ import csv
 import json
 import pathlib
 import re
-import subprocess
-import sys
 
+import commands
 import nibabel as nib
 import numpy as np
 import pytest
@@ -35,8 +34,7 @@ def predicted(oracle_export, small_patient, tmp_path_factory):
     (study / "link to nowhere").symlink_to("gone")
     for name in GOOD:
         write_volume(study / name / "imaging.nii.gz", small_patient.with_voxels(HU[small_patient.voxels]))
-    done = subprocess.run([sys.executable, "predict.py", f"--model={oracle_export}", f"--input={study}",
-                           f"--output={output}"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = commands.run("predict.py", f"--model={oracle_export}", f"--input={study}", f"--output={output}")
     with open(output / "summary.csv", encoding="utf-8", newline="") as stream:
         rows = {row["case"]: row for row in csv.DictReader(stream)}
     return done, study, output, rows

@@ -1,38 +1,25 @@
 """python train.py, as a user meets it."""
 
-import contextlib
+import functools
 import json
 import os
-import pathlib
 import pty
 import re
+import select
 import shutil
 import subprocess
 import sys
 import termios
 import time
 
+import commands
 import ellipses
 import pytest
 
 from kits_tf import config as configs
 from kits_tf.io import dataset
 
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def run(*arguments, cwd=ROOT):
-    return subprocess.run([sys.executable, str(ROOT / "train.py"), *arguments], capture_output=True, text=True, cwd=cwd,
-                          timeout=300)
-
-
-def test_help_answers_without_tensorflow():
-    began = time.perf_counter()
-    done = run("--help")
-    seconds = time.perf_counter() - began
-    assert "--stage=coarse|correction|fine|tumor3d|tumor2d|all" in done.stdout
-    assert "--deterministic" in done.stdout
-    assert seconds < 3.0  # 0.3 on an idle machine; TensorFlow alone takes more than this on a busy one
+run = functools.partial(commands.run, "train.py")
 
 
 def test_unknown_stage_names_the_known_ones():
@@ -102,9 +89,9 @@ def test_a_full_disk_is_one_line(demo_data, tmp_path, room, full):
     if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this system lets nobody mount a tmpfs")
     done = subprocess.run(
-        [*inside, sys.executable, str(ROOT / "train.py"), "--stage=coarse", "--preset=demo", f"--data_dir={demo_data}",
-         "--epochs=2", "--steps_per_epoch=1", "--batch_size=2", "--base_filters=2", f"--run_dir={disk}"],
-        capture_output=True, text=True, timeout=300, check=False)
+        [*inside, sys.executable, commands.ROOT / "train.py", "--stage=coarse", "--preset=demo",
+         f"--data_dir={demo_data}", "--epochs=2", "--steps_per_epoch=1", "--batch_size=2", "--base_filters=2",
+         f"--run_dir={disk}"], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1, done.stderr
     place = disk / "coarse" / "fold0" / full
     said, = done.stderr.splitlines()
@@ -116,16 +103,14 @@ def at_terminal(*arguments, cwd, columns):
     """What a terminal that is so wide receives of a train.py that succeeds, the bar drawn anew after every step."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, columns))  # tqdm draws nothing on one of 0 x 0, as they are made
-    environment = os.environ | {"TQDM_MININTERVAL": "0"}
     with (open(ours, "rb", buffering=0) as terminal,
-          subprocess.Popen([sys.executable, str(ROOT / "train.py"), *arguments], stdout=theirs, stderr=theirs, cwd=cwd,
-                           env=environment) as process):
-        os.close(theirs)
+          commands.started(os.ttyname(theirs), commands.command, "train.py", *arguments, cwd=cwd,
+                           env={"TQDM_MININTERVAL": "0"}) as process):
         received = b""
-        with contextlib.suppress(OSError):  # EIO: Linux's way to say that nobody holds the other end any more
-            while chunk := terminal.read(4096):
-                received += chunk
-    assert process.returncode == 0, received.decode()
+        while (waiting := select.select([terminal], [], [], 0.1)[0]) or process.is_alive():
+            received += terminal.read(4096) if waiting else b""
+    os.close(theirs)
+    assert process.exitcode == 0, received.decode()
     return received.decode()
 
 
@@ -172,16 +157,16 @@ def test_a_shard_that_goes_bad_in_the_middle_is_named(demo_data, tmp_path):
     data = shutil.copytree(demo_data, tmp_path / "data")
     arguments = ["--stage=coarse", "--preset=demo", f"--data_dir={data}", "--epochs=5000", "--steps_per_epoch=4",
                  "--batch_size=2", "--base_filters=1"]
-    with subprocess.Popen([sys.executable, str(ROOT / "train.py"), *arguments], cwd=tmp_path, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        for line in process.stdout:
-            if "epoch 2/" in line:
-                break
+    out, err = tmp_path / "out.txt", tmp_path / "err.txt"
+    with commands.started(out, commands.command, "train.py", *arguments, cwd=tmp_path, errors=err) as process:
+        while "epoch 2/" not in (out.read_text() if out.exists() else "") and process.is_alive():
+            time.sleep(0.02)
         shard = dataset.shard_path(data, "coarse", "case_00003")
         with open(shard, "r+b") as file:
             file.seek(shard.stat().st_size // 2)
             file.write(b"damage")
-        said = process.communicate(timeout=120)[1]
-    assert process.returncode == 1, said
+        process.join(120)
+        said = err.read_text()
+    assert process.exitcode == 1, said
     assert "Traceback" not in said
     assert said.splitlines()[-1] == f"{shard}: is damaged (DataLossError); write it anew with python -m data_prep"

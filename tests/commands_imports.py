@@ -1,0 +1,10 @@
+"""What the server of tests/commands.py imports before it forks. It must start no thread and run no operation."""
+
+import tensorflow  # noqa: F401
+
+import kits_tf.cascade
+import kits_tf.evaluation.study
+import kits_tf.predictions
+import kits_tf.serving
+import kits_tf.training.loop
+import kits_tf.training.stages  # noqa: F401
