@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+import commands
+import killed
 import pytest
 from dask_processes import ROOT, Processes, worker_processes
 from oracles import HU
@@ -144,25 +146,25 @@ def test_40_cases_survive_dying_workers_and_a_dying_scheduler(what, quick_export
     assert [case for case, _ in statuses(tmp_path / "out")] == sorted(path.name for path in study.iterdir())
 
 
-def killed(what, study, tmp_path, model, kills, seed):
-    """What tests/killed.py has to say."""
-    arguments = [sys.executable, str(ROOT / "tests" / "killed.py"), what, study, tmp_path / "out", tmp_path / "quiet",
-                 kills, seed, *([model] if what == "predict" else [])]
-    done = subprocess.run([str(word) for word in arguments], capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-3000:]
-    print(what, done.stdout)
-    return json.loads(done.stdout)
+def kill_again_and_again(what, study, tmp_path, model, kills, seed):
+    """What killed.main says of the runs that it killed."""
+    said = tmp_path / "said.txt"
+    with commands.started(said, killed.main, what, study, tmp_path / "out", tmp_path / "quiet", kills, seed,
+                          model) as process:
+        process.join()
+    assert process.exitcode == 0, said.read_text()[-3000:]
+    return json.loads(said.read_text().splitlines()[-1])
 
 
 @pytest.mark.parametrize("what", ["predict", "prepare"])
 def test_a_run_that_is_killed_leaves_whole_files_and_the_next_goes_on(what, quick_export, two, tmp_path):
-    assert killed(what, two, tmp_path, quick_export, 3, 1)["kills"] == 3
+    assert kill_again_and_again(what, two, tmp_path, quick_export, 3, 1)["kills"] == 3
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("what", "study"), [("predict", "six"), ("prepare", "two")])
 def test_100_kills_leave_whole_files(what, study, quick_export, tmp_path, request):
-    found = killed(what, request.getfixturevalue(study), tmp_path, quick_export, 100, 0)
+    found = kill_again_and_again(what, request.getfixturevalue(study), tmp_path, quick_export, 100, 0)
     assert found["kills"] == 100
     assert found["partly done"] > 20
 
