@@ -8,12 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from kits_tf import labels as classes
+from kits_tf.errors import InputError
 from kits_tf.io.doubts import label_doubts, scan_doubts
 from kits_tf.io.limits import check_grid
 from kits_tf.io.nifti import read_labels, read_volume
 from kits_tf.io.study import SEGMENTATION, Case
 from kits_tf.ops import resample
-from kits_tf.volume import AIR_HU, InputError, check_same_place, to_int16
+from kits_tf.volume import AIR_HU, check_same_place, to_int16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -11,10 +11,10 @@ import pathlib
 from collections.abc import Collection
 
 from kits_tf.config import CascadeConfig
+from kits_tf.errors import InputError
 from kits_tf.io import dataset
 from kits_tf.io.files import file_facts, sweep, write_text
 from kits_tf.io.study import Case
-from kits_tf.volume import InputError
 
 
 def sources(case: Case) -> dict:

@@ -6,10 +6,10 @@ import pathlib
 from data_prep.manifest import read_note, sources, stands
 from kits_tf import cluster
 from kits_tf.config import CascadeConfig
+from kits_tf.errors import InputError
 from kits_tf.heap import keep_freed_memory
 from kits_tf.io import dataset
 from kits_tf.io.study import Case
-from kits_tf.volume import InputError
 
 
 def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, dict | None],

@@ -13,12 +13,12 @@ from data_prep.folds import deal_folds
 from data_prep.manifest import Manifest
 from kits_tf import cluster
 from kits_tf.config import CascadeConfig
+from kits_tf.errors import InputError
 from kits_tf.io import dataset
 from kits_tf.io.files import write_table, write_text
 from kits_tf.io.lock import only_writer
 from kits_tf.io.study import IMAGING, SEGMENTATION, Case, find_study
 from kits_tf.quiet import say
-from kits_tf.volume import InputError
 
 SUMMARY = ("case", "status", "seconds", "message")
 SAVED_EVERY = 2.0  # seconds between two savings of the manifests: in a large study they are large too

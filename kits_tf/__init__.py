@@ -2,7 +2,7 @@
 
 Floors (a file imports from its own floor or below; tests/test_floors.py reads the imports):
 
-0 labels, config, volume, quiet, heap, command  what things are called, measured and set to; what commands share
+0 errors, labels, volume, config, quiet, heap, command  what things are called, measured and set to; what commands share
 1 ops                          geometry as TensorFlow functions
 2 io, models, losses, metrics, addons
 3 phantoms, inputs, runs, cluster

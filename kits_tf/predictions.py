@@ -18,6 +18,7 @@ import threading
 import typing
 
 from kits_tf import cluster
+from kits_tf.errors import InputError, RunError
 from kits_tf.evaluation.measure import measure
 from kits_tf.evaluation.overlay import draw_overlay
 from kits_tf.evaluation.page import write_case_page
@@ -26,7 +27,7 @@ from kits_tf.io import dicom
 from kits_tf.io.files import file_facts, folder_digest, write_text
 from kits_tf.io.nifti import pair_of, read_labels, read_volume, write_labels, write_volume
 from kits_tf.io.study import PREFIX, Case, is_series
-from kits_tf.volume import InputError, RunError, check_same_place
+from kits_tf.volume import check_same_place
 
 VERSION = 3  # of what is written: to be raised when the same scan and model would get other labels, report or overlay
 FORMATS = {"nifti": ".nii.gz", "dicomseg": ".dcm"}

@@ -7,8 +7,8 @@
 import pathlib
 
 from kits_tf import config as configs
+from kits_tf.errors import InputError
 from kits_tf.io.files import folder_digest, write_text
-from kits_tf.volume import InputError
 
 CONFIG = "config.json"
 HISTORY = "history.csv"

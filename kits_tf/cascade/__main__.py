@@ -13,8 +13,8 @@ import pathlib
 from absl import flags
 
 from kits_tf import command
+from kits_tf.errors import InputError
 from kits_tf.quiet import hushed, say
-from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "run folder that train.py wrote, with all five stages trained")

@@ -12,6 +12,7 @@ import numpy as np
 import tqdm
 
 from kits_tf import cluster
+from kits_tf.errors import InputError
 from kits_tf.evaluation import report, scores, surface
 from kits_tf.evaluation.report import MISSING, SCORES, VOLUMES, CaseScores
 from kits_tf.io.files import write_text
@@ -19,7 +20,7 @@ from kits_tf.io.lock import only_writer
 from kits_tf.io.nifti import read_labels
 from kits_tf.io.study import ENDINGS, PREFIX, check_name, short_name, stem
 from kits_tf.labels import KIDNEY, TUMOR
-from kits_tf.volume import InputError, check_same_place
+from kits_tf.volume import check_same_place
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,8 +11,8 @@ import json
 import pathlib
 
 from kits_tf.config import CascadeConfig
+from kits_tf.errors import InputError
 from kits_tf.io.study import check_name
-from kits_tf.volume import InputError
 
 FOLDS = 5
 

@@ -14,7 +14,7 @@ import pathlib
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 
-from kits_tf.volume import InputError, RunError
+from kits_tf.errors import InputError, RunError
 
 TEMPORARY = ".writing-"  # how a file's name begins until the file is whole
 # What stops the next file too: no room, a used up quota, a limit on sizes, a folder that may not be written to.

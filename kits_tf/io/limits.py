@@ -8,7 +8,7 @@ import math
 import pathlib
 from collections.abc import Sequence
 
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
 
 MOST_VOXELS = 2**29  # 2048 slices of 512 x 512
 SPACING_LIMITS_MM = (0.01, 100.0)

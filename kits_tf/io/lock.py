@@ -16,8 +16,8 @@ import socket
 import sys
 from collections.abc import Iterator
 
+from kits_tf.errors import InputError
 from kits_tf.io.files import sweep
-from kits_tf.volume import InputError
 
 LOCK = ".lock"
 

@@ -12,7 +12,7 @@ import re
 import sys
 import unicodedata
 
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
 
 ENDINGS = (".nii.gz", ".nii")
 HEADERS = (".hdr.gz", ".hdr")  # of scans in two files: header and voxels

@@ -3,9 +3,10 @@
 import numpy as np
 
 from kits_tf.config import CascadeConfig
+from kits_tf.errors import InputError
 from kits_tf.io.doubts import label_doubts, scan_doubts
 from kits_tf.io.limits import check_grid
-from kits_tf.volume import InputError, Volume, to_int16
+from kits_tf.volume import Volume, to_int16
 
 
 def accepted(volume: Volume, config: CascadeConfig) -> np.ndarray:

@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf import runs
+from kits_tf.errors import InputError
 from kits_tf.serving import explain, safety
-from kits_tf.volume import InputError, Volume
+from kits_tf.volume import Volume
 
 
 class Predictor:

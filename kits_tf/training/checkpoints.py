@@ -17,11 +17,11 @@ import numpy as np
 import tensorflow as tf
 
 from kits_tf import models, runs
+from kits_tf.errors import InputError
 from kits_tf.io.files import whole_file
 from kits_tf.training import watching
 from kits_tf.training.stages import Task
 from kits_tf.training.step import TrainStep, tf_variables
-from kits_tf.volume import InputError
 
 HDF5_OVERHEAD = 2048  # bytes around an array, a little more than Keras 2 and 3 take
 

@@ -6,8 +6,8 @@ import pathlib
 
 from kits_tf import runs
 from kits_tf.config import STAGES
+from kits_tf.errors import InputError
 from kits_tf.training.stages import Task
-from kits_tf.volume import InputError
 
 IDENTITY = "training.json"  # seed and cases, beside config.json
 MOST_NAMED = 6  # differences in one message

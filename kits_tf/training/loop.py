@@ -15,13 +15,13 @@ import tensorflow as tf
 
 from kits_tf import runs
 from kits_tf.config import TrainingConfig
+from kits_tf.errors import InputError
 from kits_tf.inputs import sampling
 from kits_tf.io.lock import only_writer
 from kits_tf.training import checkpoints, folder, schedule, scoring, start, watching, workers
 from kits_tf.training.epochs import Epochs
 from kits_tf.training.stages import Task
 from kits_tf.training.step import TrainStep
-from kits_tf.volume import InputError
 
 
 class StoppedError(Exception):

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf import losses, models
+from kits_tf.errors import InputError
 from kits_tf.inputs import pipeline
 from kits_tf.io import dataset, integrity
 from kits_tf.training import schedule
-from kits_tf.volume import InputError
 
 # oneDNN's gradient of a bfloat16 kernel is noise where a block is two voxels deep (seen on TensorFlow 2.15 and 2.21),
 # as a shallower patch would be on one of the net's levels.

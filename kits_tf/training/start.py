@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from kits_tf import models, runs
+from kits_tf.errors import InputError
 from kits_tf.training.stages import Task
 from kits_tf.training.step import TrainStep, tf_variables
-from kits_tf.volume import InputError
 
 FRESH = "logits"  # the layer that says what is sought
 

@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 
 from kits_tf.cascade import compare
+from kits_tf.errors import InputError
 from kits_tf.io.nifti import write_volume
-from kits_tf.volume import InputError, Volume
+from kits_tf.volume import Volume
 
 SPACING_MM = (5.0, 2.0, 2.0)
 

@@ -18,10 +18,11 @@ from kits_tf import config as configs
 from kits_tf import models, runs
 from kits_tf.cascade import collect, export_cascade
 from kits_tf.cascade.module import net_shape, segment
+from kits_tf.errors import InputError
 from kits_tf.io.files import write_text
 from kits_tf.io.nifti import write_volume
 from kits_tf.serving import Predictor
-from kits_tf.volume import InputError, Volume
+from kits_tf.volume import Volume
 
 ROOT = pathlib.Path(runs.__file__).parents[1]
 

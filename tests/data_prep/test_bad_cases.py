@@ -14,10 +14,11 @@ from data_prep.cases import read_case
 from data_prep.study import prepare_study
 from kits_tf import cluster
 from kits_tf.cluster import Place
+from kits_tf.errors import InputError
 from kits_tf.io import dataset
 from kits_tf.io.nifti import write_volume
 from kits_tf.io.study import ENDINGS, find_scans, find_study
-from kits_tf.volume import InputError, Volume
+from kits_tf.volume import Volume
 
 SCAN, LABELS = "imaging.nii.gz", "segmentation.nii.gz"
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kits_tf.errors import InputError
 from kits_tf.inputs import sampling
 from kits_tf.io import dataset, records
-from kits_tf.volume import InputError
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,12 @@ from dicom_series import slices_of, write_series
 from PIL import Image
 from pydicom import uid
 
+from kits_tf.errors import InputError
 from kits_tf.io import limits
 from kits_tf.io.dicom import read_series, write_segmentation
 from kits_tf.io.doubts import scan_doubts
 from kits_tf.io.nifti import read_volume
 from kits_tf.io.study import find_scans
-from kits_tf.volume import InputError
 
 SPACING_MM = (3.0, 0.8, 0.9)
 TURNED = np.radians(7)

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from kits_tf.errors import InputError
 from kits_tf.io.study import find_scans, find_study, short_name, stem
-from kits_tf.volume import InputError
 
 
 def touch(folder, *names):

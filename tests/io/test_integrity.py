@@ -11,9 +11,9 @@ from ellipses import tiny_config, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kits_tf.errors import InputError
 from kits_tf.io import dataset, integrity, records
 from kits_tf.training import stages
-from kits_tf.volume import InputError
 
 CONFIG = tiny_config()
 STAGE = "coarse"

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
+from kits_tf.errors import InputError
 from kits_tf.io.files import TEMPORARY, whole_file
 from kits_tf.io.lock import only_writer
-from kits_tf.volume import InputError
 
 HOLD = """
 import sys, time

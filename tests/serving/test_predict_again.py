@@ -12,9 +12,9 @@ from oracles import HU
 
 import predict
 from kits_tf import cluster, predictions, runs
+from kits_tf.errors import RunError
 from kits_tf.io.nifti import write_volume
 from kits_tf.serving import Predictor
-from kits_tf.volume import RunError
 
 NAMES = ("case_00001", "case_00002", "case_00003")
 

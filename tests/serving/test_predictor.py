@@ -11,9 +11,10 @@ from nibabel import orientations
 from oracles import HU
 
 from kits_tf import runs
+from kits_tf.errors import InputError
 from kits_tf.io.nifti import read_volume, write_labels
 from kits_tf.serving import Predictor
-from kits_tf.volume import InputError, Volume
+from kits_tf.volume import Volume
 
 CODES = ["".join(code) for axes in itertools.permutations(("RL", "AP", "IS")) for code in itertools.product(*axes)]
 

@@ -15,8 +15,8 @@ import ellipses
 import tensorflow as tf
 
 from kits_tf import config as configs
+from kits_tf.errors import InputError
 from kits_tf.training import epochs, loop, stages, workers
-from kits_tf.volume import InputError
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["processes"])

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf import models, runs
+from kits_tf.errors import InputError
 from kits_tf.training import loop, stages, start, step
-from kits_tf.volume import InputError
 
 TINY = ellipses.tiny_config()
 CONFIG = dataclasses.replace(TINY, tumor2d=dataclasses.replace(TINY.tumor2d, start_from_fine=True))

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf import models
+from kits_tf.errors import InputError
 from kits_tf.training import stages, step
-from kits_tf.volume import InputError
 
 TINY = ellipses.tiny_config()
 # Deep enough for bfloat16 (stages.SHALLOWEST_BFLOAT16).

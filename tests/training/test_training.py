@@ -17,9 +17,9 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf import models, runs
+from kits_tf.errors import InputError
 from kits_tf.io.lock import only_writer
 from kits_tf.training import checkpoints, loop, scoring, stages, step, watching
-from kits_tf.volume import InputError
 
 
 @pytest.fixture(scope="module")
