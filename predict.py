@@ -19,9 +19,10 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from kits_tf import cluster, command, runs
-from kits_tf.io.files import write_table
-from kits_tf.io.lock import only_writer
+from kits_tf import cluster, command
+from kits_tf.files import exports
+from kits_tf.files.atomic import write_table
+from kits_tf.files.lock import only_writer
 from kits_tf.io.study import find_scans
 from kits_tf.quiet import say
 
@@ -64,8 +65,8 @@ def choose(model: str | pathlib.Path | None, server: Server | None, xla: str,
            place: cluster.Place) -> tuple[tuple, str, str | pathlib.Path]:
     """What predicts: (predictor and fingerprint as kits_tf.predictions.Settings has them, and its name for people)."""
     if model is not None:
-        version = runs.find_export(place.path(model))
-        return ("kits_tf.serving:Predictor", str(version), xla), runs.export_digest(version), version
+        version = exports.find_export(place.path(model))
+        return ("kits_tf.serving:Predictor", str(version), xla), exports.export_digest(version), version
     if server is None:
         raise ValueError("a model or a server must be given, got neither")
     server = dataclasses.replace(server, ca=server.ca and str(place.path(server.ca)))

@@ -14,9 +14,9 @@ from data_prep.manifest import Manifest
 from kits_tf import cluster
 from kits_tf.config import CascadeConfig
 from kits_tf.errors import InputError
+from kits_tf.files.atomic import write_table, write_text
+from kits_tf.files.lock import only_writer
 from kits_tf.io import dataset
-from kits_tf.io.files import write_table, write_text
-from kits_tf.io.lock import only_writer
 from kits_tf.io.study import IMAGING, SEGMENTATION, Case, find_study
 from kits_tf.quiet import say
 

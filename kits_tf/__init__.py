@@ -3,9 +3,9 @@
 Floors (a file imports from its own floor or below; tests/test_floors.py reads the imports):
 
 0 errors, labels, volume, config, quiet, heap, command  what things are called, measured and set to; what commands share
-1 ops                          geometry as TensorFlow functions
+1 ops, files                   geometry as TensorFlow functions
 2 io, models, losses, metrics, addons
-3 phantoms, inputs, runs, cluster
+3 phantoms, inputs, cluster
 4 training, cascade            cascade never imports training
 5 serving, evaluation, predictions
 7 train.py, predict.py, data_prep

@@ -23,8 +23,9 @@ from kits_tf.evaluation.measure import measure
 from kits_tf.evaluation.overlay import draw_overlay
 from kits_tf.evaluation.page import write_case_page
 from kits_tf.evaluation.scores import dice_scores
+from kits_tf.files.atomic import write_text
+from kits_tf.files.checksums import file_facts, folder_digest
 from kits_tf.io import dicom
-from kits_tf.io.files import file_facts, folder_digest, write_text
 from kits_tf.io.nifti import pair_of, read_labels, read_volume, write_labels, write_volume
 from kits_tf.io.study import PREFIX, Case, is_series
 from kits_tf.volume import check_same_place

@@ -6,8 +6,8 @@ import json
 import numpy as np
 
 from kits_tf import config as configs
+from kits_tf.files.checksums import file_facts
 from kits_tf.io import dataset, records
-from kits_tf.io.files import file_facts
 
 
 def tiny_config(**changes):

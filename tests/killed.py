@@ -25,7 +25,7 @@ import predict
 from data_prep import study, writing  # noqa: F401
 from kits_tf import predictions, serving  # noqa: F401
 from kits_tf.config import PRESETS, STAGES
-from kits_tf.io.files import TEMPORARY
+from kits_tf.files.atomic import TEMPORARY
 
 PASSING = ("summary.csv", ".lock")  # of a run and not of its cases
 

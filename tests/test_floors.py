@@ -86,7 +86,7 @@ def test_file_imports_from_its_own_floor_or_below(path):
 
 def test_every_floor_of_the_table_was_read_and_names_what_exists():
     table = floors()
-    assert {table[name] for name in ("labels", "ops", "io", "runs", "cascade", "evaluation", "data_prep")} == {
+    assert {table[name] for name in ("labels", "ops", "io", "cluster", "cascade", "evaluation", "data_prep")} == {
         0, 1, 2, 3, 4, 5, 7}
     named = {unit_of(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in FILES} - {"__init__", None}
     assert named == set(table)
@@ -95,7 +95,7 @@ def test_every_floor_of_the_table_was_read_and_names_what_exists():
 @pytest.mark.parametrize(("name", "source", "said"), [
     ("kits_tf/ops/crop.py", "from kits_tf.io.study import stem", "from floor 2, it is on 1"),
     ("kits_tf/ops/crop.py", "import kits_tf.cascade.module", "from floor 4"),
-    ("kits_tf/ops/crop.py", "from kits_tf import runs", "kits_tf.runs from floor 3"),
+    ("kits_tf/ops/crop.py", "from kits_tf import cluster", "kits_tf.cluster from floor 3"),
     ("kits_tf/ops/crop.py", "from .. import models", "kits_tf.models from floor 2"),
     ("kits_tf/ops/crop.py", "from ..inputs.sampling import draw", "from floor 3"),
     ("kits_tf/volume.py", "if True:\n    import kits_tf.ops", "volume.py:2 imports kits_tf.ops"),
@@ -119,7 +119,7 @@ def test_a_forbidden_import_is_named(name, source, said):
 @pytest.mark.parametrize(("name", "source"), [
     ("kits_tf/io/nifti.py", "import nibabel as nib\nfrom kits_tf.ops.orientation import invert"),
     ("kits_tf/ops/orientation.py", "from nibabel import orientations"),
-    ("kits_tf/training/loop.py", "from kits_tf.cascade import tiling\nfrom kits_tf import runs, labels"),
+    ("kits_tf/training/loop.py", "from kits_tf.cascade import tiling\nfrom kits_tf import labels\nfrom kits_tf.files import runs"),
     ("kits_tf/addons.py", "try:\n    import tensorflow_addons\nexcept ImportError:\n    pass"),
     ("data_prep/__main__.py", "def f():\n    from data_prep import cases"),
     ("train.py", "def f():\n    import tensorflow"),

@@ -18,8 +18,8 @@ import time
 from absl import app, flags
 
 from benchmarks.accuracy import protocol, results
-from kits_tf import runs
-from kits_tf.io.files import write_text
+from kits_tf.files import exports
+from kits_tf.files.atomic import write_text
 from kits_tf.phantoms.anatomy import find_anatomy
 from kits_tf.quiet import quiet_tensorflow
 
@@ -114,7 +114,7 @@ def chosen(work):
 
 
 def export(work):
-    if not runs.versions(work.export):
+    if not exports.versions(work.export):
         call("-m", "kits_tf.cascade", f"--run_dir={work.run}", f"--output={work.export}",
              *(f"--{name}={value}" for name, value in chosen(work).items()))
 

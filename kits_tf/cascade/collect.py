@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from kits_tf import models, runs
+from kits_tf import models
 from kits_tf.config import STAGES, CascadeConfig, TrainingConfig
 from kits_tf.errors import InputError
+from kits_tf.files import runs
 from kits_tf.models.fold import folded
 
 WEIGHTS = {"best": runs.BEST, "last": runs.LAST}

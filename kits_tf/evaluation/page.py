@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from kits_tf.evaluation.overlay import LINES, WINDOW_HU, masks_by_line, outlines
-from kits_tf.io.files import write_text
+from kits_tf.files.atomic import write_text
 from kits_tf.labels import foreground, tumor
 from kits_tf.volume import Volume
 

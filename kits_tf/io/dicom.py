@@ -27,7 +27,7 @@ from pydicom.sr.codedict import codes
 
 from kits_tf import labels as classes
 from kits_tf.errors import InputError
-from kits_tf.io.files import write_bytes
+from kits_tf.files.atomic import write_bytes
 from kits_tf.io.limits import check_extent, check_spacing, check_voxels, is_bomb
 from kits_tf.io.study import DICOM_MARK, ENDINGS
 from kits_tf.volume import Volume, spacing_of

@@ -19,7 +19,7 @@ import numpy as np
 from isal import igzip, isal_zlib
 
 from kits_tf.errors import InputError
-from kits_tf.io.files import whole_file
+from kits_tf.files.atomic import whole_file
 from kits_tf.io.limits import check_extent, check_spacing, check_voxels, is_bomb, times
 from kits_tf.io.study import ENDINGS
 from kits_tf.ops.orientation import invert, reorient, reorient_affine, to_canonical_transform

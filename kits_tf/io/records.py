@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from kits_tf.io.files import cannot_write, whole_file
+from kits_tf.files.atomic import cannot_write, whole_file
 
 BOX = 3  # the kind of records that are scored and never drawn: together, they are the box that a case is predicted in
 

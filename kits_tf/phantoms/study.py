@@ -11,7 +11,7 @@ import tqdm
 
 from kits_tf import labels
 from kits_tf.errors import InputError
-from kits_tf.io.files import write_text
+from kits_tf.files.atomic import write_text
 from kits_tf.io.nifti import read_labels, write_volume
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen, kind_of
 from kits_tf.phantoms.anatomy import draw_around, find_anatomy

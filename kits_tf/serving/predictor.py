@@ -5,8 +5,8 @@ import pathlib
 import tensorflow as tf
 
 from kits_tf import config as configs
-from kits_tf import runs
 from kits_tf.errors import InputError
+from kits_tf.files import exports
 from kits_tf.serving import explain, safety
 from kits_tf.volume import Volume
 
@@ -26,7 +26,7 @@ class Predictor:
     def __init__(self, directory: str | pathlib.Path, xla: str = "auto") -> None:
         if xla not in ("auto", "on", "off"):
             raise ValueError(f'xla must be "auto", "on" or "off", got {xla}')
-        self.path = runs.find_export(directory)
+        self.path = exports.find_export(directory)
         safety.check_graph(self.path)
         try:
             self.config = configs.from_json((self.path / "assets" / "config.json").read_text())

@@ -16,9 +16,10 @@ import typing
 import numpy as np
 import tensorflow as tf
 
-from kits_tf import models, runs
+from kits_tf import models
 from kits_tf.errors import InputError
-from kits_tf.io.files import whole_file
+from kits_tf.files import runs
+from kits_tf.files.atomic import whole_file
 from kits_tf.training import watching
 from kits_tf.training.stages import Task
 from kits_tf.training.step import TrainStep, tf_variables

@@ -4,9 +4,10 @@ import dataclasses
 import json
 import pathlib
 
-from kits_tf import runs
 from kits_tf.config import STAGES
 from kits_tf.errors import InputError
+from kits_tf.files import runs
+from kits_tf.files.atomic import write_text
 from kits_tf.training.stages import Task
 
 IDENTITY = "training.json"  # seed and cases, beside config.json
@@ -27,7 +28,7 @@ def claim(folder: str | pathlib.Path, task: Task) -> None:
     if check_if_claimed(folder, task):
         return
     runs.save_config(folder, task.config)
-    runs.write_text(folder / IDENTITY, json.dumps(task.identity(), indent=2) + "\n")
+    write_text(folder / IDENTITY, json.dumps(task.identity(), indent=2) + "\n")
 
 
 def check_if_claimed(folder: str | pathlib.Path, task: Task) -> bool:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from kits_tf import runs
 from kits_tf.config import TrainingConfig
 from kits_tf.errors import InputError
+from kits_tf.files import runs
+from kits_tf.files.lock import only_writer
 from kits_tf.inputs import sampling
-from kits_tf.io.lock import only_writer
 from kits_tf.training import checkpoints, folder, schedule, scoring, start, watching, workers
 from kits_tf.training.epochs import Epochs
 from kits_tf.training.stages import Task

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from kits_tf import models, runs
+from kits_tf import models
 from kits_tf.errors import InputError
+from kits_tf.files import runs
 from kits_tf.training.stages import Task
 from kits_tf.training.step import TrainStep, tf_variables
 

@@ -14,10 +14,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kits_tf import runs
+from kits_tf.files import runs
+from kits_tf.files.atomic import cannot_write, write_bytes, write_table
 from kits_tf.inputs import sheet
 from kits_tf.inputs.pipeline import plane_spacing_mm
-from kits_tf.io.files import cannot_write, write_bytes, write_table
 from kits_tf.quiet import no_bar
 from kits_tf.training.stages import Task
 

@@ -20,8 +20,8 @@ from data_prep.study import prepare_study
 from kits_tf import cluster
 from kits_tf.config import STAGES
 from kits_tf.errors import InputError
+from kits_tf.files.atomic import TEMPORARY
 from kits_tf.io import dataset
-from kits_tf.io.files import TEMPORARY
 from kits_tf.io.nifti import write_volume
 from kits_tf.io.study import find_study
 from kits_tf.volume import Volume

@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 from kits_tf import config as configs
-from kits_tf import models, runs
+from kits_tf import models
 from kits_tf.errors import InputError
+from kits_tf.files import runs
 from kits_tf.training import loop, stages, start, step
 
 TINY = ellipses.tiny_config()

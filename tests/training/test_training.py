@@ -16,9 +16,10 @@ import pytest
 import tensorflow as tf
 
 from kits_tf import config as configs
-from kits_tf import models, runs
+from kits_tf import models
 from kits_tf.errors import InputError
-from kits_tf.io.lock import only_writer
+from kits_tf.files import runs
+from kits_tf.files.lock import only_writer
 from kits_tf.training import checkpoints, loop, scoring, stages, step, watching
 
 

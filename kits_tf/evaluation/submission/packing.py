@@ -11,7 +11,7 @@ import tqdm
 
 from kits_tf.errors import InputError
 from kits_tf.evaluation.submission import TEST_CASES
-from kits_tf.io.files import whole_file
+from kits_tf.files.atomic import whole_file
 from kits_tf.io.nifti import read_labels, read_stored_geometry
 from kits_tf.io.study import PREFIX, find_study
 from kits_tf.quiet import no_bar

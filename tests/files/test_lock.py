@@ -9,12 +9,12 @@ import sys
 import pytest
 
 from kits_tf.errors import InputError
-from kits_tf.io.files import TEMPORARY, whole_file
-from kits_tf.io.lock import only_writer
+from kits_tf.files.atomic import TEMPORARY, whole_file
+from kits_tf.files.lock import only_writer
 
 HOLD = """
 import sys, time
-from kits_tf.io.lock import only_writer
+from kits_tf.files.lock import only_writer
 with only_writer(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)

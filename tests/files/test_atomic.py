@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from kits_tf.io.files import whole_file, write_text
+from kits_tf.files.atomic import whole_file, write_text
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path):

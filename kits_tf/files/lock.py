@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 
 from kits_tf.errors import InputError
-from kits_tf.io.files import sweep
+from kits_tf.files.atomic import sweep
 
 LOCK = ".lock"
 

@@ -1,5 +1,4 @@
-"""Files that are whole or absent: written under a temporary name beside the target, then renamed. And what they are
-known by: size and checksum.
+"""Atomic writes: a file is written under a temporary name beside its target, then renamed, so it is whole or absent.
 
 A process that is killed while it writes leaves its temporary file behind; the next run into that folder sweeps it.
 """
@@ -7,14 +6,13 @@ A process that is killed while it writes leaves its temporary file behind; the n
 import contextlib
 import csv
 import errno
-import hashlib
 import io
 import os
 import pathlib
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 
-from kits_tf.errors import InputError, RunError
+from kits_tf.errors import RunError
 
 TEMPORARY = ".writing-"  # how a file's name begins until the file is whole
 # What stops the next file too: no room, a used up quota, a limit on sizes, a folder that may not be written to.
@@ -84,35 +82,6 @@ def write_table(path: str | pathlib.Path, columns: Sequence[str], rows: Iterable
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
-
-
-def file_facts(path: str | pathlib.Path) -> dict | None:
-    """Size and SHA-256 of a file, or None if it is not there: what tells a changed file from the same one.
-
-    Raises:
-        InputError: if it is there but cannot be read.
-    """
-    path = pathlib.Path(path)
-    try:
-        if not path.is_file():
-            return None
-        with open(path, "rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            return {"bytes": stream.tell(), "sha256": digest}
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def folder_digest(folder: str | pathlib.Path, names: Iterable[str]) -> str:
-    """One SHA-256 over the files and folders of these names in a folder, their paths and what is in them."""
-    folder = pathlib.Path(folder)
-    digest = hashlib.sha256()
-    for name in sorted(names):
-        found = [folder / name, *sorted((folder / name).rglob("*"))]
-        for path in (path for path in found if path.is_file()):
-            facts = file_facts(path) or {"sha256": "gone"}
-            digest.update(f"{path.relative_to(folder).as_posix()} {facts['sha256']}\n".encode())
-    return digest.hexdigest()
 
 
 def _umask():
