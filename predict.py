@@ -23,8 +23,8 @@ from kits_tf import cluster, command
 from kits_tf.files import exports
 from kits_tf.files.atomic import write_table
 from kits_tf.files.lock import only_writer
-from kits_tf.io.study import find_scans
 from kits_tf.quiet import say
+from kits_tf.scans.discovery import find_scans
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "exported cascade: the export folder (newest version) or one of its versions")

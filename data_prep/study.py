@@ -17,8 +17,8 @@ from kits_tf.errors import InputError
 from kits_tf.files.atomic import write_table, write_text
 from kits_tf.files.lock import only_writer
 from kits_tf.io import dataset
-from kits_tf.io.study import IMAGING, SEGMENTATION, Case, find_study
 from kits_tf.quiet import say
+from kits_tf.scans.discovery import IMAGING, SEGMENTATION, Case, find_study
 
 SUMMARY = ("case", "status", "seconds", "message")
 SAVED_EVERY = 2.0  # seconds between two savings of the manifests: in a large study they are large too

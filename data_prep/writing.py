@@ -7,7 +7,7 @@ from data_prep.cases import read_case
 from data_prep.manifest import write_note
 from kits_tf.config import CascadeConfig
 from kits_tf.io import dataset, records
-from kits_tf.io.study import Case
+from kits_tf.scans.discovery import Case
 
 WRITERS = {"coarse": coarse, "correction": correction, "fine": fine, "tumor3d": tumor3d, "tumor2d": tumor2d}
 
@@ -17,7 +17,7 @@ def write_shards(case: Case, data_dir: str | pathlib.Path, stages: list[str], co
     """Writes a case's shards for some stages; notes each when it is whole.
 
     Args:
-        case: kits_tf.io.study.Case.
+        case: kits_tf.scans.discovery.Case.
         data_dir: folder to write to.
         stages: names out of config.STAGES.
         config: CascadeConfig.

@@ -25,9 +25,9 @@ from kits_tf.evaluation.page import write_case_page
 from kits_tf.evaluation.scores import dice_scores
 from kits_tf.files.atomic import write_text
 from kits_tf.files.checksums import file_facts, folder_digest
-from kits_tf.io import dicom
-from kits_tf.io.nifti import pair_of, read_labels, read_volume, write_labels, write_volume
-from kits_tf.io.study import PREFIX, Case, is_series
+from kits_tf.scans import dicom
+from kits_tf.scans.discovery import PREFIX, Case, is_series
+from kits_tf.scans.nifti import pair_of, read_labels, read_volume, write_labels, write_volume
 from kits_tf.volume import check_same_place
 
 VERSION = 3  # of what is written: to be raised when the same scan and model would get other labels, report or overlay

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from data_prep.study import prepare_study
 from kits_tf.io import dataset, records
-from kits_tf.io.nifti import write_volume
+from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume
 
 BASE = tiny_config()

@@ -13,7 +13,7 @@ from benchmarks.accuracy import ablation, nnunet_peer, protocol, results, thresh
 from kits_tf import config as configs
 from kits_tf.errors import InputError
 from kits_tf.files import runs
-from kits_tf.io.nifti import read_labels, write_volume
+from kits_tf.scans.nifti import read_labels, write_volume
 from kits_tf.volume import Volume
 
 CONFIG = configs.PRESETS["demo"]

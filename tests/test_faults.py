@@ -18,7 +18,7 @@ import predict
 from kits_tf import cluster
 from kits_tf.cluster import Place
 from kits_tf.errors import RunError
-from kits_tf.io.nifti import write_volume
+from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume
 
 SPACING_MM = (5.0, 2.1, 2.3)

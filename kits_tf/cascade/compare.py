@@ -14,11 +14,11 @@ import tqdm
 from kits_tf import labels as classes
 from kits_tf.cascade.module import Cascade
 from kits_tf.errors import InputError
-from kits_tf.io.nifti import read_labels, read_volume
-from kits_tf.io.study import find_study
 from kits_tf.metrics import dice_of_counts
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen, kind_of
 from kits_tf.quiet import no_bar
+from kits_tf.scans.discovery import find_study
+from kits_tf.scans.nifti import read_labels, read_volume
 from kits_tf.volume import AIR_HU, Volume, check_same_place, to_int16
 
 DRAWN = 4  # patients, of the kinds that the phantoms' cycle begins with

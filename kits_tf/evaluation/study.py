@@ -17,9 +17,9 @@ from kits_tf.evaluation import report, scores, surface
 from kits_tf.evaluation.report import MISSING, SCORES, VOLUMES, CaseScores
 from kits_tf.files.atomic import write_text
 from kits_tf.files.lock import only_writer
-from kits_tf.io.nifti import read_labels
-from kits_tf.io.study import ENDINGS, PREFIX, check_name, short_name, stem
 from kits_tf.labels import KIDNEY, TUMOR
+from kits_tf.scans.discovery import ENDINGS, PREFIX, check_name, short_name, stem
+from kits_tf.scans.nifti import read_labels
 from kits_tf.volume import check_same_place
 
 

@@ -12,7 +12,7 @@ import pathlib
 
 from kits_tf.config import CascadeConfig
 from kits_tf.errors import InputError
-from kits_tf.io.study import check_name
+from kits_tf.scans.discovery import check_name
 
 FOLDS = 5
 

@@ -45,8 +45,8 @@ class Predictor:
         """Labels of a scan, and why.
 
         Args:
-            volume: Volume in Hounsfield units, in canonical orientation as io.nifti.read_volume returns any file; what
-                is not int16 is rounded and clipped to it. Its spacing_mm counts, not its affine.
+            volume: Volume in Hounsfield units, in canonical orientation as scans.nifti.read_volume returns any file;
+                what is not int16 is rounded and clipped to it. Its spacing_mm counts, not its affine.
 
         Returns:
             (labels, report): a Volume of uint8 class ids in the scan's place, and the report that serving/explain.py

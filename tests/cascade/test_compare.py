@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kits_tf.cascade import compare
 from kits_tf.errors import InputError
-from kits_tf.io.nifti import write_volume
+from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume
 
 SPACING_MM = (5.0, 2.0, 2.0)

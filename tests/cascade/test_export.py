@@ -21,7 +21,7 @@ from kits_tf.cascade.module import net_shape, segment
 from kits_tf.errors import InputError
 from kits_tf.files import exports, runs
 from kits_tf.files.atomic import write_text
-from kits_tf.io.nifti import write_volume
+from kits_tf.scans.nifti import write_volume
 from kits_tf.serving import Predictor
 from kits_tf.volume import Volume
 

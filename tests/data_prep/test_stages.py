@@ -26,9 +26,9 @@ from data_prep.study import prepare_study
 from kits_tf.config import PRESETS, STAGES
 from kits_tf.io.dataset import read_manifest
 from kits_tf.io.records import BOX
-from kits_tf.io.study import find_study
 from kits_tf.phantoms.abdomen import Scanner
 from kits_tf.phantoms.study import write_study
+from kits_tf.scans.discovery import find_study
 
 ROUNDING_HU = 0.5 + 1e-2
 LABELS = {"case_00000": two_kidneys(), "case_00001": one_wide_kidney()}

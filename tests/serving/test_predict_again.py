@@ -14,7 +14,7 @@ import predict
 from kits_tf import cluster, predictions
 from kits_tf.errors import RunError
 from kits_tf.files import exports
-from kits_tf.io.nifti import write_volume
+from kits_tf.scans.nifti import write_volume
 from kits_tf.serving import Predictor
 
 NAMES = ("case_00001", "case_00002", "case_00003")

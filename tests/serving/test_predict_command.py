@@ -13,7 +13,7 @@ from oracles import HU
 
 import predict
 from kits_tf.errors import InputError
-from kits_tf.io.nifti import write_volume
+from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume
 
 ROOT = pathlib.Path(predict.__file__).parent

@@ -12,7 +12,7 @@ from oracles import HU
 
 from kits_tf.errors import InputError
 from kits_tf.files import exports
-from kits_tf.io.nifti import read_volume, write_labels
+from kits_tf.scans.nifti import read_volume, write_labels
 from kits_tf.serving import Predictor
 from kits_tf.volume import Volume
 

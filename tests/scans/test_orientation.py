@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from geometries import CODES, affine_of, by_hand, tilted, world_of
 
-from kits_tf.ops.orientation import invert, reorient, reorient_affine, to_canonical_transform
+from kits_tf.scans.orientation import invert, reorient, reorient_affine, to_canonical_transform
 from kits_tf.volume import Volume
 
 ARRAY = np.arange(3 * 4 * 5, dtype=np.int16).reshape(3, 4, 5) * 37 - 1000

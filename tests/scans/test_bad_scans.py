@@ -14,7 +14,7 @@ from bad_scans import REFUSED, REFUSED_AS_SCAN
 
 import kits_tf
 from kits_tf.errors import InputError
-from kits_tf.io.nifti import read_geometry, read_labels, read_volume
+from kits_tf.scans.nifti import read_geometry, read_labels, read_volume
 
 ROOT = pathlib.Path(kits_tf.__file__).parents[1]
 CASES = [*((name, read) for name in REFUSED for read in (read_volume, read_labels)),
@@ -76,7 +76,7 @@ def test_no_bad_file_takes_a_gibibyte(folder):
     """All of them in one process that may not have more than what its imports took, and one GiB."""
     program = (
         "import pathlib, resource, sys\n"
-        "from kits_tf.io.nifti import read_volume\n"
+        "from kits_tf.scans.nifti import read_volume\n"
         "from kits_tf.errors import InputError\n"
         "pages = int(open('/proc/self/statm').read().split()[0])\n"
         "limit = pages * resource.getpagesize() + 2**30\n"

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from kits_tf.errors import InputError
-from kits_tf.io.study import find_scans, find_study, short_name, stem
+from kits_tf.scans.discovery import find_scans, find_study, short_name, stem
 
 
 def touch(folder, *names):

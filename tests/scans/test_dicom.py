@@ -16,11 +16,11 @@ from PIL import Image
 from pydicom import uid
 
 from kits_tf.errors import InputError
-from kits_tf.io import limits
-from kits_tf.io.dicom import read_series, write_segmentation
-from kits_tf.io.doubts import scan_doubts
-from kits_tf.io.nifti import read_volume
-from kits_tf.io.study import find_scans
+from kits_tf.scans import limits
+from kits_tf.scans.dicom import read_series, write_segmentation
+from kits_tf.scans.discovery import find_scans
+from kits_tf.scans.nifti import read_volume
+from kits_tf.scans.warnings import scan_doubts
 
 SPACING_MM = (3.0, 0.8, 0.9)
 TURNED = np.radians(7)
@@ -411,7 +411,7 @@ def test_jpeg_2000_is_read(series, tmp_path):
     (uid.JPEGLosslessSV1, "JPEG Lossless, Non-Hierarchical, First-Order Prediction (Process 14 [Selection Value 1])"),
     (uid.MPEG2MPML, "MPEG2 Main Profile / Main Level")])
 def test_a_compression_that_nothing_here_reads_is_refused_by_name(tmp_path, monkeypatch, syntax, name):
-    monkeypatch.setattr("kits_tf.io.dicom.get_decoder", decoders_without_plugins)
+    monkeypatch.setattr("kits_tf.scans.dicom.get_decoder", decoders_without_plugins)
     slices = slices_of(scan(), SPACING_MM)
     for dataset in slices:
         dataset.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8" + bytes(98)])

@@ -8,8 +8,8 @@ import pytest
 from bad_scans import patched
 from geometries import affine_of
 
-from kits_tf.io.doubts import label_doubts, scan_doubts
-from kits_tf.io.nifti import read_labels, read_volume, write_volume
+from kits_tf.scans.nifti import read_labels, read_volume, write_volume
+from kits_tf.scans.warnings import label_doubts, scan_doubts
 from kits_tf.volume import Volume
 
 TRAINED_MM = (3.0, 0.7816, 0.7816)

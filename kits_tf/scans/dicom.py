@@ -28,8 +28,8 @@ from pydicom.sr.codedict import codes
 from kits_tf import labels as classes
 from kits_tf.errors import InputError
 from kits_tf.files.atomic import write_bytes
-from kits_tf.io.limits import check_extent, check_spacing, check_voxels, is_bomb
-from kits_tf.io.study import DICOM_MARK, ENDINGS
+from kits_tf.scans.discovery import DICOM_MARK, ENDINGS
+from kits_tf.scans.limits import check_extent, check_spacing, check_voxels, is_bomb
 from kits_tf.volume import Volume, spacing_of
 
 # What pydicom finds wrong in a file it also warns of; an InputError says it once, in one line.

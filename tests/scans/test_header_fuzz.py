@@ -17,10 +17,10 @@ import faulthandler, gzip, io, pathlib, resource, sys, tempfile
 import nibabel as nib
 import numpy as np
 from hypothesis import given, settings, strategies as st
-from kits_tf.io.nifti import read_geometry, read_labels, read_volume, write_labels
+from kits_tf.scans.nifti import read_geometry, read_labels, read_volume, write_labels
 from kits_tf.errors import InputError
 from kits_tf.volume import Volume
-from kits_tf.io.doubts import scan_doubts
+from kits_tf.scans.warnings import scan_doubts
 
 faulthandler.dump_traceback_later({seconds}, exit=True)
 pages = int(open("/proc/self/statm").read().split()[0])

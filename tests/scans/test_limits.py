@@ -6,7 +6,7 @@ import pytest
 
 from kits_tf.config import PRESETS
 from kits_tf.errors import InputError
-from kits_tf.io.limits import MOST_NORMALIZED_VOXELS, check_extent, check_grid
+from kits_tf.scans.limits import MOST_NORMALIZED_VOXELS, check_extent, check_grid
 
 PAPER_MM = (3.0, 0.7816, 0.7816)
 

@@ -20,9 +20,9 @@ from isal import igzip, isal_zlib
 
 from kits_tf.errors import InputError
 from kits_tf.files.atomic import whole_file
-from kits_tf.io.limits import check_extent, check_spacing, check_voxels, is_bomb, times
-from kits_tf.io.study import ENDINGS
-from kits_tf.ops.orientation import invert, reorient, reorient_affine, to_canonical_transform
+from kits_tf.scans.discovery import ENDINGS
+from kits_tf.scans.limits import check_extent, check_spacing, check_voxels, is_bomb, times
+from kits_tf.scans.orientation import invert, reorient, reorient_affine, to_canonical_transform
 from kits_tf.volume import Volume, is_singular, skew_degrees, spacing_of
 
 # What nibabel finds wrong in a header it also logs or warns of; an InputError says it once, in one line.

@@ -1,7 +1,7 @@
 """What is odd about a scan or its labels, but no reason to refuse them: sentences for a human reader.
 
 Nothing here changes a voxel. predict.py puts the sentences into its report, data_prep prints them. What the header
-alone shows comes with the Volume (io/nifti.py, io/dicom.py).
+alone shows comes with the Volume (scans/nifti.py, scans/dicom.py).
 """
 
 from collections.abc import Sequence

@@ -9,8 +9,8 @@ from bad_scans import HU, SHAPE, STRAIGHT, patched, save
 from geometries import CODES, affine_of, by_hand, tilted
 
 from kits_tf.errors import InputError
-from kits_tf.io import nifti
-from kits_tf.io.nifti import read_geometry, read_labels, read_volume, write_labels, write_volume
+from kits_tf.scans import nifti
+from kits_tf.scans.nifti import read_geometry, read_labels, read_volume, write_labels, write_volume
 from kits_tf.volume import Volume
 
 
