@@ -16,8 +16,8 @@ from kits_tf import command
 from kits_tf import config as configs
 from kits_tf.errors import InputError
 from kits_tf.heap import keep_freed_memory
-from kits_tf.io.dataset import FOLDS
 from kits_tf.quiet import hushed, say
+from kits_tf.records.dataset import FOLDS
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("stage", None, [*configs.STAGES, "all"], "What to train.")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from data_prep.cases import NormalizedCase
 from kits_tf.config import CascadeConfig
-from kits_tf.io.records import Example
 from kits_tf.ops.resample import pad_to_square
+from kits_tf.records.schema import Example
 
 
 def examples(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:

@@ -6,8 +6,8 @@ import numpy as np
 
 from data_prep.cases import NormalizedCase
 from kits_tf.config import CascadeConfig
-from kits_tf.io.records import Example
 from kits_tf.labels import foreground
+from kits_tf.records.schema import Example
 
 
 def examples(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:

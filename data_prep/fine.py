@@ -8,7 +8,7 @@ import tensorflow as tf
 from data_prep.cases import NormalizedCase
 from kits_tf.cascade.kidneys import Kidneys, find_kidneys, kidney_blocks
 from kits_tf.config import CascadeConfig
-from kits_tf.io.records import Example
+from kits_tf.records.schema import Example
 
 
 def ground_truth_kidneys(case: NormalizedCase, config: CascadeConfig) -> Kidneys:

@@ -14,7 +14,7 @@ from kits_tf.config import CascadeConfig
 from kits_tf.errors import InputError
 from kits_tf.files.atomic import sweep, write_text
 from kits_tf.files.checksums import file_facts
-from kits_tf.io import dataset
+from kits_tf.records import dataset
 from kits_tf.scans.discovery import Case
 
 

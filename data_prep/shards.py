@@ -8,7 +8,7 @@ from kits_tf import cluster
 from kits_tf.config import CascadeConfig
 from kits_tf.errors import InputError
 from kits_tf.heap import keep_freed_memory
-from kits_tf.io import dataset
+from kits_tf.records import dataset
 from kits_tf.scans.discovery import Case
 
 

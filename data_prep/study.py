@@ -9,15 +9,14 @@ from collections.abc import Sequence
 
 import tqdm
 
-from data_prep.folds import deal_folds
 from data_prep.manifest import Manifest
 from kits_tf import cluster
 from kits_tf.config import CascadeConfig
 from kits_tf.errors import InputError
 from kits_tf.files.atomic import write_table, write_text
 from kits_tf.files.lock import only_writer
-from kits_tf.io import dataset
 from kits_tf.quiet import say
+from kits_tf.records import dataset
 from kits_tf.scans.discovery import IMAGING, SEGMENTATION, Case, find_study
 
 SUMMARY = ("case", "status", "seconds", "message")
@@ -60,7 +59,7 @@ def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stage
     data_dir = place.path(data_dir)
     with only_writer(data_dir):
         (data_dir / "summary.csv").unlink(missing_ok=True)  # that of an earlier run
-        folds = {"seed": seed, "folds": deal_folds(cases, seed)}
+        folds = {"seed": seed, "folds": dataset.deal_folds(cases, seed)}
         write_text(dataset.folds_path(data_dir), json.dumps(folds, indent=1) + "\n")
         manifests = {stage: Manifest(data_dir, stage, config) for stage in stages}
         for manifest in manifests.values():

@@ -12,9 +12,9 @@ import tensorflow as tf
 from data_prep.cases import NormalizedCase
 from kits_tf.cascade.kidneys import tumor_pad
 from kits_tf.config import CascadeConfig
-from kits_tf.io.records import BOX, Example
 from kits_tf.labels import CLASS_NAMES
 from kits_tf.ops.crop import cover_axis
+from kits_tf.records.schema import BOX, Example
 
 
 def examples(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:

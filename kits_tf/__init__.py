@@ -4,7 +4,7 @@ Floors (a file imports from its own floor or below; tests/test_floors.py reads t
 
 0 errors, labels, volume, config, quiet, heap, command  what things are called, measured and set to; what commands share
 1 ops, files                   geometry as TensorFlow functions
-2 scans, io, models, losses, metrics, addons
+2 scans, records, models, losses, metrics, addons
 3 phantoms, inputs, cluster
 4 training, cascade            cascade never imports training
 5 serving, evaluation, predictions

@@ -87,7 +87,7 @@ def test_file_imports_from_its_own_floor_or_below(path):
 
 def test_every_floor_of_the_table_was_read_and_names_what_exists():
     table = floors()
-    assert {table[name] for name in ("labels", "ops", "io", "cluster", "cascade", "evaluation", "data_prep")} == {
+    assert {table[name] for name in ("labels", "ops", "scans", "cluster", "cascade", "evaluation", "data_prep")} == {
         0, 1, 2, 3, 4, 5, 7}
     named = {unit_of(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in FILES} - {"__init__", None}
     assert named == set(table)

@@ -14,9 +14,9 @@ from data_prep import coarse, correction, fine, tumor2d, tumor3d
 from data_prep.cases import read_case
 from kits_tf.cascade import kidneys as steps
 from kits_tf.cascade import tiling
-from kits_tf.io.records import BOX
 from kits_tf.ops import crop, resample
 from kits_tf.ops.window import scale_window
+from kits_tf.records.schema import BOX
 from kits_tf.scans.discovery import find_study
 from kits_tf.volume import AIR_HU
 

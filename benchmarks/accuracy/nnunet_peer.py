@@ -24,7 +24,7 @@ from kits_tf.config import STAGES
 from kits_tf.errors import InputError
 from kits_tf.files import runs
 from kits_tf.files.atomic import write_text
-from kits_tf.io.dataset import read_folds
+from kits_tf.records.dataset import read_folds
 from kits_tf.training import loop
 
 FLAGS = flags.FLAGS

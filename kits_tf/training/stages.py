@@ -11,7 +11,7 @@ from kits_tf import config as configs
 from kits_tf import losses, models
 from kits_tf.errors import InputError
 from kits_tf.inputs import pipeline
-from kits_tf.io import dataset, integrity
+from kits_tf.records import dataset, integrity
 from kits_tf.training import schedule
 
 # oneDNN's gradient of a bfloat16 kernel is noise where a block is two voxels deep (seen on TensorFlow 2.15 and 2.21),
@@ -87,7 +87,7 @@ def task(config: configs.CascadeConfig, stage: str, data_dir: str | pathlib.Path
     """Finds the records of a stage and makes sure that they are whole.
 
     Raises:
-        InputError: as io.dataset.split and io.integrity.verify, and for float16 where TensorFlow lacks it.
+        InputError: as records.dataset.split and records.integrity.verify, and for float16 where TensorFlow lacks it.
     """
     if stage == "tumor3d" and precision != "float32" and not tf.config.list_logical_devices("GPU"):
         depth = config.tumor3d.patch_voxels[0]

@@ -15,7 +15,7 @@ from data_prep.study import prepare_study
 from kits_tf import cluster
 from kits_tf.cluster import Place
 from kits_tf.errors import InputError
-from kits_tf.io import dataset
+from kits_tf.records import dataset
 from kits_tf.scans.discovery import ENDINGS, find_scans, find_study
 from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume

@@ -21,7 +21,7 @@ from kits_tf import cluster
 from kits_tf.config import STAGES
 from kits_tf.errors import InputError
 from kits_tf.files.atomic import TEMPORARY
-from kits_tf.io import dataset
+from kits_tf.records import dataset
 from kits_tf.scans.discovery import find_study
 from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume

@@ -24,10 +24,10 @@ from data_prep import correction, fine, tumor3d
 from data_prep.cases import read_case
 from data_prep.study import prepare_study
 from kits_tf.config import PRESETS, STAGES
-from kits_tf.io.dataset import read_manifest
-from kits_tf.io.records import BOX
 from kits_tf.phantoms.abdomen import Scanner
 from kits_tf.phantoms.study import write_study
+from kits_tf.records.dataset import read_manifest
+from kits_tf.records.schema import BOX
 from kits_tf.scans.discovery import find_study
 
 ROUNDING_HU = 0.5 + 1e-2

@@ -16,7 +16,7 @@ import ellipses
 import pytest
 
 from kits_tf import config as configs
-from kits_tf.io import dataset
+from kits_tf.records import dataset
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -9,20 +9,20 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kits_tf.io import records
+from kits_tf.records import schema
 
 SHAPE = (4, 6)
 fixed = settings(deadline=None, max_examples=150, derandomize=True)
-parse = tf.function(lambda serialized: records.parse(serialized, SHAPE), input_signature=[tf.TensorSpec((), tf.string)])
+parse = tf.function(lambda serialized: schema.parse(serialized, SHAPE), input_signature=[tf.TensorSpec((), tf.string)])
 
 
 def example():
     rng = np.random.default_rng(0)
     image, labels = rng.integers(-32768, 32768, SHAPE), rng.integers(0, 3, SHAPE)
-    return records.Example(image.astype(np.int16), labels.astype(np.uint8), "case_00001", (1, -7, 300), -1, 2)
+    return schema.Example(image.astype(np.int16), labels.astype(np.uint8), "case_00001", (1, -7, 300), -1, 2)
 
 
-WHOLE = records.serialize(example())
+WHOLE = schema.serialize(example())
 
 
 def attempt(serialized):
@@ -76,7 +76,7 @@ def test_a_changed_shard_gives_whole_records_or_a_data_loss(changes, cut):
     """What TFRecord's checksums let through is unchanged; the rest is an error, not other voxels."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "a.tfrecord"
-        records.write(path, [example()] * 3)
+        schema.write(path, [example()] * 3)
         data = bytearray(path.read_bytes())
         for at, byte in changes:
             data[at % len(data)] = byte

@@ -7,8 +7,10 @@
 Written by data_prep, read by training.
 """
 
+import hashlib
 import json
 import pathlib
+from collections.abc import Iterable
 
 from kits_tf.config import CascadeConfig
 from kits_tf.errors import InputError
@@ -51,6 +53,12 @@ def read_manifest(data_dir: str | pathlib.Path, stage: str) -> dict | None:
     for name in known["cases"]:
         check_name(name, path)
     return known
+
+
+def deal_folds(names: Iterable[str], seed: int) -> list[list[str]]:
+    """Five lists of case names, disjoint and of equal size give or take one; the same for the same names and seed."""
+    ranked = sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).hexdigest())
+    return [sorted(ranked[fold::FOLDS]) for fold in range(FOLDS)]
 
 
 def read_folds(data_dir: str | pathlib.Path) -> list[set[str]]:

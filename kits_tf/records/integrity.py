@@ -17,8 +17,8 @@ import tqdm
 
 from kits_tf.errors import InputError
 from kits_tf.files.checksums import file_facts
-from kits_tf.io import dataset
 from kits_tf.quiet import no_bar
+from kits_tf.records import dataset
 
 THREADS = min(8, os.cpu_count() or 1)  # hashing lets go of Python's lock; more than this only makes a disk seek
 

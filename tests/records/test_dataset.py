@@ -6,7 +6,7 @@ import pytest
 
 from kits_tf.config import PRESETS
 from kits_tf.errors import InputError
-from kits_tf.io import dataset
+from kits_tf.records import dataset
 
 CONFIG = PRESETS["demo"]
 NAMES = [f"case_{number:05d}" for number in range(10)]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.folds import deal_folds
+from kits_tf.records.dataset import deal_folds
 
 NAMES = [f"case_{number:05d}" for number in range(210)]
 

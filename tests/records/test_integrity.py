@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kits_tf.errors import InputError
-from kits_tf.io import dataset, integrity, records
+from kits_tf.records import dataset, integrity, schema
 from kits_tf.training import stages
 
 CONFIG = tiny_config()
@@ -85,7 +85,7 @@ def test_a_change_is_named_and_training_does_not_start(how, data, shard):
 @pytest.mark.parametrize("how", list(CHANGES)[:5])
 def test_tfrecord_alone_reads_these_without_a_word(how, shard):
     shard.write_bytes(CHANGES[how](shard.read_bytes()))
-    list(records.read([shard], CONFIG.record_shape(STAGE)))
+    list(schema.read([shard], CONFIG.record_shape(STAGE)))
 
 
 def test_a_shard_of_another_case_in_its_place_is_named(data, shard):
@@ -187,4 +187,4 @@ def test_a_shard_damaged_while_it_is_read_is_found_by_its_own_checksums(data, sh
     raw[len(raw) // 2] ^= 1
     shard.write_bytes(bytes(raw))
     with pytest.raises(tf.errors.DataLossError):
-        list(records.read([shard], CONFIG.record_shape(STAGE)))
+        list(schema.read([shard], CONFIG.record_shape(STAGE)))
