@@ -23,9 +23,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 import predict
 from data_prep import study, writing  # noqa: F401
-from kits_tf import predictions, serving  # noqa: F401
+from kits_tf import serving  # noqa: F401
 from kits_tf.config import PRESETS, STAGES
 from kits_tf.files.atomic import TEMPORARY
+from kits_tf.reporting import predictions  # noqa: F401
 
 PASSING = ("summary.csv", ".lock")  # of a run and not of its cases
 

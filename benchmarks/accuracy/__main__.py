@@ -158,7 +158,7 @@ def tabulate(work):
 
 def gallery(work):
     """Pictures of the held-out cases that the whole cascade does worst on, with the true outlines in them."""
-    from kits_tf.evaluation.overlay import draw_overlay
+    from kits_tf.reporting.overlay import draw_overlay
     from kits_tf.scans.nifti import read_labels, read_volume
 
     scores = results.read_scores(work.scores / "full" / "scores.csv")

@@ -8,7 +8,7 @@ import pytest
 from bad_scans import REFUSED
 
 from kits_tf.errors import InputError
-from kits_tf.evaluation.study import evaluate_study, find_cases
+from kits_tf.evaluation.evaluator import evaluate_study, find_cases
 from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume
 

@@ -16,7 +16,7 @@ import pytest
 import kits_tf
 from kits_tf.cluster import Place
 from kits_tf.errors import InputError
-from kits_tf.evaluation.study import case_id, evaluate_study
+from kits_tf.evaluation.evaluator import case_id, evaluate_study
 from kits_tf.files.lock import only_writer
 from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume

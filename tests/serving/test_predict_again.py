@@ -11,9 +11,10 @@ import pytest
 from oracles import HU
 
 import predict
-from kits_tf import cluster, predictions
+from kits_tf import cluster
 from kits_tf.errors import RunError
 from kits_tf.files import exports
+from kits_tf.reporting import predictions
 from kits_tf.scans.nifti import write_volume
 from kits_tf.serving import Predictor
 

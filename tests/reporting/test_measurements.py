@@ -7,9 +7,9 @@ import pytest
 from scipy.spatial.distance import pdist
 from skimage.measure import find_contours, label, marching_cubes, regionprops
 
-from kits_tf.evaluation.measure import SPECK_ML, largest_diameter_mm, measure
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen
 from kits_tf.phantoms.kidneys import GIANT, HORSESHOE, SINGLE, TWO_TUMORS
+from kits_tf.reporting.measurements import SPECK_ML, largest_diameter_mm, measure
 from kits_tf.volume import Volume
 
 SPACING_MM = (3.0, 0.8, 0.9)

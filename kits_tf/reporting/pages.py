@@ -12,9 +12,9 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from kits_tf.evaluation.overlay import LINES, WINDOW_HU, masks_by_line, outlines
 from kits_tf.files.atomic import write_text
 from kits_tf.labels import foreground, tumor
+from kits_tf.reporting.overlay import LINES, WINDOW_HU, masks_by_line, outlines
 from kits_tf.volume import Volume
 
 MOST_SLICES = 200  # of a case; a longer scan shows every second, third, ... slice

@@ -13,7 +13,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
 from kits_tf import labels as classes
-from kits_tf.evaluation.box import common_box
+from kits_tf.box import common_box
 from kits_tf.volume import BODY_HU, Volume
 
 SPECK_ML = 0.1  # a smaller piece is left over from resampling and is not listed

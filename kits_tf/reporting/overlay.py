@@ -19,7 +19,7 @@ from matplotlib.patheffects import withStroke
 from scipy import ndimage
 from skimage.measure import find_contours
 
-from kits_tf.evaluation.box import common_box
+from kits_tf.box import common_box
 from kits_tf.files.atomic import write_bytes
 from kits_tf.labels import CLASS_NAMES, KIDNEY, TUMOR, foreground, tumor
 from kits_tf.volume import Volume

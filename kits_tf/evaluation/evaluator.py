@@ -13,8 +13,8 @@ import tqdm
 
 from kits_tf import cluster
 from kits_tf.errors import InputError
-from kits_tf.evaluation import report, scores, surface
-from kits_tf.evaluation.report import MISSING, SCORES, VOLUMES, CaseScores
+from kits_tf.evaluation import scores, surface, tables
+from kits_tf.evaluation.tables import MISSING, SCORES, VOLUMES, CaseScores
 from kits_tf.files.atomic import write_text
 from kits_tf.files.lock import only_writer
 from kits_tf.labels import KIDNEY, TUMOR
@@ -176,7 +176,7 @@ def _evaluate(cases: list[CaseFiles], strays: list[pathlib.Path], labels: str | 
         print(f"warning: {stray}: no labels, not scored", file=sys.stderr)
     jobs = [cluster.Job(files.case, {"files": files}) for files in cases]
     found: dict[str, CaseScores] = {}
-    for done in cluster.run("kits_tf.evaluation.study:score_files", jobs, "scoring", place):
+    for done in cluster.run("kits_tf.evaluation.evaluator:score_files", jobs, "scoring", place):
         if done.result is not None:
             row = CaseScores(**done.result)
             if row.note:
@@ -187,11 +187,11 @@ def _evaluate(cases: list[CaseFiles], strays: list[pathlib.Path], labels: str | 
     rows = [found[files.case] for files in cases]
     if not any(row.scored for row in rows):
         raise InputError(f"{labels}: no case could be scored")
-    summary = report.summarize(rows)
-    print(report.to_table(rows, summary))
+    summary = tables.summarize(rows)
+    print(tables.to_table(rows, summary))
     try:
-        write_text(output / "scores.csv", report.to_csv(rows))
-        write_text(output / "summary.json", report.to_json(summary))
+        write_text(output / "scores.csv", tables.to_csv(rows))
+        write_text(output / "summary.json", tables.to_json(summary))
     except OSError as error:
         raise InputError(f"{output}: cannot be written to ({error.strerror})") from error
     return 1 if summary["failed"] else 0

@@ -19,12 +19,12 @@ import typing
 
 from kits_tf import cluster
 from kits_tf.errors import InputError, RunError
-from kits_tf.evaluation.measure import measure
-from kits_tf.evaluation.overlay import draw_overlay
-from kits_tf.evaluation.page import write_case_page
 from kits_tf.evaluation.scores import dice_scores
 from kits_tf.files.atomic import write_text
 from kits_tf.files.checksums import file_facts, folder_digest
+from kits_tf.reporting.measurements import measure
+from kits_tf.reporting.overlay import draw_overlay
+from kits_tf.reporting.pages import write_case_page
 from kits_tf.scans import dicom
 from kits_tf.scans.discovery import PREFIX, Case, is_series
 from kits_tf.scans.nifti import pair_of, read_labels, read_volume, write_labels, write_volume
@@ -34,7 +34,7 @@ VERSION = 3  # of what is written: to be raised when the same scan and model wou
 FORMATS = {"nifti": ".nii.gz", "dicomseg": ".dcm"}
 FOUND = ("kidneys", "kidney_ml", "tumor_ml", "correction_used", "tumor_fallback_used", "lesions_kept",
          "lesions_dropped", "tumors", "largest_tumor_mm", "tk_dice", "tu_dice")  # of the report, in the summary
-# Of a kidney or a tumor (evaluation/measure.py), in findings.csv; what one of the two does not have stays empty there.
+# Of a kidney or a tumor (measurements.py), in findings.csv; what one of the two does not have stays empty there.
 MEASURED = ("case", "what", "side", "volume_ml", "tumor_ml", "tumor_share", "diameter_axial_mm", "diameter_mm", "slice")
 # Cases that overlap in a process: while the nets compute on one scan, which takes all of a machine, what another became
 # is measured and written and the next is read. Matplotlib draws in one thread at a time.

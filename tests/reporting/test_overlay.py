@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from kits_tf.evaluation import overlay
-from kits_tf.evaluation.overlay import cut_through, draw_overlay, outlines
+from kits_tf.reporting import overlay
+from kits_tf.reporting.overlay import cut_through, draw_overlay, outlines
 from kits_tf.volume import Volume
 
 SHAPE = (20, 60, 50)
@@ -120,7 +120,7 @@ def test_case_id_with_dollars_and_100_letters_is_no_formula_and_fits(tmp_path):
 
 def test_case_id_in_a_script_without_a_font_brings_no_warning(tmp_path):
     code = ("import numpy as np; from kits_tf.volume import Volume; "
-            "from kits_tf.evaluation.overlay import draw_overlay; "
+            "from kits_tf.reporting.overlay import draw_overlay; "
             "ct = Volume.from_spacing(np.ones((4, 8, 8), np.uint8), (5, 5, 5)); "
             f"draw_overlay({str(tmp_path / 'picture.png')!r}, ct, ct, '\\u814e\\u81d3 1')")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -145,7 +145,7 @@ def test_labels_of_another_shape_are_refused(tmp_path):
 
 
 def test_pyplot_and_its_global_state_are_not_touched():
-    code = "import sys, kits_tf.evaluation.overlay; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, kits_tf.reporting.overlay; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=pathlib.Path(overlay.__file__).parents[2],
                           check=False).returncode == 0
 

@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
-from kits_tf.evaluation.measure import measure
-from kits_tf.evaluation.overlay import draw_overlay
-from kits_tf.evaluation.page import write_case_page, write_run_page
+from kits_tf.reporting.measurements import measure
+from kits_tf.reporting.overlay import draw_overlay
+from kits_tf.reporting.pages import write_case_page, write_run_page
 from kits_tf.volume import Volume
 
 NAME = 'a <b>& "quoted"'
