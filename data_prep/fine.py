@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.cases import NormalizedCase
-from kits_tf.cascade.kidneys import Kidneys, find_kidneys, kidney_blocks
+from kits_tf.cascade.kidney_steps import Kidneys, find_kidneys, kidney_blocks
 from kits_tf.config import CascadeConfig
 from kits_tf.records.schema import Example
 

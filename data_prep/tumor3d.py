@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.cases import NormalizedCase
-from kits_tf.cascade.kidneys import tumor_pad
+from kits_tf.cascade.kidney_steps import tumor_pad
 from kits_tf.config import CascadeConfig
 from kits_tf.labels import CLASS_NAMES
 from kits_tf.ops.crop import cover_axis

@@ -257,6 +257,11 @@ class Tumor2dConfig:
         _check_least(self, 1, "predict_batch")
 
 
+def plane_axes(stage: str) -> str:
+    """The axes of a stage's planes, which augmentation rotates and mirrors: "yx" (axial), for correction "zy"."""
+    return "zy" if stage == "correction" else "yx"
+
+
 @dataclasses.dataclass(frozen=True)
 class CascadeConfig:
     """The five stages and the rules that chain them."""
@@ -332,6 +337,10 @@ class CascadeConfig:
             settings |= {name: getattr(self.tumor3d, name) for name in ("centres_per_class", "roi_pad_voxels")}
             settings["patch_voxels"] = list(self.tumor3d.patch_voxels)
         return settings
+
+    def plane_spacing_mm(self, stage: str) -> tuple[float, ...]:
+        """Voxel size along `plane_axes`, in mm."""
+        return tuple(self.spacing_mm["zyx".index(axis)] for axis in plane_axes(stage))
 
     def slices_of(self, in_plane_voxels: int) -> int:
         """The length of some in-plane voxels as a number of slices, at least as long."""

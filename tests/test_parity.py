@@ -12,7 +12,7 @@ from triangles import block_of
 
 from data_prep import coarse, correction, fine, tumor2d, tumor3d
 from data_prep.cases import read_case
-from kits_tf.cascade import kidneys as steps
+from kits_tf.cascade import kidney_steps as steps
 from kits_tf.cascade import tiling
 from kits_tf.ops import crop, resample
 from kits_tf.ops.window import scale_window

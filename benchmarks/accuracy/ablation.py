@@ -16,8 +16,7 @@ from scipy import ndimage
 
 from benchmarks.accuracy.protocol import prediction
 from kits_tf import labels as classes
-from kits_tf.cascade import kidneys as kidney_steps
-from kits_tf.cascade import lesions as lesion_steps
+from kits_tf.cascade import kidney_steps, lesion_steps
 from kits_tf.cascade.collect import collect
 from kits_tf.cascade.module import segment
 from kits_tf.ops import resample

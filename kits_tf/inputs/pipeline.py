@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from kits_tf import labels as classes
-from kits_tf.config import CascadeConfig
+from kits_tf.config import CascadeConfig, plane_axes
 from kits_tf.inputs import augment, sampling
 from kits_tf.ops import crop
 from kits_tf.ops.window import scale_window
@@ -25,11 +25,6 @@ from kits_tf.volume import AIR_HU
 
 # How far off the fine net's outline may be, for tumor2d to live with: two normalized voxels of the paper's.
 OUTLINE_ERROR_MM = 1.6
-
-
-def plane_axes(stage: str) -> str:
-    """The axes of the plane that augmentation turns and mirrors: "yx", and "zy" in the sagittal planes."""
-    return "zy" if stage == "correction" else "yx"
 
 
 def _target(labels, stage):
@@ -83,7 +78,7 @@ def augmented(image: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, config: Casc
     if stage == "tumor2d" or config.outputs(stage) > 1:
         parts.append(_kidney(labels))
     parts = [_to_planes(part) for part in parts]
-    axes, spacing_mm = plane_axes(stage), plane_spacing_mm(config, stage)
+    axes, spacing_mm = plane_axes(stage), config.plane_spacing_mm(stage)
     moved = augment.warp(tf.concat(parts, axis=-1), settings, seeds[1], (first, second), axes, spacing_mm, rows)
     image, *masks = tf.split(_centre(moved, (first, second)), len(parts), axis=-1)
     target, *kidney = (tf.cast(mask >= 0.5, tf.float32) for mask in masks)
@@ -119,11 +114,6 @@ def decode(serialized: tf.Tensor, shape: tuple[int, ...], cases: list[str]) -> t
     example = schema.parse(serialized, shape)
     case = tf.argmax(tf.constant(cases) == example["case"], output_type=tf.int32)
     return example["image"], example["labels"], tf.stack([case, *tf.unstack(example["start"]), example["kidney"]])
-
-
-def plane_spacing_mm(config: CascadeConfig, stage: str) -> tuple[float, ...]:
-    """Voxel size along `plane_axes`."""
-    return tuple(config.spacing_mm["zyx".index(axis)] for axis in plane_axes(stage))
 
 
 def drawn_examples(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path],

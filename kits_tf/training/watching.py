@@ -17,7 +17,6 @@ from matplotlib.ticker import MaxNLocator
 from kits_tf.files import runs
 from kits_tf.files.atomic import cannot_write, write_bytes, write_table
 from kits_tf.inputs import sheet
-from kits_tf.inputs.pipeline import plane_spacing_mm
 from kits_tf.quiet import no_bar
 from kits_tf.training.stages import Task
 
@@ -96,7 +95,7 @@ class Events:
         with written_by_tensorflow(self._folder):
             self._writer = tf.summary.create_file_writer(str(self._folder))
         self._examples = examples_to_show(held_out)
-        self._spacing_mm = plane_spacing_mm(task.config, task.stage)
+        self._spacing_mm = task.config.plane_spacing_mm(task.stage)
         self._every = -(-task.training.epochs // PICTURES_PER_RUN)
 
     def write(self, row: dict, steps: dict[str, Sequence[float]], last_step: int, model: tf.keras.Model) -> None:

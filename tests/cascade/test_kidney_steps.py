@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from kits_tf.cascade.kidneys import THRESHOLD, find_kidneys, keep_found, mask_at
+from kits_tf.cascade.kidney_steps import THRESHOLD, find_kidneys, keep_found, mask_at
 
 CUBE = np.ones((3, 3, 3), bool)
 

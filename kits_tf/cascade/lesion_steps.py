@@ -12,7 +12,7 @@ import typing
 import tensorflow as tf
 
 from kits_tf.cascade import tiling
-from kits_tf.cascade.kidneys import THRESHOLD, Kidneys, predict_kidneys, tumor_pad
+from kits_tf.cascade.kidney_steps import THRESHOLD, Kidneys, predict_kidneys, tumor_pad
 from kits_tf.config import CascadeConfig
 from kits_tf.ops import components, crop
 
