@@ -86,7 +86,8 @@ def main() -> int:
         import tensorflow as tf
 
     from kits_tf.models import describe
-    from kits_tf.training import loop, stages, workers
+    from kits_tf.training import loop, workers
+    from kits_tf.training.task import make_task
 
     if FLAGS.describe:
         print(describe.table(config))
@@ -101,7 +102,7 @@ def main() -> int:
         strategy = workers.strategy(FLAGS.strategy)
         compiled = workers.compiles(FLAGS.xla, strategy)
         folds = range(FOLDS) if FLAGS.fold == "all" else [int(FLAGS.fold)]
-        tasks = [stages.task(config, stage, FLAGS.data_dir, fold, FLAGS.seed, FLAGS.precision)
+        tasks = [make_task(config, stage, FLAGS.data_dir, fold, FLAGS.seed, FLAGS.precision)
                  for stage in (configs.STAGES if FLAGS.stage == "all" else [FLAGS.stage]) for fold in folds]
         run_dir = FLAGS.run_dir or f"runs/{FLAGS.preset}"
         for place, task in enumerate(tasks):

@@ -18,7 +18,7 @@ from kits_tf.files import runs
 from kits_tf.files.atomic import cannot_write, write_bytes, write_table
 from kits_tf.inputs import sheet
 from kits_tf.quiet import no_bar
-from kits_tf.training.stages import Task
+from kits_tf.training.task import Task
 
 # `dice` is soft, of the training examples as they were when the net saw them; `val_dice` is the mean over held-out
 # cases. `input_wait` is the share of the epoch's steps that was spent waiting for the next batch.
@@ -86,7 +86,7 @@ class Events:
 
     Args:
         folder: as runs.stage_folder.
-        task: training.stages.Task.
+        task: training.task.Task.
         held_out: its held_out_batches.
     """
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kits_tf.errors import InputError
 from kits_tf.records import dataset, integrity, schema
-from kits_tf.training import stages
+from kits_tf.training.task import make_task
 
 CONFIG = tiny_config()
 STAGE = "coarse"
@@ -77,7 +77,7 @@ def test_a_change_is_named_and_training_does_not_start(how, data, shard):
     line, = damages(data)
     assert line.startswith(f"{shard}: is damaged")
     with pytest.raises(InputError) as caught:
-        stages.task(CONFIG, STAGE, data, 0, 0)
+        make_task(CONFIG, STAGE, data, 0, 0)
     assert str(caught.value).startswith(f"{shard}: is damaged")
     assert len(str(caught.value).splitlines()) == 1
 
@@ -127,7 +127,7 @@ def test_a_shard_that_is_not_there_is_named(spoil, said, data, shard):
     spoil(shard)
     assert damages(data) == [f"{shard}: {said}"]
     with pytest.raises(InputError, match=said):
-        stages.task(CONFIG, STAGE, data, 0, 0)
+        make_task(CONFIG, STAGE, data, 0, 0)
 
 
 def test_all_damages_are_counted_and_only_the_first_is_spelled_out(data, shard):

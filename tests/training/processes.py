@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf.errors import InputError
-from kits_tf.training import epochs, loop, stages, workers
+from kits_tf.training import epochs, loop, workers
+from kits_tf.training.task import make_task
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["processes"])
@@ -66,7 +67,7 @@ def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None, st
 
     epochs.Epochs._settle = settle_and_tell
     try:
-        task = stages.task(configs.from_json(config), stage, data_dir, 0, 0)
+        task = make_task(configs.from_json(config), stage, data_dir, 0, 0)
         loop.train(task, run_dir, workers.strategy(strategy))
     except InputError as error:
         sys.exit(str(error))

@@ -1,4 +1,4 @@
-"""What training a stage takes: its net, optimizer, loss and batches. The loop knows nothing of stages."""
+"""A training task: one stage on one fold. It has the net, optimizer, loss and batches; the loop knows no stages."""
 
 import dataclasses
 import functools
@@ -82,8 +82,8 @@ class Task:
         return pipeline.held_out_batches(self.config, self.stage, self.held_out)
 
 
-def task(config: configs.CascadeConfig, stage: str, data_dir: str | pathlib.Path, fold: int, seed: int,
-         precision: str = "float32") -> Task:
+def make_task(config: configs.CascadeConfig, stage: str, data_dir: str | pathlib.Path, fold: int, seed: int,
+              precision: str = "float32") -> Task:
     """Finds the records of a stage and makes sure that they are whole.
 
     Raises:
