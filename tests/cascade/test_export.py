@@ -25,7 +25,7 @@ from kits_tf.scans.nifti import write_volume
 from kits_tf.serving import Predictor
 from kits_tf.volume import Volume
 
-ROOT = pathlib.Path(runs.__file__).parents[1]
+ROOT = pathlib.Path(runs.__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

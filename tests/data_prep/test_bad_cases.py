@@ -11,7 +11,7 @@ from dask_processes import Processes
 from prepared import CONFIG, noisy_scan, two_kidneys, write_case
 
 from data_prep.cases import read_case
-from data_prep.study import prepare_study
+from data_prep.preparation import prepare_study
 from kits_tf import cluster
 from kits_tf.cluster import Place
 from kits_tf.errors import InputError

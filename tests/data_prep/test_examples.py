@@ -20,9 +20,9 @@ from scipy import ndimage
 from triangles import block_of
 from triangles import resample as by_definition
 
-from data_prep import correction, fine, tumor3d
+from data_prep import examples
 from data_prep.cases import read_case
-from data_prep.study import prepare_study
+from data_prep.preparation import prepare_study
 from kits_tf.config import PRESETS, STAGES
 from kits_tf.phantoms.abdomen import Scanner
 from kits_tf.phantoms.study import write_study
@@ -218,14 +218,14 @@ def test_tumor3d_ends_with_the_box_that_the_cascade_looks_for_tumors_in(case, pr
 
 def test_a_class_with_few_voxels_gives_each_of_them_once_and_one_without_gives_none(case_of):
     labels = np.where(two_kidneys() > 0, 1, 0).astype(np.uint8)
-    kinds = [example.kind for example in tumor3d.examples(case_of(labels), CONFIG)]
+    kinds = [example.kind for example in examples.cut_tumor3d(case_of(labels), CONFIG)]
     assert kinds[:10] == [0] * 5 + [1] * 5
     assert set(kinds[10:]) == {BOX}
     labels[7:9, 20:22, 31:33] = 2
     case = case_of(labels)
     tumor_voxels = (classes_by_scipy(labels) == 2).sum()
     many = dataclasses.replace(CONFIG.tumor3d, centres_per_class=int(tumor_voxels) + 10)
-    kinds = [example.kind for example in tumor3d.examples(case, dataclasses.replace(CONFIG, tumor3d=many))]
+    kinds = [example.kind for example in examples.cut_tumor3d(case, dataclasses.replace(CONFIG, tumor3d=many))]
     assert kinds.count(2) == tumor_voxels
     assert kinds.count(1) == tumor_voxels + 10
 
@@ -261,7 +261,7 @@ def test_kidneys_below_the_threshold_still_give_the_largest_one(case_of):
     labels = np.zeros(SHAPE, np.uint8)
     labels[5:7, 10:13, 10:13] = 1  # under 100 normalized voxels
     labels[9, 30, 30:32] = 1
-    found = list(fine.examples(case_of(labels), CONFIG))
+    found = list(examples.cut_fine(case_of(labels), CONFIG))
     assert {example.kidney for example in found} == {0}
     assert sum((example.labels > 0).sum() for example in found) == ndimage.label(
         classes_by_scipy(labels))[0].ravel().tolist().count(1)
@@ -271,17 +271,18 @@ def test_labels_too_thin_to_fill_half_a_normalized_voxel_give_no_kidney_crop(cas
     labels = np.zeros((24, 36, 43), np.uint8)
     labels[11, 10:14, 10:14] = 1  # 1 mm of 4
     case = case_of(labels, spacing_mm=(1.0, 2.9, 2.6))
-    assert list(correction.examples(case, CONFIG)) == []
-    assert list(fine.examples(case, CONFIG)) == []
-    assert {example.kind for example in tumor3d.examples(case, CONFIG)} == {0, BOX}
+    assert list(examples.cut_correction(case, CONFIG)) == []
+    assert list(examples.cut_fine(case, CONFIG)) == []
+    assert {example.kind for example in examples.cut_tumor3d(case, CONFIG)} == {0, BOX}
 
 
 def test_drawn_examples_depend_on_the_case_and_the_stage_alone(case_of):
-    first, again = ([example.start for example in tumor3d.examples(case_of(two_kidneys()), CONFIG)] for _ in range(2))
+    first, again = ([example.start for example in examples.cut_tumor3d(case_of(two_kidneys()), CONFIG)]
+                    for _ in range(2))
     assert first == again
     case = case_of(two_kidneys())
     other = dataclasses.replace(case, name="case_00009")
-    assert [example.start for example in tumor3d.examples(other, CONFIG)] != first
+    assert [example.start for example in examples.cut_tumor3d(other, CONFIG)] != first
     draws = {(one.name, stage): one.generator(stage).random() for one in (case, other) for stage in STAGES}
     assert len(set(draws.values())) == len(draws)
 
