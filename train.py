@@ -124,7 +124,8 @@ def run() -> None:
     command.run(main, {
         "What is trained, and where": ("stage", "fold", "data_dir", "run_dir", "preset", "describe"),
         "How": ("seed", "deterministic", "strategy", "precision", "xla", "base_filters", "start_from_fine"),
-        "In place of the preset's, in every stage alike (kits_tf/config.py says what they are)": (*TRAINING, *AUGMENT)},
+        "In place of the preset's, in every stage alike (kits_tf/config/training.py says what they are)": (
+            *TRAINING, *AUGMENT)},
         "the same command goes on after the last whole epoch")
 
 

@@ -4,7 +4,7 @@ Coarse net over whole slices, count of the components it found, correction net o
 two, fine net over each kidney; parts of its result where there was no kidney before are dropped. Coordinates of kidneys
 are on the normalized grid (config.spacing_mm), z, y, x.
 
-Source: Zhang et al., KiTS19 entry, section 1; where it is silent, config.py and the comments here decide.
+Source: Zhang et al., KiTS19 entry, section 1; where it is silent, kits_tf/config and the comments here decide.
 """
 
 import typing

@@ -4,7 +4,7 @@ The 3D net looks for lesions in the box around the kidneys, lesions that do not 
 two-channel 2D net redraws what is left; where nothing is left, or too little to count, it searches the whole kidney
 region instead.
 
-Source: Zhang et al., KiTS19 entry, section 2; where it is silent, config.py and the comments here decide.
+Source: Zhang et al., KiTS19 entry, section 2; where it is silent, kits_tf/config and the comments here decide.
 """
 
 import typing
