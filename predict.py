@@ -19,11 +19,12 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from kits_tf import cluster, command, runs
-from kits_tf.io.files import write_table
-from kits_tf.io.lock import only_writer
-from kits_tf.io.study import find_scans
+from kits_tf import cluster, command
+from kits_tf.files import exports
+from kits_tf.files.atomic import write_table
+from kits_tf.files.lock import only_writer
 from kits_tf.quiet import say
+from kits_tf.scans.discovery import find_scans
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "exported cascade: the export folder (newest version) or one of its versions")
@@ -62,10 +63,10 @@ class Server:
 
 def choose(model: str | pathlib.Path | None, server: Server | None, xla: str,
            place: cluster.Place) -> tuple[tuple, str, str | pathlib.Path]:
-    """What predicts: (predictor and fingerprint as kits_tf.predictions.Settings has them, and its name for people)."""
+    """What predicts: (predictor and fingerprint as predictions.Settings has them, and its name for people)."""
     if model is not None:
-        version = runs.find_export(place.path(model))
-        return ("kits_tf.serving:Predictor", str(version), xla), runs.export_digest(version), version
+        version = exports.find_export(place.path(model))
+        return ("kits_tf.serving:Predictor", str(version), xla), exports.export_digest(version), version
     if server is None:
         raise ValueError("a model or a server must be given, got neither")
     server = dataclasses.replace(server, ca=server.ca and str(place.path(server.ca)))
@@ -86,8 +87,7 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
     cases = find_scans(place.path(scans))
     predictor, fingerprint, name = choose(model, server, xla, place)
     output = place.path(output)
-    from kits_tf import predictions  # matplotlib takes a second to import: not for --help or a mistyped path
-    from kits_tf.evaluation import page
+    from kits_tf.reporting import pages, predictions  # with matplotlib, a second: not for --help or a mistyped path
 
     with only_writer(output):
         for table in ("summary.csv", "findings.csv"):
@@ -95,8 +95,8 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
         settings = predictions.Settings(predictor, fingerprint, xla, overlay, report, tuple(formats), output)
         jobs = [cluster.Job(case.name, {"case": case, "settings": settings}) for case in cases]
         rows = {}
-        for done in cluster.run("kits_tf.predictions:predict_case", jobs, "predicting", place, gpu=server is None,
-                                overlap=True):
+        for done in cluster.run("kits_tf.reporting.predictions:predict_case", jobs, "predicting", place,
+                                gpu=server is None, overlap=True):
             row = done.result or {"case": done.name, "status": "failed", "message": done.failure}
             rows[done.name] = {**row, "seconds": done.seconds}
         write_table(output / "summary.csv", ("case", "status", *predictions.FOUND, "seconds", "message"),
@@ -106,7 +106,7 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
         if report:
             shown = [{**rows[case.name], "picture": settings.target(case, ".png"),
                       "page": settings.target(case, ".html").name} for case in cases]
-            page.write_run_page(output / "report.html", shown, f"Predictions of {name}")
+            pages.write_run_page(output / "report.html", shown, f"Predictions of {name}")
     statuses = [row["status"] for row in rows.values()]
     say(f"{cluster.counted(statuses)}; labels in {output}")
     return 1 if "failed" in statuses else 0

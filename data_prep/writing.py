@@ -2,14 +2,12 @@
 
 import pathlib
 
-from data_prep import coarse, correction, fine, tumor2d, tumor3d
 from data_prep.cases import read_case
+from data_prep.examples import CUTTERS
 from data_prep.manifest import write_note
 from kits_tf.config import CascadeConfig
-from kits_tf.io import dataset, records
-from kits_tf.io.study import Case
-
-WRITERS = {"coarse": coarse, "correction": correction, "fine": fine, "tumor3d": tumor3d, "tumor2d": tumor2d}
+from kits_tf.records import dataset, schema
+from kits_tf.scans.discovery import Case
 
 
 def write_shards(case: Case, data_dir: str | pathlib.Path, stages: list[str], config: CascadeConfig,
@@ -17,7 +15,7 @@ def write_shards(case: Case, data_dir: str | pathlib.Path, stages: list[str], co
     """Writes a case's shards for some stages; notes each when it is whole.
 
     Args:
-        case: kits_tf.io.study.Case.
+        case: kits_tf.scans.discovery.Case.
         data_dir: folder to write to.
         stages: names out of config.STAGES.
         config: CascadeConfig.
@@ -33,9 +31,9 @@ def write_shards(case: Case, data_dir: str | pathlib.Path, stages: list[str], co
     normalized = read_case(case, config.spacing_mm)
     made = {}
     for stage in stages:
-        examples = WRITERS[stage].examples
-        if examples not in made:  # tumor2d's are fine's
-            made[examples] = list(examples(normalized, config))
-        count = records.write(dataset.shard_path(data_dir, stage, case.name), made[examples])
+        cut = CUTTERS[stage]
+        if cut not in made:  # tumor2d's are fine's
+            made[cut] = list(cut(normalized, config))
+        count = schema.write(dataset.shard_path(data_dir, stage, case.name), made[cut])
         write_note(data_dir, stage, case.name, config.record_settings(stage), found, count)
     return normalized.warnings

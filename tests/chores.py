@@ -8,7 +8,7 @@ import time
 import psutil
 
 from kits_tf import cluster
-from kits_tf.volume import InputError, RunError
+from kits_tf.errors import InputError, RunError
 
 
 def note(number, folder):

@@ -3,8 +3,8 @@
 import tensorflow  # noqa: F401
 
 import kits_tf.cascade
-import kits_tf.evaluation.study
-import kits_tf.predictions
+import kits_tf.evaluation.evaluator
+import kits_tf.reporting.predictions
 import kits_tf.serving
 import kits_tf.training.loop
-import kits_tf.training.stages  # noqa: F401
+import kits_tf.training.task  # noqa: F401

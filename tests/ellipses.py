@@ -6,8 +6,8 @@ import json
 import numpy as np
 
 from kits_tf import config as configs
-from kits_tf.io import dataset, records
-from kits_tf.io.files import file_facts
+from kits_tf.files.checksums import file_facts
+from kits_tf.records import dataset, schema
 
 
 def tiny_config(**changes):
@@ -65,12 +65,12 @@ def write(data_dir, config, stages=configs.STAGES, cases=5, per_case=6, kinds=(0
             for index in range(per_case):
                 kind = kinds[index % len(kinds)]
                 image, labels = draw_ellipse(config.record_shape(stage), rng, kind)
-                examples.append(records.Example(image, labels, case, (index, 0, 0), -1, kind))
+                examples.append(schema.Example(image, labels, case, (index, 0, 0), -1, kind))
             if stage == "tumor3d":
                 image, labels = draw_ellipse(config.record_shape(stage), rng, 2)
-                examples.append(records.Example(image, labels, case, (per_case, 0, 0), -1, records.BOX))
+                examples.append(schema.Example(image, labels, case, (per_case, 0, 0), -1, schema.BOX))
             path = dataset.shard_path(data_dir, stage, case)
-            entries[case] = {"records": records.write(path, examples), "shard": file_facts(path)}
+            entries[case] = {"records": schema.write(path, examples), "shard": file_facts(path)}
         manifest = {"settings": config.record_settings(stage), "cases": entries}
         dataset.manifest_path(data_dir, stage).write_text(json.dumps(manifest))
     folds = [names[fold::dataset.FOLDS] for fold in range(dataset.FOLDS)]

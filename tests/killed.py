@@ -13,9 +13,9 @@ import signal
 import time
 
 import predict
-from data_prep import study
+from data_prep import preparation
 from kits_tf.config import PRESETS, STAGES
-from kits_tf.io.files import TEMPORARY
+from kits_tf.files.atomic import TEMPORARY
 
 PASSING = ("summary.csv", ".lock")  # of a run and not of its cases
 
@@ -41,7 +41,7 @@ def main(what, scans, output, quiet, kills, seed, model):
     def work(folder):
         if what == "predict":
             return predict.predict(model, scans, folder)
-        return study.prepare_study(scans, folder, STAGES, PRESETS["demo"], 0)
+        return preparation.prepare_study(scans, folder, STAGES, PRESETS["demo"], 0)
 
     began = time.monotonic()
     assert run(lambda: work(quiet)) == 0

@@ -6,9 +6,9 @@ import numpy as np
 from ellipses import tiny_config
 from scipy import ndimage
 
-from data_prep.study import prepare_study
-from kits_tf.io import dataset, records
-from kits_tf.io.nifti import write_volume
+from data_prep.preparation import prepare_study
+from kits_tf.records import dataset, schema
+from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume
 
 BASE = tiny_config()
@@ -79,7 +79,7 @@ def classes_by_scipy(labels, grid=GRID):
 def read_records(data_dir, stage, case, config=CONFIG, box=False):
     """A shard as a list of dicts of NumPy arrays: what is drawn from it or, of tumor3d's, the box that follows."""
     shape = config.record_shape(stage)
-    found = records.read([dataset.shard_path(data_dir, stage, case)], (None,) * len(shape))
-    chosen = [record for record in found.as_numpy_iterator() if (record["kind"] == records.BOX) == box]
+    found = schema.read([dataset.shard_path(data_dir, stage, case)], (None,) * len(shape))
+    chosen = [record for record in found.as_numpy_iterator() if (record["kind"] == schema.BOX) == box]
     assert box or all(record["image"].shape == shape for record in chosen)
     return chosen

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from kits_tf import config as configs
-from kits_tf import runs
 from kits_tf.config import PRESETS, STAGES, CascadeConfig
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
+from kits_tf.files import runs
 
 
 @pytest.mark.parametrize("stage", STAGES)

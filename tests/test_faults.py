@@ -19,8 +19,9 @@ from threshold_nets import ball
 import predict
 from kits_tf import cluster
 from kits_tf.cluster import Place
-from kits_tf.io.nifti import write_volume
-from kits_tf.volume import RunError, Volume
+from kits_tf.errors import RunError
+from kits_tf.scans.nifti import write_volume
+from kits_tf.volume import Volume
 
 SPACING_MM = (5.0, 2.1, 2.3)
 
@@ -173,14 +174,14 @@ FULL_DISK = """
 import json, pathlib, sys
 sys.path[:0] = [{root!r}, {root!r} + "/tests"]
 import predict
-from data_prep import study
+from data_prep import preparation
 from kits_tf.config import PRESETS, STAGES
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
 from killed import files
 small, large, roomy = map(pathlib.Path, {disks!r})
 for name, disk, work in (
         ("predicted", small, lambda out: predict.predict({model!r}, {study!r}, out, overlay=False)),
-        ("prepared", large, lambda out: study.prepare_study({study!r}, out, STAGES, PRESETS["demo"], 0))):
+        ("prepared", large, lambda out: preparation.prepare_study({study!r}, out, STAGES, PRESETS["demo"], 0))):
     assert work(roomy / name) == 0
     try:
         said = work(disk / name)

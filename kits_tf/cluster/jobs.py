@@ -10,8 +10,8 @@ import traceback
 import typing
 from collections.abc import Iterable
 
+from kits_tf.errors import InputError, RunError
 from kits_tf.quiet import hushed, is_verbose, quiet_tensorflow
-from kits_tf.volume import InputError, RunError
 
 
 @dataclasses.dataclass(frozen=True)

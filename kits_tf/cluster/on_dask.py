@@ -15,8 +15,8 @@ from distributed.system import MEMORY_LIMIT
 
 from kits_tf.cluster.jobs import Done, Job, attempt, one_line
 from kits_tf.cluster.places import Place
+from kits_tf.errors import RunError
 from kits_tf.quiet import is_verbose, say
-from kits_tf.volume import RunError
 
 LOOPBACK = "127.0.0.1"  # where the scheduler, workers and dashboard that are started here listen
 DEATHS = 2  # of workers that make a case a suspect, and that end it when it runs alone

@@ -15,15 +15,17 @@ from threshold_nets import HU, SPACING_MM
 from tiny_nets import tiny_config
 
 from kits_tf import config as configs
-from kits_tf import models, runs
+from kits_tf import models
 from kits_tf.cascade import collect, export_cascade
 from kits_tf.cascade.module import net_shape, segment
-from kits_tf.io.files import write_text
-from kits_tf.io.nifti import write_volume
+from kits_tf.errors import InputError
+from kits_tf.files import exports, runs
+from kits_tf.files.atomic import write_text
+from kits_tf.scans.nifti import write_volume
 from kits_tf.serving import Predictor
-from kits_tf.volume import InputError, Volume
+from kits_tf.volume import Volume
 
-ROOT = pathlib.Path(runs.__file__).parents[1]
+ROOT = pathlib.Path(runs.__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +115,7 @@ def test_a_second_export_is_the_next_version(exported, tmp_path):
         export_cascade({stage: nets[stage] for stage in configs.STAGES[:-1]}, tmp_path, config)
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
     second = export_cascade(nets, tmp_path, config)
-    assert [path.name for path in runs.versions(tmp_path)] == ["1", "2"]
+    assert [path.name for path in exports.versions(tmp_path)] == ["1", "2"]
     assert second.name == "2"
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import oracles
 import pytest
 
-from kits_tf.io.nifti import read_labels
 from kits_tf.phantoms import abdomen
+from kits_tf.scans.nifti import read_labels
 from kits_tf.volume import Volume
 
 TOLERANCE = 0.002  # of Dice

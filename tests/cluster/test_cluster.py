@@ -10,7 +10,7 @@ from dask_processes import ROOT
 
 from kits_tf import cluster
 from kits_tf.cluster import Place, on_dask
-from kits_tf.volume import InputError, RunError
+from kits_tf.errors import InputError, RunError
 
 TWO = Place(workers=2)
 

@@ -14,10 +14,11 @@ import pytest
 
 import kits_tf
 from kits_tf.cluster import Place
-from kits_tf.evaluation.study import case_id, evaluate_study
-from kits_tf.io.lock import only_writer
-from kits_tf.io.nifti import write_volume
-from kits_tf.volume import InputError, Volume
+from kits_tf.errors import InputError
+from kits_tf.evaluation.evaluator import case_id, evaluate_study
+from kits_tf.files.lock import only_writer
+from kits_tf.scans.nifti import write_volume
+from kits_tf.volume import Volume
 
 ROOT = pathlib.Path(kits_tf.__file__).parents[1]
 SHAPE = (6, 8, 10)

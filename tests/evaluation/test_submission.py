@@ -7,9 +7,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from kits_tf.errors import InputError
 from kits_tf.evaluation.submission.packing import pack
-from kits_tf.io.nifti import write_labels, write_volume
-from kits_tf.volume import InputError, Volume
+from kits_tf.scans.nifti import write_labels, write_volume
+from kits_tf.volume import Volume
 
 IDS = range(210, 213)
 SHAPE = (4, 5, 6)

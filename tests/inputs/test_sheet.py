@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf.inputs import sheet
-from kits_tf.io import dataset
+from kits_tf.records import dataset
 
 
 @pytest.fixture(scope="module")

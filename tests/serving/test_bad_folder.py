@@ -13,8 +13,8 @@ from bad_scans import REFUSED, REFUSED_AS_SCAN
 from oracles import HU
 
 import predict
-from kits_tf.io.nifti import write_volume
-from kits_tf.io.study import ENDINGS
+from kits_tf.scans.discovery import ENDINGS
+from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume
 
 ROOT = pathlib.Path(predict.__file__).parent

@@ -23,9 +23,10 @@ from relays import Relay
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import predict
-from kits_tf.io.nifti import write_volume
+from kits_tf.errors import InputError
+from kits_tf.scans.nifti import write_volume
 from kits_tf.serving import RemotePredictor, client
-from kits_tf.volume import InputError, Volume
+from kits_tf.volume import Volume
 
 ROOT = pathlib.Path(predict.__file__).parent
 CLIENTS = 8

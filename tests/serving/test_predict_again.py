@@ -11,10 +11,12 @@ import pytest
 from oracles import HU
 
 import predict
-from kits_tf import cluster, predictions, runs
-from kits_tf.io.nifti import write_volume
+from kits_tf import cluster
+from kits_tf.errors import RunError
+from kits_tf.files import exports
+from kits_tf.reporting import predictions
+from kits_tf.scans.nifti import write_volume
 from kits_tf.serving import Predictor
-from kits_tf.volume import RunError
 
 NAMES = ("case_00001", "case_00002", "case_00003")
 
@@ -144,7 +146,7 @@ def test_another_model_redoes_all_and_the_same_one_elsewhere_nothing(quick_expor
     run()
     shutil.copytree(quick_export, tmp_path / "moved")
     assert run(tmp_path / "moved") == (0, "0 done, 3 unchanged, 0 failed", 0)
-    config = runs.find_export(tmp_path / "moved") / "assets" / "config.json"
+    config = exports.find_export(tmp_path / "moved") / "assets" / "config.json"
     config.write_text(config.read_text().replace('"kidney_min_voxels": 1875', '"kidney_min_voxels": 1876'))
     assert run(tmp_path / "moved") == (0, "0 done, 3 redone, 0 unchanged, 0 failed", 3)
 
@@ -180,7 +182,7 @@ def test_a_scan_that_is_there_twice_is_refused_and_takes_its_prediction_along(ru
 
 def test_a_model_that_cannot_be_loaded_is_one_line_for_all_cases(quick_export, study, tmp_path, monkeypatch, capsys):
     broken = shutil.copytree(quick_export, tmp_path / "broken")
-    (runs.find_export(broken) / "saved_model.pb").write_bytes(b"\x08\x01broken")
+    (exports.find_export(broken) / "saved_model.pb").write_bytes(b"\x08\x01broken")
     monkeypatch.setattr("kits_tf.cluster.jobs._made", {})
     with pytest.raises(RunError, match="cannot be loaded"):
         predict.predict(broken, study, tmp_path / "out", overlay=False)

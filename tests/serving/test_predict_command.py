@@ -13,8 +13,9 @@ import pytest
 from oracles import HU
 
 import predict
-from kits_tf.io.nifti import write_volume
-from kits_tf.volume import InputError, Volume
+from kits_tf.errors import InputError
+from kits_tf.scans.nifti import write_volume
+from kits_tf.volume import Volume
 
 ROOT = pathlib.Path(predict.__file__).parent
 REPORT = {"kidneys_coarse", "correction_used", "kidneys", "tumor_fallback_used", "lesions_kept", "lesions_dropped",

@@ -9,8 +9,8 @@ from dicom_series import slices_of, write_series
 from oracles import HU
 
 import predict
-from kits_tf.io.dicom import read_series
-from kits_tf.io.nifti import read_labels, write_volume
+from kits_tf.scans.dicom import read_series
+from kits_tf.scans.nifti import read_labels, write_volume
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 from oracles import HU
 
 import predict
-from kits_tf.io.nifti import write_volume
+from kits_tf.scans.nifti import write_volume
 
 
 @pytest.fixture(autouse=True)

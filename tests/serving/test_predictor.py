@@ -10,10 +10,11 @@ import tensorflow as tf
 from nibabel import orientations
 from oracles import HU
 
-from kits_tf import runs
-from kits_tf.io.nifti import read_volume, write_labels
+from kits_tf.errors import InputError
+from kits_tf.files import exports
+from kits_tf.scans.nifti import read_volume, write_labels
 from kits_tf.serving import Predictor
-from kits_tf.volume import InputError, Volume
+from kits_tf.volume import Volume
 
 CODES = ["".join(code) for axes in itertools.permutations(("RL", "AP", "IS")) for code in itertools.product(*axes)]
 
@@ -107,8 +108,8 @@ def test_an_export_folder_stands_for_its_newest_version(tmp_path):
         (tmp_path / version).mkdir()
         (tmp_path / version / "saved_model.pb").touch()
     (tmp_path / "11").mkdir()  # no model in it yet
-    assert runs.find_export(tmp_path).name == "10"
-    assert runs.find_export(tmp_path / "2").name == "2"
+    assert exports.find_export(tmp_path).name == "10"
+    assert exports.find_export(tmp_path / "2").name == "2"
 
 
 @pytest.mark.parametrize(("xla", "devices", "signature"), [

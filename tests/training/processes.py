@@ -14,8 +14,9 @@ import ellipses
 import tensorflow as tf
 
 from kits_tf import config as configs
-from kits_tf.training import epochs, loop, stages, workers
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
+from kits_tf.training import epochs, loop, workers
+from kits_tf.training.task import make_task
 
 
 def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None, stage="fine"):
@@ -41,7 +42,7 @@ def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None, st
 
     epochs.Epochs._settle = settle_and_tell
     try:
-        task = stages.task(configs.from_json(config), stage, data_dir, 0, 0)
+        task = make_task(configs.from_json(config), stage, data_dir, 0, 0)
         loop.train(task, run_dir, workers.strategy(strategy))
     except InputError as error:
         sys.exit(str(error))

@@ -13,7 +13,8 @@ import pytest
 import tensorflow as tf
 
 from kits_tf import config as configs
-from kits_tf import models, runs
+from kits_tf import models
+from kits_tf.files import runs
 
 TIMES = {"samples_per_second", "input_wait", "seconds"}  # columns that no two runs agree in
 

@@ -10,7 +10,8 @@ import processes
 import pytest
 
 from kits_tf import config as configs
-from kits_tf import models, runs
+from kits_tf import models
+from kits_tf.files import runs
 
 STEPS = 20
 LOSSES = {"dice_weight": 0.5, "example_dice_weight": 0.25, "cross_entropy_weight": 0.5}

@@ -17,7 +17,7 @@ import ellipses
 import pytest
 
 from kits_tf import config as configs
-from kits_tf.io import dataset
+from kits_tf.records import dataset
 
 run = functools.partial(commands.run, "train.py")
 
