@@ -77,7 +77,7 @@ def real_ct():
 @pytest.fixture(scope="session")
 def oracle_export(once):
     """The paper's cascade with perfect nets, exported: its folder."""
-    import oracles  # brings TensorFlow, which tests that read files alone need not wait for
+    from harness import oracles  # brings TensorFlow, which tests that read files alone need not wait for
 
     from kits_tf.cascade import export_cascade
 
@@ -95,7 +95,7 @@ def oracle_predictor(oracle_export):
 @pytest.fixture(scope="session")
 def quick_export(once):
     """What looks like an exported cascade and loads and answers in a moment: its folder."""
-    import oracles
+    from harness import oracles
 
     return once("quick", oracles.export_thresholds)
 
@@ -103,7 +103,7 @@ def quick_export(once):
 @pytest.fixture(scope="session")
 def tiny_export(once):
     """Keras nets that answer by thresholds on the demo's grid, exported: (nets, config, version folder)."""
-    import tiny_nets
+    from harness import tiny_nets
 
     from kits_tf.cascade import export_cascade
 

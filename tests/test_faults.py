@@ -1,6 +1,5 @@
 """Machines that die: workers, schedulers and whole runs are killed, disks are full; nothing is lost or half-written."""
 
-import csv
 import json
 import pathlib
 import random
@@ -9,43 +8,25 @@ import subprocess
 import sys
 import time
 
-import commands
-import killed
 import pytest
-from dask_processes import ROOT, Processes, worker_processes
-from oracles import HU
-from threshold_nets import ball
+from harness import commands, killed, patients
+from harness.dask_processes import ROOT, Processes, worker_processes
+from harness.tables import read_rows
 
 import predict
 from kits_tf import cluster
 from kits_tf.cluster import Place
 from kits_tf.errors import RunError
-from kits_tf.scans.nifti import write_volume
-from kits_tf.volume import Volume
-
-SPACING_MM = (5.0, 2.1, 2.3)
-
-
-def write_study(folder, cases):
-    """Cases of (24, 50, 70) voxels, two kidneys and a tumor each, no two alike."""
-    for number in range(cases):
-        labels = 1 * (ball((24, 50, 70), (11, 24, 17), (6, 10, 8)) | ball((24, 50, 70), (13, 28, 52), (7, 9, 10)))
-        labels[ball((24, 50, 70), (15, 32, 52), (3, 4 + number % 3, 5))] = 2
-        labels = labels.astype("uint8")
-        case = folder / f"case_{number:05d}"
-        write_volume(case / "imaging.nii.gz", Volume.from_spacing(HU[labels] + number, SPACING_MM))
-        write_volume(case / "segmentation.nii.gz", Volume.from_spacing(labels, SPACING_MM))
-    return folder
 
 
 @pytest.fixture(scope="module")
 def six(tmp_path_factory):
-    return write_study(tmp_path_factory.mktemp("six") / "study", 6)
+    return patients.write_study(tmp_path_factory.mktemp("six") / "study", 6)
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    return write_study(tmp_path_factory.mktemp("two") / "study", 2)
+    return patients.write_study(tmp_path_factory.mktemp("two") / "study", 2)
 
 
 def command(what, study, output, model, *more):
@@ -71,8 +52,7 @@ def done_so_far(folder):
 
 
 def statuses(folder):
-    with open(folder / "summary.csv", newline="") as stream:
-        return [(row["case"], row["status"]) for row in csv.DictReader(stream)]
+    return [(row["case"], row["status"]) for row in read_rows(folder / "summary.csv")]
 
 
 def test_a_worker_that_is_killed_costs_nothing_but_time(quick_export, six, tmp_path):
@@ -92,7 +72,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(quick_export, six, tmp_p
 def test_a_cluster_that_is_joined_does_the_work_and_its_loss_is_one_line(tmp_path, capfd):
     jobs = [cluster.Job(f"case_{number}", {"number": number, "folder": str(tmp_path)}) for number in range(9)]
     with Processes(1) as processes:
-        found = cluster.run("chores:note", jobs, "working", Place(scheduler=processes.address))
+        found = cluster.run("harness.chores:note", jobs, "working", Place(scheduler=processes.address))
         worker = next(found).result["pid"]
         assert worker in [child.pid for child in worker_processes(processes.workers.pid)]
         processes.kill_scheduler()
@@ -108,7 +88,7 @@ def test_a_cluster_that_is_joined_does_the_work_and_its_loss_is_one_line(tmp_pat
 @pytest.mark.soak
 @pytest.mark.parametrize("what", ["predict", "prepare"])
 def test_40_cases_survive_dying_workers_and_a_dying_scheduler(what, quick_export, tmp_path):
-    study = write_study(tmp_path / "study", 40)
+    study = patients.write_study(tmp_path / "study", 40)
     quiet = start(command(what, study, tmp_path / "quiet", quick_export))
     assert quiet.wait() == 0, quiet.communicate()
     chance, kills, log = random.Random(0), 0, []
@@ -177,7 +157,7 @@ import predict
 from data_prep import preparation
 from kits_tf.config import PRESETS, STAGES
 from kits_tf.errors import InputError
-from killed import files
+from harness.killed import files
 small, large, roomy = map(pathlib.Path, {disks!r})
 for name, disk, work in (
         ("predicted", small, lambda out: predict.predict({model!r}, {study!r}, out, overlay=False)),

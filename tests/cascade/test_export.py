@@ -6,13 +6,13 @@ import json
 import pathlib
 import shutil
 
-import commands
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness import commands
+from harness.patients import HU, SPACING_MM
+from harness.tiny_nets import tiny_config
 from tensorflow_serving.apis import prediction_log_pb2
-from threshold_nets import HU, SPACING_MM
-from tiny_nets import tiny_config
 
 from kits_tf import config as configs
 from kits_tf import models

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from dask.system import CPU_COUNT
-from dask_processes import ROOT
+from harness.dask_processes import ROOT
 
 from kits_tf import cluster
 from kits_tf.cluster import Place, on_dask
@@ -20,7 +20,7 @@ def jobs(count, **arguments):
 
 
 def done(function, jobs, place, **more):
-    return {found.name: found for found in cluster.run(f"chores:{function}", jobs, "working", place, **more)}
+    return {found.name: found for found in cluster.run(f"harness.chores:{function}", jobs, "working", place, **more)}
 
 
 @pytest.mark.parametrize(("place", "overlap"), [(cluster.HERE, False), (cluster.HERE, True), (TWO, False)],

@@ -5,11 +5,11 @@ import json
 import pathlib
 import shutil
 
-import commands
 import nibabel as nib
 import numpy as np
 import pytest
-from prepared import CONFIG, SPACING_MM, noisy_scan, prepared_pair, read_records, two_kidneys, write_case
+from harness import commands
+from harness.prepared import CONFIG, SPACING_MM, noisy_scan, prepared_pair, read_records, two_kidneys, write_case
 
 import data_prep
 from data_prep import examples

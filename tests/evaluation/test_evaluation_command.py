@@ -1,16 +1,16 @@
 """Studies of a few hundred voxels, scored in this process or, where its exit counts, by the command itself."""
 
-import csv
 import json
 import os
 import pathlib
 import re
 import shutil
 
-import commands
 import nibabel as nib
 import numpy as np
 import pytest
+from harness import commands
+from harness.tables import read_rows
 
 import kits_tf
 from kits_tf.cluster import Place
@@ -58,8 +58,7 @@ def command(folder, *more, predictions="found", labels="study"):
 
 
 def rows_of(folder):
-    with open(folder / "scores/scores.csv", newline="") as file:
-        return {row["case"]: row for row in csv.DictReader(file)}
+    return {row["case"]: row for row in read_rows(folder / "scores/scores.csv")}
 
 
 def test_columns_begin_with_case_tk_dice_tu_dice_and_end_with_note(study):

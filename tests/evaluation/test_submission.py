@@ -2,10 +2,10 @@
 
 import zipfile
 
-import commands
 import nibabel as nib
 import numpy as np
 import pytest
+from harness import commands
 
 from kits_tf.errors import InputError
 from kits_tf.evaluation.submission.packing import pack

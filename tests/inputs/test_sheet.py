@@ -1,11 +1,10 @@
 """The contact sheet: every stage's, as a picture, by the command."""
 
 
-import commands
-import ellipses
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness import commands, ellipses
 
 from kits_tf import config as configs
 from kits_tf.inputs import sheet

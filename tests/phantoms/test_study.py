@@ -2,10 +2,10 @@
 
 import json
 
-import commands
 import nibabel as nib
 import numpy as np
 import pytest
+from harness import commands
 
 from kits_tf.errors import InputError
 from kits_tf.phantoms import study

@@ -1,16 +1,16 @@
 """predict.py on one study with every kind of bad scan and some good ones, in one process."""
 
-import csv
 import json
 import pathlib
 import re
 
-import commands
 import nibabel as nib
 import numpy as np
 import pytest
-from bad_scans import REFUSED, REFUSED_AS_SCAN
-from oracles import HU
+from harness import commands
+from harness.bad_scans import REFUSED, REFUSED_AS_SCAN
+from harness.patients import HU
+from harness.tables import read_rows
 
 import predict
 from kits_tf.scans.discovery import ENDINGS
@@ -35,8 +35,7 @@ def predicted(oracle_export, small_patient, tmp_path_factory):
     for name in GOOD:
         write_volume(study / name / "imaging.nii.gz", small_patient.with_voxels(HU[small_patient.voxels]))
     done = commands.run("predict.py", f"--model={oracle_export}", f"--input={study}", f"--output={output}")
-    with open(output / "summary.csv", encoding="utf-8", newline="") as stream:
-        rows = {row["case"]: row for row in csv.DictReader(stream)}
+    rows = {row["case"]: row for row in read_rows(output / "summary.csv")}
     return done, study, output, rows
 
 

@@ -3,7 +3,6 @@
 The server is prediction_server.py, a process of its own that has neither this project's code nor Keras.
 """
 
-import csv
 import json
 import pathlib
 import re
@@ -13,12 +12,13 @@ import sys
 import threading
 import time
 
-import commands
 import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
 import trustme
+from harness import commands
+from harness.tables import read_rows
 from relays import Relay
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
@@ -85,8 +85,7 @@ def study(scan, tmp_path):
 
 
 def rows(folder):
-    with open(folder / "summary.csv") as stream:
-        return list(csv.DictReader(stream))
+    return read_rows(folder / "summary.csv")
 
 
 def test_labels_and_report_by_wire_are_those_of_the_export_bit_for_bit(server, scan, expected):

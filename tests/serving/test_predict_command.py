@@ -1,16 +1,16 @@
 """predict.py from NIfTI to NIfTI: what it writes, in whose geometry, and what it says of bad input."""
 
-import csv
 import json
 import pathlib
 import subprocess
 import sys
 
-import commands
 import nibabel as nib
 import numpy as np
 import pytest
-from oracles import HU
+from harness import commands
+from harness.patients import HU
+from harness.tables import read_rows
 
 import predict
 from kits_tf.errors import InputError
@@ -44,8 +44,7 @@ def study(scan, tmp_path_factory):
 
 
 def rows(folder):
-    with open(folder / "summary.csv") as stream:
-        return list(csv.DictReader(stream))
+    return read_rows(folder / "summary.csv")
 
 
 def test_a_study_gets_labels_report_and_overlay_per_case(oracle_export, study, scan, tmp_path):

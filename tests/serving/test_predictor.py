@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness.patients import HU
 from nibabel import orientations
-from oracles import HU
 
 from kits_tf.errors import InputError
 from kits_tf.files import exports

@@ -1,16 +1,15 @@
 """A run that is killed again and again ends with the weights of one that was left alone, bit for bit."""
 
-import csv
 import pathlib
 import random
 import signal
 import time
 
-import commands
 import numpy as np
-import processes
 import pytest
 import tensorflow as tf
+from harness import commands, processes
+from harness.tables import read_rows
 
 from kits_tf import config as configs
 from kits_tf import models
@@ -20,8 +19,8 @@ TIMES = {"samples_per_second", "input_wait", "seconds"}  # columns that no two r
 
 
 def history(folder):
-    with open(folder / runs.HISTORY, newline="") as file:
-        return [{name: value for name, value in row.items() if name not in TIMES} for row in csv.DictReader(file)]
+    return [{name: value for name, value in row.items() if name not in TIMES}
+            for row in read_rows(folder / runs.HISTORY)]
 
 
 def weights(config, path):

@@ -4,10 +4,9 @@ import contextlib
 import re
 import time
 
-import commands
 import numpy as np
-import processes
 import pytest
+from harness import commands, processes
 
 from kits_tf import config as configs
 from kits_tf import models

@@ -4,12 +4,10 @@ import dataclasses
 import re
 import shutil
 
-import commands
-import ellipses
 import numpy as np
-import processes
 import pytest
 import tensorflow as tf
+from harness import commands, ellipses, processes
 
 from kits_tf import config as configs
 from kits_tf import models

@@ -12,9 +12,8 @@ import sys
 import termios
 import time
 
-import commands
-import ellipses
 import pytest
+from harness import commands, ellipses
 
 from kits_tf import config as configs
 from kits_tf.records import dataset

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from multiprocessing import forkserver
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -77,7 +77,7 @@ def _start_server():
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests"), *filter(None, [before])])
     try:
-        CONTEXT.set_forkserver_preload(["commands_imports"])
+        CONTEXT.set_forkserver_preload(["harness.commands_imports"])
         forkserver.ensure_running()
     finally:
         os.environ.pop("PYTHONPATH")

@@ -1,6 +1,6 @@
 """Runs a command's main function again and again and kills it at random moments; what it left must be whole each time.
 
-It runs in a fork of the server of tests/commands.py, and each run is a fork of that, so that a hundred kills take
+It runs in a fork of the server of harness/commands.py, and each run is a fork of that, so that a hundred kills take
 minutes and not an hour.
 """
 

@@ -74,5 +74,5 @@ def model(name):
 
 def use_model(number, name):
     time.sleep(0.2)
-    return {"number": number, "model": id(cluster.once("chores:model", name)), "pid": os.getpid(),
+    return {"number": number, "model": id(cluster.once("harness.chores:model", name)), "pid": os.getpid(),
             "threads": os.environ.get("TF_NUM_INTRAOP_THREADS")}

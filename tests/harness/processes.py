@@ -1,6 +1,6 @@
 """Processes for tests that kill them, or lay out devices, which a process can do only once.
 
-They are forks of the server of tests/commands.py, so that each starts at once.
+They are forks of the server of harness/commands.py, so that each starts at once.
 """
 
 import contextlib
@@ -10,9 +10,9 @@ import pathlib
 import socket
 import sys
 
-import ellipses
 import tensorflow as tf
 
+from harness import ellipses
 from kits_tf import config as configs
 from kits_tf.errors import InputError
 from kits_tf.training import epochs, loop, workers
