@@ -30,7 +30,7 @@ def oblique(affine):
 
 
 # One code of each order of the axes, and of them each direction of each axis; all 48 are tried in make soak.
-SAMPLE = ["RAS", "RSP", "ALI", "PIL", "IRA", "SLP"]
+SAMPLE = ["RAS", "RSP", "ALI", "PIL", "IRA", "SPL"]
 
 
 def test_the_sample_has_each_order_and_each_direction_of_the_48_axis_codes():
