@@ -47,7 +47,7 @@ def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, di
         return {"status": "unchanged", "warnings": ()}
     _remove(data_dir, due, case.name)
     keep_freed_memory()  # every case asks for the same again
-    warnings = cluster.named("data_prep.writing:write_shards")(case, data_dir, due, config, found)
+    warnings = cluster.named("data_prep.examples:write_shards")(case, data_dir, due, config, found)
     return {"status": status, "warnings": warnings}
 
 

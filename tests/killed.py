@@ -22,7 +22,7 @@ import tensorflow as tf  # noqa: F401  here, once; nothing of it may run before 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 import predict
-from data_prep import preparation, writing  # noqa: F401
+from data_prep import examples, preparation  # noqa: F401
 from kits_tf import serving  # noqa: F401
 from kits_tf.config import PRESETS, STAGES
 from kits_tf.files.atomic import TEMPORARY
