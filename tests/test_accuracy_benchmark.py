@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from threshold_nets import HU, MARK_HU, SPACING_MM, Nets, ball
+from harness.patients import HU, MARK_HU, SPACING_MM, ball
+from harness.threshold_nets import Nets
 
 from benchmarks.accuracy import ablation, nnunet_peer, protocol, results, threshold
 from kits_tf import config as configs

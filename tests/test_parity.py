@@ -7,8 +7,8 @@ the two may differ by half of one.
 import numpy as np
 import pytest
 import tensorflow as tf
-from prepared import CONFIG, ellipsoid, one_wide_kidney, two_kidneys, write_case
-from triangles import block_of
+from harness.prepared import CONFIG, ellipsoid, one_wide_kidney, two_kidneys, write_case
+from harness.triangles import block_of
 
 from data_prep import examples
 from data_prep.cases import read_case

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
-from ellipses import tiny_config
+from harness.ellipses import tiny_config
 
 from kits_tf.cascade import lesion_steps
 

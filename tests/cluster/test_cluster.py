@@ -4,10 +4,10 @@ import re
 import subprocess
 import sys
 
-import chores
 import pytest
 from dask.system import CPU_COUNT
-from dask_processes import ROOT
+from harness import chores
+from harness.dask_processes import ROOT
 
 from kits_tf import cluster
 from kits_tf.cluster import Place, on_dask

@@ -6,9 +6,9 @@ import os
 import nibabel as nib
 import numpy as np
 import pytest
-from bad_scans import REFUSED
-from dask_processes import Processes
-from prepared import CONFIG, noisy_scan, two_kidneys, write_case
+from harness.bad_scans import REFUSED
+from harness.dask_processes import Processes
+from harness.prepared import CONFIG, noisy_scan, two_kidneys, write_case
 
 from data_prep.cases import read_case
 from data_prep.preparation import prepare_study

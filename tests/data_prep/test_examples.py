@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from prepared import (
+from harness.prepared import (
     CONFIG,
     GRID,
     SHAPE,
@@ -16,9 +16,9 @@ from prepared import (
     two_kidneys,
     write_case,
 )
+from harness.triangles import block_of
+from harness.triangles import resample as by_definition
 from scipy import ndimage
-from triangles import block_of
-from triangles import resample as by_definition
 
 from data_prep import examples
 from data_prep.cases import read_case

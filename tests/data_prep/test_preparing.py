@@ -4,13 +4,12 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
-from prepared import CONFIG, SPACING_MM, noisy_scan, prepared_pair, read_records, two_kidneys, write_case
+from harness import commands
+from harness.prepared import CONFIG, SPACING_MM, noisy_scan, prepared_pair, read_records, two_kidneys, write_case
 
 import data_prep
 from data_prep import examples
@@ -354,8 +353,7 @@ def test_nothing_starts_without_a_study_or_a_place_to_write(tmp_path):
 
 
 def command(*flags):
-    return subprocess.run([sys.executable, "-m", "data_prep", *flags], cwd=ROOT, capture_output=True, text=True,
-                          check=False)
+    return commands.run("-m", "data_prep", *flags)
 
 
 def test_the_command_prepares_a_study_and_checks_it(tmp_path):

@@ -5,7 +5,7 @@ import csv
 import nibabel as nib
 import numpy as np
 import pytest
-from bad_scans import REFUSED
+from harness.bad_scans import REFUSED
 
 from kits_tf.errors import InputError
 from kits_tf.evaluation.evaluator import evaluate_study, find_cases

@@ -1,17 +1,16 @@
 """Studies of a few hundred voxels, scored in this process or, where its exit counts, by the command itself."""
 
-import csv
 import json
 import os
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
+from harness import commands
+from harness.tables import read_rows
 
 import kits_tf
 from kits_tf.cluster import Place
@@ -54,15 +53,12 @@ def evaluate(folder, *cases, predictions="found", labels="study"):
 
 
 def command(folder, *more, predictions="found", labels="study"):
-    return subprocess.run(
-        [sys.executable, "-m", "kits_tf.evaluation", f"--predictions={folder / predictions}",
-         f"--labels={folder / labels}", f"--output={folder / 'scores'}", *more],
-        cwd=ROOT, capture_output=True, text=True, check=False)
+    return commands.run("-m", "kits_tf.evaluation", f"--predictions={folder / predictions}",
+                        f"--labels={folder / labels}", f"--output={folder / 'scores'}", *more)
 
 
 def rows_of(folder):
-    with open(folder / "scores/scores.csv", newline="") as file:
-        return {row["case"]: row for row in csv.DictReader(file)}
+    return {row["case"]: row for row in read_rows(folder / "scores/scores.csv")}
 
 
 def test_columns_begin_with_case_tk_dice_tu_dice_and_end_with_note(study):

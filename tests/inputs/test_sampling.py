@@ -3,10 +3,10 @@
 import collections
 import itertools
 
-import ellipses
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness import ellipses
 
 from kits_tf.errors import InputError
 from kits_tf.inputs import sampling

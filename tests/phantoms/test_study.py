@@ -1,12 +1,11 @@
 """A study on disk: KiTS19's layout, cases that do not depend on each other, and anatomy taken from label files."""
 
 import json
-import subprocess
-import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
+from harness import commands
 
 from kits_tf.errors import InputError
 from kits_tf.phantoms import study
@@ -21,8 +20,7 @@ SMALL = Scanner(size_voxels=64, slice_mm=(8.0, 8.0))
 
 
 def run(*flags):
-    command = [sys.executable, "-m", "kits_tf.phantoms", *flags]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return commands.run("-m", "kits_tf.phantoms", *flags)
 
 
 def digests(folder):

@@ -7,7 +7,7 @@ import tempfile
 import numpy as np
 import pytest
 import tensorflow as tf
-from ellipses import tiny_config, write
+from harness.ellipses import tiny_config, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,6 @@
 import pathlib
 import subprocess
 import sys
-import time
 
 import matplotlib.image
 import numpy as np
@@ -125,17 +124,6 @@ def test_case_id_in_a_script_without_a_font_brings_no_warning(tmp_path):
             f"draw_overlay({str(tmp_path / 'picture.png')!r}, ct, ct, '\\u814e\\u81d3 1')")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_scan_of_512_x_512_x_100_takes_less_than_2_seconds(tmp_path):
-    labels = np.zeros((100, 512, 512), np.uint8)
-    labels[30:70, 250:330, 100:180] = 1
-    labels[40:60, 250:300, 150:200] = 2
-    ct = scan(labels.shape, (3.0, 0.8, 0.8))
-    draw(tmp_path / "first.png", scan(), one_kidney())  # matplotlib finds its fonts
-    start = time.process_time()
-    draw(tmp_path / "picture.png", ct, labels)
-    assert time.process_time() - start < 2.0
 
 
 def test_labels_of_another_shape_are_refused(tmp_path):

@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 import pytest
-from bad_scans import REFUSED, REFUSED_AS_SCAN
+from harness.bad_scans import REFUSED, REFUSED_AS_SCAN
 
 import kits_tf
 from kits_tf.errors import InputError

@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from dicom_series import slices_of, write_series
+from harness.dicom_series import slices_of, write_series
 from PIL import Image
 from pydicom import uid
 

@@ -3,7 +3,6 @@
 import errno
 import os
 import pathlib
-import time
 
 import pytest
 
@@ -211,29 +210,6 @@ def test_a_place_without_scans_is_named(what, tmp_path):
     touch(tmp_path, "nothing_here/notes.txt")
     with pytest.raises(InputError, match=what):
         find_scans(tmp_path / what)
-
-
-def listed(folder, count):
-    """Lists a study of that many cases; seconds."""
-    for number in range(count):
-        case = folder / f"case_{number:05d}"
-        case.mkdir()
-        (case / "imaging.nii.gz").touch()
-        (case / "segmentation.nii.gz").touch()
-    began = time.perf_counter()
-    assert len(find_study(folder)) == len(find_scans(folder)) == count
-    seconds = time.perf_counter() - began
-    print(f"{count} cases listed twice in {seconds:.1f} s")
-    return seconds
-
-
-def test_a_listing_takes_less_than_a_millisecond_a_case(tmp_path):
-    assert listed(tmp_path, 2000) < 2  # twice; about a tenth of that on an idle machine
-
-
-@pytest.mark.soak
-def test_100000_cases_are_listed_in_a_minute(tmp_path):
-    assert listed(tmp_path, 100_000) < 60
 
 
 @pytest.mark.parametrize(("name", "without"), [

@@ -5,8 +5,8 @@ import re
 import nibabel as nib
 import numpy as np
 import pytest
-from bad_scans import HU, SHAPE, STRAIGHT, patched, save
-from geometries import CODES, affine_of, by_hand, tilted
+from harness.bad_scans import HU, SHAPE, STRAIGHT, patched, save
+from harness.geometries import CODES, affine_of, by_hand, tilted
 
 from kits_tf.errors import InputError
 from kits_tf.scans import nifti

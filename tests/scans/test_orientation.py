@@ -3,7 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from geometries import CODES, affine_of, by_hand, tilted, world_of
+from harness.geometries import CODES, affine_of, by_hand, tilted, world_of
 
 from kits_tf.scans.orientation import invert, reorient, reorient_affine, to_canonical_transform
 from kits_tf.volume import Volume

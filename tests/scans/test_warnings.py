@@ -5,8 +5,8 @@ import re
 import nibabel as nib
 import numpy as np
 import pytest
-from bad_scans import patched
-from geometries import affine_of
+from harness.bad_scans import patched
+from harness.geometries import affine_of
 
 from kits_tf.scans.nifti import read_labels, read_volume, write_volume
 from kits_tf.scans.warnings import label_doubts, scan_doubts

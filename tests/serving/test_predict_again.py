@@ -1,15 +1,15 @@
 """predict.py given twice: what stands is left alone, what changed is made again, and the counts say so."""
 
-import csv
 import os
 import shutil
 import threading
 
-import chores
 import nibabel as nib
 import numpy as np
 import pytest
-from oracles import HU
+from harness import chores
+from harness.patients import HU
+from harness.tables import read_rows
 
 import predict
 from kits_tf import cluster
@@ -63,22 +63,19 @@ def content(folder, ending=""):
 
 
 def statuses(folder):
-    with open(folder / "summary.csv", newline="") as stream:
-        return {row["case"]: row["status"] for row in csv.DictReader(stream)}
+    return {row["case"]: row["status"] for row in read_rows(folder / "summary.csv")}
 
 
 def test_what_stands_is_left_alone_and_in_the_summary(run, tmp_path):
     assert run() == (0, "3 done, 0 unchanged, 0 failed", 3)
-    with open(tmp_path / "out" / "summary.csv", newline="") as stream:
-        first = list(csv.DictReader(stream))
+    first = read_rows(tmp_path / "out" / "summary.csv")
     before = content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json")
     findings = (tmp_path / "out" / "findings.csv").read_text()
     assert len(before) == 6 and all(name in findings for name in NAMES)
     assert run() == (0, "0 done, 3 unchanged, 0 failed", 0)
     assert content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json") == before
     assert (tmp_path / "out" / "findings.csv").read_text() == findings
-    with open(tmp_path / "out" / "summary.csv", newline="") as stream:
-        again = list(csv.DictReader(stream))
+    again = read_rows(tmp_path / "out" / "summary.csv")
     own = {"status", "seconds"}
     assert [{k: v for k, v in row.items() if k not in own} for row in again] == [
         {k: v for k, v in row.items() if k not in own} for row in first]

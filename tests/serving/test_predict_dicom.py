@@ -5,8 +5,8 @@ import json
 import highdicom as hd
 import numpy as np
 import pytest
-from dicom_series import slices_of, write_series
-from oracles import HU
+from harness.dicom_series import slices_of, write_series
+from harness.patients import HU
 
 import predict
 from kits_tf.scans.dicom import read_series

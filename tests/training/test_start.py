@@ -4,11 +4,10 @@ import dataclasses
 import re
 import shutil
 
-import ellipses
 import numpy as np
-import processes
 import pytest
 import tensorflow as tf
+from harness import commands, ellipses, processes
 
 from kits_tf import config as configs
 from kits_tf import models
@@ -146,7 +145,7 @@ def test_two_replicas_start_where_one_device_does(data_dir, run_dir, tmp_path):
     for strategy, devices in (("one", 1), ("mirrored", 2)):
         place, output = tmp_path / strategy, tmp_path / f"{strategy}.txt"
         shutil.copytree(run_dir, place)
-        with processes.started(output, processes.train, config, data_dir, place, strategy, devices, None,
+        with commands.started(output, processes.train, config, data_dir, place, strategy, devices, None,
                                "tumor2d") as process:
             process.join(120)
         assert process.exitcode == 0, output.read_text()

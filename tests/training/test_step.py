@@ -2,10 +2,10 @@
 
 import dataclasses
 
-import ellipses
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness import ellipses
 
 from kits_tf import config as configs
 from kits_tf import models

@@ -1,6 +1,5 @@
 """Training on drawn ellipses: it learns, resumes, and refuses what does not belong together."""
 
-import csv
 import dataclasses
 import json
 import math
@@ -10,10 +9,11 @@ import shutil
 import signal
 import types
 
-import ellipses
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness import ellipses
+from harness.tables import read_rows
 
 from kits_tf import config as configs
 from kits_tf import models
@@ -41,8 +41,7 @@ def train(config, stage, data_dir, run_dir, seed=0, strategy=None):
 
 
 def read_history(run_dir, stage):
-    with open(runs.stage_folder(run_dir, stage, 0) / runs.HISTORY, newline="") as file:
-        return list(csv.DictReader(file))
+    return read_rows(runs.stage_folder(run_dir, stage, 0) / runs.HISTORY)
 
 
 @pytest.mark.parametrize(("stage", "learning_rate", "kidney_weight"), [
@@ -320,8 +319,7 @@ def test_a_run_of_old_goes_on_and_its_history_lacks_the_new_columns(config, data
     progress = checkpoints.Progress.from_json(json.dumps(rows))
     assert progress == checkpoints.Progress(rows, 0, (0.0, 0.0, 0.0))
     watching.write_history(tmp_path, rows)
-    with open(tmp_path / runs.HISTORY, newline="") as file:
-        assert next(csv.DictReader(file))["input_wait"] == ""
+    assert read_rows(tmp_path / runs.HISTORY)[0]["input_wait"] == ""
     again = checkpoints.Progress(rows, 3, (0.1 + 0.2, 1e-17, 3.5))
     assert checkpoints.Progress.from_json(again.to_json()) == again
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import tensorflow as tf
-from threshold_nets import KIDNEY_ABOVE, TUMOR_ABOVE
 
+from harness.patients import KIDNEY_ABOVE, TUMOR_ABOVE
 from kits_tf import config as configs
 from kits_tf import models
 

@@ -3,10 +3,10 @@
 import dataclasses
 
 import numpy as np
-from ellipses import tiny_config
 from scipy import ndimage
 
 from data_prep.preparation import prepare_study
+from harness.ellipses import tiny_config
 from kits_tf.records import dataset, schema
 from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume

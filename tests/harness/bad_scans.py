@@ -9,7 +9,8 @@ import os
 
 import nibabel as nib
 import numpy as np
-from geometries import affine_of
+
+from harness.geometries import affine_of
 
 SHAPE = (3, 4, 5)
 HU = np.random.default_rng(0).integers(-1024, 3000, SHAPE).astype(np.int16)

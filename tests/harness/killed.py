@@ -1,11 +1,7 @@
 """Runs a command's main function again and again and kills it at random moments; what it left must be whole each time.
 
-    python tests/killed.py predict|prepare INPUT OUTPUT QUIET KILLS SEED [MODEL]
-
-TensorFlow is imported once and each run is a fork, so that a hundred kills take minutes and not an hour. After each,
-all files in OUTPUT must be the bytes of those in QUIET, where a run in peace left them, or temporaries. After a run
-that comes to its end the next starts from nothing. Prints a JSON line: kills, runs that ended in peace, how long one
-takes, how many files one leaves and how many runs were killed half-way.
+It runs in a fork of the server of harness/commands.py, and each run is a fork of that, so that a hundred kills take
+minutes and not an hour.
 """
 
 import json
@@ -14,24 +10,32 @@ import pathlib
 import random
 import shutil
 import signal
-import sys
 import time
 
-import tensorflow as tf  # noqa: F401  here, once; nothing of it may run before the fork
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
 import predict
-from data_prep import examples, preparation  # noqa: F401
-from kits_tf import serving  # noqa: F401
+from data_prep import preparation
 from kits_tf.config import PRESETS, STAGES
 from kits_tf.files.atomic import TEMPORARY
-from kits_tf.reporting import predictions  # noqa: F401
 
 PASSING = ("summary.csv", ".lock")  # of a run and not of its cases
 
 
-def main(what, scans, output, quiet, kills, seed, model=None):
+def main(what, scans, output, quiet, kills, seed, model):
+    """Kills a command so many times.
+
+    After each kill all files in `output` must be the bytes of those in `quiet`, where a run in peace leaves them, or
+    temporaries. After a run that comes to its end the next starts from nothing. Prints a JSON line: kills, runs that
+    ended in peace, how long one takes, how many files one leaves and how many runs were killed half-way.
+
+    Args:
+        what: "predict" or "prepare".
+        scans: the study.
+        output: folder of the runs that are killed.
+        quiet: folder of the run in peace.
+        kills: how many.
+        seed: of the moments.
+        model: folder of an export, for "predict".
+    """
     output, quiet, chance = pathlib.Path(output), pathlib.Path(quiet), random.Random(int(seed))
 
     def work(folder):
@@ -95,7 +99,3 @@ def files(folder):
         elif path.name not in PASSING and not path.name.startswith(TEMPORARY):
             found[path.relative_to(folder).as_posix()] = path.read_bytes()
     return found
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

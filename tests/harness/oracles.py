@@ -9,12 +9,11 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from harness.patients import HU, KIDNEY_ABOVE, TUMOR_ABOVE
 from kits_tf import config as configs
 
-HU = np.array([-79, 100, 200], np.int16)  # background, kidney, tumor
 WINDOW_HU = (-79, 304)
 NORMALIZED_MM = (3.0, 0.7816, 0.7816)
-KIDNEY_ABOVE, TUMOR_ABOVE = 0.2335, 0.6  # after the window, half-way between the classes
 
 
 def nets():

@@ -10,7 +10,7 @@ import time
 
 import psutil
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 HOST = "127.0.0.1"
 
 

@@ -1,7 +1,7 @@
-"""A made patient and nets that answer by thresholds, with switches for each way a net can be wrong.
+"""Nets that answer by thresholds, with switches for each way a net can be wrong, and the cascade traced with them.
 
-The scan is what KiTS19's labels would look like with one HU per class: background -79, kidney 100, tumor 200. A net is
-a threshold on its window-scaled input, so the cascade's answer is known: what is wrong after it, the cascade did.
+A scan has one HU per class (patients.py), and a net is a threshold on its window-scaled input: the cascade's answer is
+known, and what is wrong after it, the cascade did.
 """
 
 import dataclasses
@@ -9,15 +9,9 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from harness.patients import HU, KIDNEY_ABOVE, MARK_BAND, SPACING_MM, TUMOR_ABOVE
 from kits_tf import config as configs
 from kits_tf.cascade.module import segment
-
-HU = np.array([-79, 100, 200], np.int16)  # by class
-KIDNEY_ABOVE, TUMOR_ABOVE = 0.2335, 0.6  # half-way between the classes, after the window
-MARK_HU = -20  # of a mark that no net takes for anything, unless switched to by `fine_marks`, `tumor3d_marks`, ...
-MARK_BAND = (0.14, 0.17)  # around MARK_HU after the window
-
-SPACING_MM = (4.0, 1.5632, 1.5632)  # the demo preset's own: nothing is resampled, so voxels can be counted by hand
 
 
 class Nets:
@@ -88,9 +82,3 @@ def traced(config):
         tf.TensorSpec((None, None, None), tf.int16), tf.TensorSpec((3,), tf.float32)])
     return Cascade(nets, config, function)
 
-
-def ball(shape, centre, radius):
-    """A mask of an ellipsoid; radius along (z, y, x) in voxels."""
-    place = np.indices(shape).reshape(3, -1).T
-    inside = (((place - centre) / radius) ** 2).sum(axis=1) <= 1
-    return inside.reshape(shape)

@@ -1,47 +1,22 @@
 """Processes for tests that kill them, or lay out devices, which a process can do only once.
 
-They are forked from one that has imported TensorFlow but not yet used it, so that each starts at once.
+They are forks of the server of harness/commands.py, so that each starts at once.
 """
 
 import contextlib
 import json
-import multiprocessing
 import os
 import pathlib
 import socket
 import sys
 
-import ellipses
 import tensorflow as tf
 
+from harness import ellipses
 from kits_tf import config as configs
 from kits_tf.errors import InputError
 from kits_tf.training import epochs, loop, workers
 from kits_tf.training.task import make_task
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["processes"])
-
-
-@contextlib.contextmanager
-def started(output, function, *arguments):
-    """A process that runs a function and writes what it prints to a file; killed on leaving if it still runs."""
-    process = CONTEXT.Process(target=_run, args=(str(output), function, *arguments))
-    process.start()
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.join()
-
-
-def _run(output, function, *arguments):
-    with open(output, "w") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    sys.stdout = os.fdopen(1, "w", buffering=1)
-    sys.stderr = os.fdopen(2, "w", buffering=1)
-    function(*arguments)
 
 
 def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None, stage="fine"):
