@@ -1,22 +1,26 @@
-"""Cuts a case into the training examples of the five stages, one function a stage.
+"""Cuts a case into the training examples of the five stages, one function a stage, and writes them as shards.
 
 A NormalizedCase goes in, Examples come out: whole slices (coarse), sagittal planes around the kidneys (correction),
 axial crops around one kidney (fine and tumor2d), 3D patches (tumor3d). All geometry is kits_tf.ops and the cascade's
 own, so that the nets are trained on what they will see.
 """
 
+import pathlib
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
-from data_prep.cases import NormalizedCase
+from data_prep.cases import NormalizedCase, read_case
+from data_prep.manifest import write_note
 from kits_tf.cascade.kidney_steps import Kidneys, find_kidneys, kidney_blocks, tumor_pad
 from kits_tf.config import CascadeConfig
 from kits_tf.labels import CLASS_NAMES, foreground
 from kits_tf.ops.crop import cover_axis
 from kits_tf.ops.resample import pad_to_square
+from kits_tf.records import dataset, schema
 from kits_tf.records.schema import BOX, Example
+from kits_tf.scans.discovery import Case
 
 
 def cut_coarse(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
@@ -121,3 +125,32 @@ def cut_tumor3d(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example
 # tumor2d is trained on the crops of the fine stage.
 CUTTERS = {"coarse": cut_coarse, "correction": cut_correction, "fine": cut_fine, "tumor3d": cut_tumor3d,
            "tumor2d": cut_fine}
+
+
+def write_shards(case: Case, data_dir: str | pathlib.Path, stages: list[str], config: CascadeConfig,
+                 found: dict) -> tuple[str, ...]:
+    """Writes a case's shards for some stages; notes each when it is whole.
+
+    Args:
+        case: kits_tf.scans.discovery.Case.
+        data_dir: folder to write to.
+        stages: names out of config.STAGES.
+        config: CascadeConfig.
+        found: manifest.sources of the case.
+
+    Returns:
+        The case's warnings, as cases.NormalizedCase has them.
+
+    Raises:
+        InputError: as cases.read_case.
+        RunError: if the disk is full.
+    """
+    normalized = read_case(case, config.spacing_mm)
+    made = {}
+    for stage in stages:
+        cut = CUTTERS[stage]
+        if cut not in made:  # tumor2d's are fine's
+            made[cut] = list(cut(normalized, config))
+        count = schema.write(dataset.shard_path(data_dir, stage, case.name), made[cut])
+        write_note(data_dir, stage, case.name, config.record_settings(stage), found, count)
+    return normalized.warnings

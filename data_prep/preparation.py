@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import tqdm
 
 from data_prep.manifest import Manifest
+from data_prep.shards import prepare_case
 from kits_tf import cluster
 from kits_tf.config import CascadeConfig
 from kits_tf.errors import InputError
@@ -68,7 +69,7 @@ def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stage
             stage: manifest.cases.get(name) for stage, manifest in manifests.items()}}) for name, case in cases.items()]
         rows, saved = {}, time.monotonic()
         try:
-            for done in cluster.run("data_prep.shards:prepare_case", jobs, "preparing", place):
+            for done in cluster.run(prepare_case, jobs, "preparing", place):
                 for manifest in manifests.values():
                     if done.failure is None:
                         manifest.enter(done.name)

@@ -4,7 +4,7 @@
 import pathlib
 
 from data_prep.manifest import read_note, sources, stands
-from kits_tf import cluster
+from kits_tf import lazy
 from kits_tf.config import CascadeConfig
 from kits_tf.errors import InputError
 from kits_tf.heap import keep_freed_memory
@@ -47,7 +47,7 @@ def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, di
         return {"status": "unchanged", "warnings": ()}
     _remove(data_dir, due, case.name)
     keep_freed_memory()  # every case asks for the same again
-    warnings = cluster.named("data_prep.writing:write_shards")(case, data_dir, due, config, found)
+    warnings = lazy.load("data_prep.examples").write_shards(case, data_dir, due, config, found)
     return {"status": status, "warnings": warnings}
 
 

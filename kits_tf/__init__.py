@@ -2,7 +2,7 @@
 
 Floors (a file imports from its own floor or below; tests/test_floors.py reads the imports):
 
-0 errors, labels, box, volume, config, quiet, heap, command  names, units and settings; what commands share
+0 errors, labels, box, volume, config, quiet, lazy, heap, command  names, units and settings; what commands share
 1 files, ops                   atomic writes, run folders; geometry as TensorFlow functions
 2 scans, records, addons, models, losses, metrics
 3 phantoms, inputs, cluster

@@ -82,10 +82,10 @@ def test_words_and_bars_go_with_the_level(level, said, bar, capsys):
 
 def test_where_no_terminal_watches_a_line_says_how_far_a_long_step_has_come(capsys, monkeypatch):
     jobs = [cluster.Job(str(number), {"name": str(number)}) for number in range(3)]
-    assert len(list(cluster.run("test_command:nothing", jobs, "doing", cluster.HERE))) == 3
+    assert len(list(cluster.run(nothing, jobs, "doing", cluster.HERE))) == 3
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(quiet, "SECONDS_BETWEEN", 0.0)
-    list(cluster.run("test_command:nothing", jobs, "doing", cluster.HERE))
+    list(cluster.run(nothing, jobs, "doing", cluster.HERE))
     assert capsys.readouterr().err == "doing cases: 1 of 3\ndoing cases: 2 of 3\n"
 
 

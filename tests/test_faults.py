@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from harness import commands, killed, patients
+from harness import chores, commands, killed, patients
 from harness.dask_processes import ROOT, Processes, worker_processes
 from harness.tables import read_rows
 
@@ -72,7 +72,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(quick_export, six, tmp_p
 def test_a_cluster_that_is_joined_does_the_work_and_its_loss_is_one_line(tmp_path, capfd):
     jobs = [cluster.Job(f"case_{number}", {"number": number, "folder": str(tmp_path)}) for number in range(9)]
     with Processes(1) as processes:
-        found = cluster.run("harness.chores:note", jobs, "working", Place(scheduler=processes.address))
+        found = cluster.run(chores.note, jobs, "working", Place(scheduler=processes.address))
         worker = next(found).result["pid"]
         assert worker in [child.pid for child in worker_processes(processes.workers.pid)]
         processes.kill_scheduler()

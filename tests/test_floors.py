@@ -36,7 +36,10 @@ def unit_of(module):
 
 
 def imports(source, name):
-    """(modules, line, inside a function) of each import statement; `from a import b` may mean the module a.b."""
+    """(modules, line, inside a function) of each import statement; `from a import b` may mean the module a.b.
+
+    And of what lazy.load("a") and lazy.attach(__name__, b="a") import later, which may be inside a function.
+    """
     tree = ast.parse(source)
     hidden = {id(node) for function in ast.walk(tree)
               if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(function)}
@@ -48,6 +51,10 @@ def imports(source, name):
             above = package[:len(package) - node.level + 1] if node.level else []
             module = ".".join([*above, *([node.module] if node.module else [])])
             modules = [f"{module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("lazy.load", "lazy.attach"):
+            values = [*node.args, *(keyword.value for keyword in node.keywords)]
+            yield [value.value for value in values if isinstance(value, ast.Constant)], node.lineno, False
+            continue
         else:
             continue
         yield modules, node.lineno, id(node) in hidden
@@ -107,6 +114,8 @@ def test_every_floor_of_the_table_was_read_and_names_what_exists():
     ("data_prep/cases.py", "import nibabel as nib", "imports nibabel"),
     ("data_prep/cases.py", "from nibabel.orientations import io_orientation", "imports nibabel"),
     ("kits_tf/scans/orientation.py", "import nibabel as nib", "not only nibabel.orientations"),
+    ("kits_tf/cascade/__init__.py", "lazy.attach(__name__, Task='kits_tf.training.task')", "never imports training"),
+    ("kits_tf/ops/crop.py", "def f():\n    lazy.load('kits_tf.cascade.export')", "from floor 4, it is on 1"),
     ("kits_tf/gadgets/new.py", "", "gadgets has no floor"),
     ("kits_tf/ops/crop.py", "from kits_tf import gadgets", "which has no floor"),
 ])

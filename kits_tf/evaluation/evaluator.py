@@ -176,7 +176,7 @@ def _evaluate(cases: list[CaseFiles], strays: list[pathlib.Path], labels: str | 
         print(f"warning: {stray}: no labels, not scored", file=sys.stderr)
     jobs = [cluster.Job(files.case, {"files": files}) for files in cases]
     found: dict[str, CaseScores] = {}
-    for done in cluster.run("kits_tf.evaluation.evaluator:score_files", jobs, "scoring", place):
+    for done in cluster.run(score_files, jobs, "scoring", place):
         if done.result is not None:
             row = CaseScores(**done.result)
             if row.note:

@@ -17,7 +17,7 @@ import pathlib
 import threading
 import typing
 
-from kits_tf import cluster
+from kits_tf import cluster, serving
 from kits_tf.errors import InputError, RunError
 from kits_tf.evaluation.scores import dice_scores
 from kits_tf.files.atomic import write_text
@@ -47,8 +47,8 @@ class Settings:
     """How cases are predicted.
 
     Attributes:
-        predictor: "module:class" of what has `explain(volume)`, `path` and `config`, and its arguments.
-        model: fingerprint of the model behind it.
+        source: the version of an export, or a server that holds one.
+        model: fingerprint of that model.
         xla: as Predictor's.
         overlay: whether a picture is wanted.
         formats: out of FORMATS, what labels are written as.
@@ -56,7 +56,7 @@ class Settings:
         output: folder to write to.
     """
 
-    predictor: tuple[str, ...]
+    source: pathlib.Path | serving.Server
     model: str
     xla: str
     overlay: bool
@@ -201,6 +201,13 @@ def _truth(case, scan, warnings):
 def load(settings: Settings) -> typing.Any:
     """The predictor of the settings, loaded once per process. Raises RunError: no other case could be predicted."""
     try:
-        return cluster.once(*settings.predictor, version=settings.model)
+        return cluster.once(open_predictor, settings.source, settings.xla, version=settings.model)
     except InputError as error:
         raise RunError(str(error)) from error
+
+
+def open_predictor(source: pathlib.Path | serving.Server, xla: str) -> typing.Any:
+    """What predicts by an export or on a server: it has `explain(volume)`, `path` and `config`. Brings TensorFlow."""
+    if isinstance(source, serving.Server):
+        return serving.RemotePredictor(*dataclasses.astuple(source), xla)
+    return serving.Predictor(source, xla)

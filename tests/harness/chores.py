@@ -7,7 +7,7 @@ import time
 
 import psutil
 
-from kits_tf import cluster
+from kits_tf import cluster, lazy
 from kits_tf.errors import InputError, RunError
 
 
@@ -32,7 +32,7 @@ def fail_or_import(number):
     if number == 0:
         time.sleep(0.5)
         raise InputError("case_0: is no scan")
-    return {"number": cluster.named("long_to_import:work")()}
+    return {"number": lazy.load("long_to_import").work()}
 
 
 def meet(number, folder):
@@ -74,5 +74,5 @@ def model(name):
 
 def use_model(number, name):
     time.sleep(0.2)
-    return {"number": number, "model": id(cluster.once("harness.chores:model", name)), "pid": os.getpid(),
+    return {"number": number, "model": id(cluster.once(model, name)), "pid": os.getpid(),
             "threads": os.environ.get("TF_NUM_INTRAOP_THREADS")}

@@ -5,6 +5,7 @@ import tensorflow  # noqa: F401
 import kits_tf.cascade
 import kits_tf.evaluation.evaluator
 import kits_tf.reporting.predictions
-import kits_tf.serving
+import kits_tf.serving.client
+import kits_tf.serving.predictor
 import kits_tf.training.loop
 import kits_tf.training.task  # noqa: F401

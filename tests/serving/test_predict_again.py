@@ -7,6 +7,7 @@ import threading
 import nibabel as nib
 import numpy as np
 import pytest
+from harness import chores
 from harness.patients import HU
 from harness.tables import read_rows
 
@@ -189,9 +190,9 @@ def test_a_model_that_cannot_be_loaded_is_one_line_for_all_cases(quick_export, s
 
 def test_a_model_is_loaded_anew_where_another_lies_in_its_place(tmp_path):
     loads = str(tmp_path / "loads")
-    one = cluster.once("harness.chores:model", loads, version="a")
-    assert cluster.once("harness.chores:model", loads, version="a") is one
-    assert cluster.once("harness.chores:model", loads, version="b") is not one
+    one = cluster.once(chores.model, loads, version="a")
+    assert cluster.once(chores.model, loads, version="a") is one
+    assert cluster.once(chores.model, loads, version="b") is not one
     assert (tmp_path / "loads").read_text() == "xx"
 
 
