@@ -39,7 +39,7 @@ def _draw_mesentery(canvas, patient, tissues, rng):
     front, width = patient.front_mm, patient.half_width_mm
     for _ in range(26):
         root = np.array([rng.uniform(0, 90), -34 - rng.uniform(0, 8), rng.uniform(-8, 14)])
-        stop = np.array([rng.uniform(-10, 190), rng.uniform(-0.9 * front, -0.4 * front), rng.uniform(-0.75, 0.75) * width])
+        stop = rng.uniform((-10, -0.9 * front, -0.75 * width), (190, -0.4 * front, 0.75 * width))
         if room(patient, stop) < 3:
             continue
         middle = (root + stop) / 2 + rng.normal(0, 9, 3)
@@ -53,8 +53,8 @@ def _draw_mesentery(canvas, patient, tissues, rng):
 def _draw_small_bowel(canvas, patient, tissues, rng, oral):
     front, width = patient.front_mm, patient.half_width_mm
     dilated = rng.random() < 0.08
-    low, high = np.array([-15.0, -0.92 * front, -0.82 * width]), np.array([225.0, -30.0, 0.82 * width])
-    count = int(14 + 26 * patient.packed)
+    low, high = np.array([-12.0, -0.92 * front, -0.82 * width]), np.array([225.0, -30.0, 0.82 * width])
+    count = int(44 + 36 * patient.packed)
     collapsed = rng.uniform(0.1, 0.6)
     for _ in range(count):
         place, heading = rng.uniform(low, high), rng.normal(size=3)
@@ -64,8 +64,9 @@ def _draw_small_bowel(canvas, patient, tissues, rng, oral):
             heading = heading + rng.normal(0, 0.9, 3)
             heading /= np.linalg.norm(heading)
             stop = np.clip(place + heading * rng.uniform(12, 24), low, high)
-            if min(room(patient, place), room(patient, stop)) > size:
-                pieces.append(tube(place, stop, size, size * rng.uniform(0.85, 1.1)))
+            first, last = (min(size, room(patient, point)) for point in (place, stop))
+            if min(first, last) > 4:
+                pieces.append(tube(place, stop, first, last * rng.uniform(0.85, 1.0)))
             place = stop
         wall = tissues.gut_wall + rng.normal(0, 10)
         gas = place[1] - rng.uniform(-4, 8) if rng.random() < 0.15 else None

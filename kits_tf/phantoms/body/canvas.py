@@ -1,4 +1,4 @@
-"""The scan while it is drawn: shapes in the patient's frame, painted onto a grid that lies obliquely and deformed in it.
+"""The scan while it is drawn: shapes in the patient's frame, painted onto a grid that lies obliquely in it.
 
 A level function is smooth, so it is computed on a coarse lattice of a few mm and interpolated to the voxels; that is
 what makes a whole body quick to draw. The deformation is computed once, on the same lattice.
@@ -15,6 +15,7 @@ from scipy import ndimage
 from kits_tf.phantoms.drawing import POINT_SPREAD_MM, Field, Grid, Shape, tube
 
 LATTICE_MM = 6.0  # of the deformation
+EDGE_HU = -30.0  # where the label of a kidney ends in fat
 TILE = 64  # voxels along each axis of the repeated texture
 
 Paint = float | np.ndarray | Callable
@@ -104,7 +105,8 @@ class Canvas:
         self._lattice = np.stack(parts)
         self._steps = steps
 
-    def window(self, low_mm: Sequence[float], high_mm: Sequence[float], room_mm: float = 2.0) -> tuple[slice, ...] | None:
+    def window(self, low_mm: Sequence[float], high_mm: Sequence[float],
+               room_mm: float = 2.0) -> tuple[slice, ...] | None:
         """The voxels that may hold a block of the patient, or None if it lies outside the scan."""
         reach = LATTICE_MM * 0.6 + max(self.grid.spacing_mm[0] * 0.5, 1) + room_mm
         hit: np.ndarray | bool = True
@@ -123,7 +125,7 @@ class Canvas:
         return tuple(slices)
 
     def positions(self, window: tuple[slice, ...], step_mm: float) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Patient positions of nodes about `step_mm` apart over a window, (3, z, y, x), and the tables for interpolate."""
+        """Patient positions (3, z, y, x) of nodes about `step_mm` apart over a window, and the tables for interpolate."""
         tables, lattice_tables = [], []
         for axis, part in enumerate(window):
             size = part.stop - part.start
@@ -147,7 +149,7 @@ class Canvas:
         return np.stack(parts), tables
 
     def cover(self, level: np.ndarray, soft_mm: float = 0.0) -> np.ndarray:
-        """Share of each voxel inside, from levels at voxel centres: as drawing.coverage, with one gradient for three."""
+        """Share of each voxel inside, from levels at voxel centres: drawing.coverage with the gradient along z only."""
         width = np.empty_like(level)
         np.subtract(level[2:], level[:-2], out=width[1:-1])
         width[1:-1] *= 0.5
@@ -195,18 +197,31 @@ class Canvas:
         region += np.float32(share) * change if share != 1.0 else change
         return drawn
 
-    def paint(self, shape: Shape, value: Paint, step_mm: float = 3.0, soft_mm: float = 0.0,
-              share: float = 1.0) -> Drawn | None:
-        """Draws a shape and mixes its tissue into the scan; see draw and blend."""
-        return self.blend(self.draw(shape, step_mm, soft_mm), value, share)
+    def paint(self, shape: Shape, value: Paint, step_mm: float = 3.0, soft_mm: float = 0.0, share: float = 1.0,
+              label: int | None = None) -> Drawn | None:
+        """Draws a shape and mixes its tissue into the scan; see draw and blend.
+
+        With a `label`, voxels take it where the shape covers half of them. A kidney or tumor also takes voxels of fat
+        that it raises above EDGE_HU: there KiTS19's masks end.
+        """
+        drawn = self.draw(shape, step_mm, soft_mm)
+        if drawn is None or label is None:
+            return self.blend(drawn, value, share)
+        fat = self.hu[drawn.window] < EDGE_HU
+        self.blend(drawn, value, share)
+        inside = drawn.cover > 0.5
+        if label:
+            inside |= fat & (drawn.cover > 0.08) & (self.hu[drawn.window] > EDGE_HU)
+        self.labels[drawn.window][inside] = label
+        return drawn
 
     def tubes(self, points: Sequence[Sequence[float]], radius_mm: float | Sequence[float], value: Paint,
-              share: float = 1.0) -> None:
+              label: int | None = None) -> None:
         """A vessel, duct or wire along a polyline; one radius or one per point."""
-        radii = [radius_mm] * len(points) if isinstance(radius_mm, float | int) else list(radius_mm)
+        radii = [float(radius_mm)] * len(points) if np.ndim(radius_mm) == 0 else list(radius_mm)
         for start, stop, first, last in zip(points[:-1], points[1:], radii[:-1], radii[1:], strict=True):
             step = float(np.clip(min(first, last) * 0.5, 0.7, 3.0))
-            self.paint(tube(start, stop, first, last), value, step, share=share)
+            self.paint(tube(start, stop, first, last), value, step, label=label)
 
     def texture(self, window: tuple[slice, ...], grain_mm: float) -> np.ndarray:
         """Random texture of a window, mean 0 and standard deviation 1, `grain_mm` coarse; repeats every 64 voxels."""

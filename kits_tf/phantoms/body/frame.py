@@ -3,24 +3,26 @@
 In: a Canvas of air, a Patient and its Tissues. Everything else is painted onto this.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from kits_tf.phantoms.body.canvas import Canvas, Drawn
 from kits_tf.phantoms.body.patient import CROTCH_MM, Patient, psoas
 from kits_tf.phantoms.body.tissues import Tissues
-from kits_tf.phantoms.drawing import Shape, ellipsoid, tube
+from kits_tf.phantoms.drawing import Shape, ellipsoid
 
 WHOLE = (-700.0, -400.0, -400.0), (700.0, 400.0, 400.0)
 
 
 def thickness(patient: Patient, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(fat, muscle) of the wall in mm, by height and by side: thick over buttocks and shoulders, thin on the chest."""
-    marks = np.array([-420, -330, -290, -250, -150, -60, 40, 110, 170, 230, 300, 500], np.float32)
+    marks = np.array([-420, -330, -290, -250, -150, -60, 40, 110, 170, 220, 250, 300, 500], np.float32)
     flesh = patient.fitness
-    side = np.interp(z, marks, [16, 18, 45, 32, 16, 12, patient.wall_mm / flesh, 16, 34, 42, 46, 40]) * flesh
-    front = np.interp(z, marks, [12, 12, 20, 20, 14, 9, 7, 7, 9, 14, 16, 30]) * flesh
-    back = np.interp(z, marks, [22, 28, 30, 28, 26, 26, 28, 28, 34, 44, 46, 40]) * flesh
-    fat = np.interp(z, marks, [0.25, 0.3, 0.45, 0.6, 0.6, 0.85, 1, 1.15, 1.35, 1.3, 1.0, 0.8]) * patient.fat_mm
+    side = np.interp(z, marks, [16, 18, 45, 32, 16, 12, patient.wall_mm / flesh, 16, 32, 46, 76, 98, 98]) * flesh**0.6
+    front = np.interp(z, marks, [12, 12, 20, 20, 14, 9, 7, 7, 9, 14, 15, 20, 30]) * flesh
+    back = np.interp(z, marks, [22, 28, 30, 28, 26, 26, 28, 28, 34, 46, 54, 60, 56]) * flesh
+    fat = np.interp(z, marks, [0.25, 0.3, 0.45, 0.6, 0.6, 0.85, 1, 1.15, 1.35, 1.3, 1.2, 1.0, 0.8]) * patient.fat_mm
     radius = np.hypot(y, x) + 1e-3
     behind, aside = np.clip(y / radius, 0, 1) ** 2, (x / radius) ** 2
     ahead = np.clip(-y / radius, 0, 1) ** 2
@@ -38,7 +40,7 @@ def _thighs(patient, z, y, x, grown):
     return np.maximum(level, 0.8 * (CROTCH_MM - 40 - z))
 
 
-def septate(canvas: Canvas, rng: np.random.Generator, tissues: Tissues, wavelength_mm: float, lean: float) -> object:
+def septate(canvas: Canvas, rng: np.random.Generator, tissues: Tissues, wavelength_mm: float, lean: float) -> Callable:
     """Muscle in bundles with fat between them, for Canvas.paint: the bundles meet where a random field is zero."""
     def value(drawn):
         field = canvas.field(drawn, rng, wavelength_mm, along=3.0)
@@ -56,7 +58,7 @@ def draw_frame(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.rando
     def torso(z, y, x):
         fat, muscle = thickness(patient, z, y, x)
         outer = patient.cavity(z, y, x) - muscle
-        end = 0.9 * (z - CROTCH_MM - 25)
+        end = 0.9 * (z - CROTCH_MM)
         return np.maximum(outer, end), fat
 
     def skin(*at):
@@ -73,7 +75,7 @@ def draw_frame(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.rando
     lumps = rng.uniform(2, 9)
     canvas.paint(Shape(*WHOLE, skin), tissues.skin, 5.0)
     canvas.paint(Shape(*WHOLE, under), lambda drawn: tissues.fat + lumps * canvas.texture(drawn.window, 4.0), 5.0)
-    canvas.paint(Shape(*WHOLE, flesh), septate(canvas, rng, tissues, rng.uniform(22, 34), bundles), 5.0)
+    canvas.paint(Shape(*WHOLE, flesh), septate(canvas, rng, tissues, rng.uniform(15, 28), bundles), 5.0)
     stranding = rng.uniform(2, 14)
     canvas.paint(Shape((-330, -400, -400), (CROTCH_MM, 400, 400),
                        lambda *at: np.maximum(patient.cavity(*at), 0.7 * (at[0] - CROTCH_MM + 15))),
@@ -151,4 +153,3 @@ def _draw_muscles(canvas, patient, tissues, rng):
         for z in (120, 170):  # the nerves and the fascia leave a notch; iliacus lies on the bone
             canvas.paint(ellipsoid((z, -2, side * (78 + 0.12 * (z - 120))), (55, 34, 17)).cut(
                 lambda *at: patient.cavity(*at) + 1), plain)
-    canvas.paint(tube((-60, 16, 0), (-58, 17, 0), 1.0), plain)

@@ -23,8 +23,8 @@ def draw_organs(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.rand
     return notes
 
 
-def draw_lesions(canvas, rng, organ_shape, count, hu, largest_mm, notes, organ):
-    """Round lesions inside a level function: cysts, metastases, hemangiomas; some with a rim."""
+def _draw_lesions(canvas, rng, organ_shape, count, hu, largest_mm, notes, organ):
+    """Round lesions inside an organ: cysts, metastases, hemangiomas; some with a rim."""
     low, high = np.array(organ_shape.low_mm), np.array(organ_shape.high_mm)
     drawn = 0
     for _ in range(count * 6):
@@ -56,14 +56,15 @@ def _draw_liver(canvas, patient, tissues, rng, notes):
     right = ellipsoid(((tip + top) / 2, -0.30 * front + 4, -max(width - 58, 50)),
                       ((tip - top) / 2, (front + patient.back_mm) / 2 + 12, 66 + 0.1 * (width - 105)))
     reach = rng.uniform(-10, 60)
-    left = ellipsoid((patient.dome_mm + rng.uniform(35, 60), -front * 0.62, reach * 0.4), (48, 0.5 * front + 14, 60 + reach))
+    left = ellipsoid((patient.dome_mm + rng.uniform(35, 60), -front * 0.62, reach * 0.4),
+                     (48, 0.5 * front + 14, 60 + reach))
     fossa = (tip - 35, -0.62 * front, -0.55 * width)
 
     def level(z, y, x):
         spine = 38 - np.hypot((y - 6) * 0.8, x - 10)
         behind = 0.6 * (y - 14 - 0.5 * np.maximum(-x - 40, 0))  # the bare area lets kidney and adrenal room
         body = right.level(z, y, x) if not resected else np.maximum(right.level(z, y, x), 0.7 * (-40 - y + 0.4 * x))
-        whole = np.minimum(body, np.maximum(left.level(z, y, x), -30 - y + 0.2 * x))
+        whole = np.minimum(body, np.maximum(left.level(z, y, x), 0.7 * (y + 26 - 0.15 * x)))
         return np.maximum(np.maximum(np.maximum(whole, patient.abdomen(z, y, x)), spine), behind)
 
     low, high = np.minimum(right.low_mm, left.low_mm), np.maximum(right.high_mm, left.high_mm)
@@ -83,16 +84,18 @@ def _draw_liver(canvas, patient, tissues, rng, notes):
     hilum = np.array([-48.0, -34.0, -34.0])
     within = shrunk(liver, 6.0)
     late = tissues.vein if tissues.phase not in ("arterial", "late_arterial") else tissues.liver - 5
-    for course, thick, hu in [
-            *(((hilum, hilum + rng.normal((-15, -12, -25), (14, 16, 10)), hilum + rng.normal((-25, -20, -62), (34, 32, 14))),
-               rng.uniform(4, 6), tissues.portal) for _ in range(6)),
-            (((-50, -34, -30), (-62, -0.55 * front, -12), (-58, -0.8 * front, 25)), 4.5, tissues.portal),
-            *((((patient.dome_mm + 18, -18, -24), (-80, -0.35 * front, lateral * 0.7), (-50, -0.5 * front, lateral)),
-               4.5, late) for lateral in (-95, -60, -20))]:
-        for start, stop, first, last in zip(course[:-1], course[1:], (thick, thick * 0.6), (thick * 0.6, 1.2), strict=True):
-            canvas.paint(tube(start, stop, first, last).cut(within.level), hu, 2.0)
+    top_vein = (patient.dome_mm + 18, -18, -24)
+    trees = [((-50, -34, -30), (-62, -0.55 * front, -12), (-58, -0.8 * front, 25), 4.5, tissues.portal)]
+    for _ in range(6):
+        trees.append((hilum, hilum + rng.normal((-15, -12, -25), (14, 16, 10)),
+                      hilum + rng.normal((-25, -20, -62), (34, 32, 14)), rng.uniform(4, 6), tissues.portal))
+    for lateral in (-95, -60, -20):
+        trees.append((top_vein, (-80, -0.35 * front, lateral * 0.7), (-50, -0.5 * front, lateral), 4.5, late))
+    for start, middle, stop, thick, hu in trees:
+        canvas.paint(tube(start, middle, thick, thick * 0.6).cut(within.level), hu, 2.0)
+        canvas.paint(tube(middle, stop, thick * 0.6, 1.2).cut(within.level), hu, 2.0)
     if rng.random() < 0.35:
-        draw_lesions(canvas, rng, liver, int(rng.integers(1, 9)), (-5, 40) if rng.random() < 0.6 else (20, 180), 45.0, notes,
+        _draw_lesions(canvas, rng, liver, int(rng.integers(1, 9)), (-5, 40) if rng.random() < 0.6 else (20, 180), 45.0, notes,
                  "liver")
     if rng.random() < 0.82:  # gallbladder
         stones = rng.random() < 0.15
@@ -116,9 +119,10 @@ def _draw_spleen(canvas, patient, tissues, rng, notes):
     big = rng.random() < 0.12
     grow = rng.uniform(1.3, 1.9) if big else rng.uniform(0.75, 1.2)
     long = 50 * grow
-    centre = np.array([patient.dome_mm + 22 + long, 14.0 - 0.12 * patient.front_mm, patient.half_width_mm - 24 * grow ** 0.5])
+    centre = np.array([patient.dome_mm + 22 + long, 14 - 0.12 * patient.front_mm,
+                       patient.half_width_mm - 24 * grow**0.5])
     outer = ellipsoid(centre, (long, 46 * grow**0.7, 30 * grow**0.6), tilted(rng, 0.25))
-    hollow = ellipsoid(centre + (6, -26, -30), (long * 1.2, 30, 24))
+    hollow = ellipsoid(np.add(centre, (6, -26, -30)), (long * 1.2, 30, 24))
     shape = lumpy(rng, outer, 2.0, 24.0).cut(lambda *at: np.maximum(np.maximum(
         patient.abdomen(*at) + 1, -hollow.level(*at)), 34 - np.hypot(at[1], at[2])))
     if big:
@@ -127,17 +131,17 @@ def _draw_spleen(canvas, patient, tissues, rng, notes):
     grain = textured(canvas, tissues.spleen, 2.5 * tissues.grain, 3.0)
     canvas.paint(shape, lambda drawn: grain(drawn) + (moire * canvas.field(drawn, rng, 11.0) if moire else 0), 3.0)
     if rng.random() < 0.12:
-        draw_lesions(canvas, rng, shape, 2, (0, 90), 22.0, notes, "spleen")
+        _draw_lesions(canvas, rng, shape, 2, (0, 90), 22.0, notes, "spleen")
     if rng.random() < 0.25:  # accessory spleens
         radius = rng.uniform(4, 10)
-        canvas.paint(ellipsoid(centre + (rng.uniform(10, 40), -30, -34), (radius,) * 3), tissues.spleen, 2.0)
+        canvas.paint(ellipsoid(np.add(centre, (rng.uniform(10, 40), -30, -34)), (radius,) * 3), tissues.spleen, 2.0)
 
 
 def _draw_pancreas(canvas, patient, tissues, rng):
     depth = -0.32 * patient.front_mm - 16
     low = rng.uniform(-14, 10)
-    course = [(low + 22, depth + 2, -34), (low + 4, depth - 6, -24), (low - 10, depth - 12, -2), (low - 20, depth - 6, 26),
-              (low - 30, -16, 54), (low - 38, -4, 74)]
+    course = [(low + 22, depth + 2, -34), (low + 4, depth - 6, -24), (low - 10, depth - 12, -2),
+              (low - 20, depth - 6, 26), (low - 30, -16, 54), (low - 38, -4, 74)]
     size = rng.uniform(7.5, 12)
     fatty = rng.uniform(0, 1.3)
 
@@ -153,14 +157,17 @@ def _draw_pancreas(canvas, patient, tissues, rng):
 def _draw_stomach(canvas, patient, tissues, rng):
     front = patient.front_mm
     fill = rng.uniform(0.35, 1.1)
-    body = ellipsoid((-62, -0.52 * front, 50), (58 * (0.6 + 0.4 * fill), 38 * fill, 34 * fill + 8), tilted(rng, 0.3))
-    fundus = ellipsoid((patient.dome_mm + 40, -12, 56), (34, 34 * (0.5 + 0.5 * fill), 36 * (0.5 + 0.5 * fill)))
-    antrum = ellipsoid((-24, -0.62 * front, 8), (20, 20 * fill + 6, 40))
+    wide = 12 + 24 * fill
+    points = [(patient.dome_mm + 36, -8, 58), (-78, -0.3 * front, 62), (-50, -0.55 * front, 52),
+              (-22 + 20 * fill, -0.66 * front, 22), (-18, -0.55 * front, -16), (-12, -0.42 * front, -30)]
+    points = [np.add(point, rng.normal(0, 5, 3)) for point in points]
+    radii = np.array([0.95, 1.1, 1.0, 0.75, 0.5, 0.35]) * wide
     content = rng.choice([rng.uniform(-10, 60), rng.uniform(100, 900), rng.uniform(10, 30)], p=[0.55, 0.25, 0.2])
     gas_y = (-0.45 * front + rng.uniform(-30, 10)) if rng.random() < 0.7 else None
     wall = rng.uniform(3, 7)
     lumps = rng.uniform(0, 30)
-    parts = [fundus.cut(patient.abdomen), body.cut(patient.abdomen), antrum.cut(patient.abdomen)]
+    parts = [tube(start, stop, first, last).cut(patient.abdomen) for start, stop, first, last in
+             zip(points[:-1], points[1:], radii[:-1], radii[1:], strict=True)]
     fill_hollow(canvas, parts, wall, tissues.gut_wall,
                 lambda drawn: np.float32(content) + np.float32(lumps) * canvas.texture(drawn.window, 5.0), gas_y, 3.5)
 
@@ -171,6 +178,6 @@ def _draw_adrenals(canvas, tissues, rng):
         top = np.array([-48.0, -4.0, side * 28.0])
         thick = rng.uniform(1.8, 3.6)
         for y, x in ((16, 14), (20, 4)):
-            canvas.tubes([top, top + (22, y, side * x)], [thick, thick * 0.8], hu)
+            canvas.tubes([top, np.add(top, (22, y, side * x))], [thick, thick * 0.8], hu)
         if rng.random() < 0.08:  # adenoma
-            canvas.paint(ellipsoid(top + (14, 8, side * 6), rng.uniform(6, 18, 3)), rng.uniform(-10, 80), 2.0)
+            canvas.paint(ellipsoid(np.add(top, (14, 8, side * 6)), rng.uniform(6, 18, 3)), rng.uniform(-10, 80), 2.0)

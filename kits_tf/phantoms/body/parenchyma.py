@@ -1,7 +1,6 @@
 """Draws kidneys: perirenal fat with fascia and septa, sinus, cortex and pyramids, and their label.
 
-What is labelled kidney reaches out to about -30 HU where fat lies beside, as in KiTS19's masks, and to half a voxel's
-coverage elsewhere. Sinus, collecting system and vessels stay background.
+Sinus, collecting system and vessels stay background, as in KiTS19's masks.
 """
 
 import numpy as np
@@ -11,22 +10,9 @@ from kits_tf.phantoms.body import urinary
 from kits_tf.phantoms.body.canvas import Canvas
 from kits_tf.phantoms.body.kidneys import Kidney, room
 from kits_tf.phantoms.body.patient import Patient
-from kits_tf.phantoms.body.shapes import shrunk, waves
+from kits_tf.phantoms.body.shapes import waves
 from kits_tf.phantoms.body.tissues import Tissues
-from kits_tf.phantoms.drawing import Shape, edge, ellipsoid
-
-EDGE_HU = -30.0
-
-
-def label_shape(canvas: Canvas, shape: Shape, value: object, class_id: int, step_mm: float, soft_mm: float = 0.0) -> None:
-    """Paints a shape and labels it."""
-    drawn = canvas.draw(shape, step_mm, soft_mm)
-    if drawn is None:
-        return
-    before = canvas.hu[drawn.window] < EDGE_HU
-    canvas.blend(drawn, value)
-    rim = before & (drawn.cover > 0.08) & (canvas.hu[drawn.window] > EDGE_HU)
-    canvas.labels[drawn.window][(drawn.cover > 0.5) | rim] = class_id
+from kits_tf.phantoms.drawing import Shape, ellipsoid
 
 
 def draw_perirenal(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: list[Kidney],
@@ -66,9 +52,9 @@ def draw_perirenal(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: 
 def draw_kidney(canvas: Canvas, tissues: Tissues, kidney: Kidney, rng: np.random.Generator) -> list[str]:
     """Sinus, parenchyma and pyramids of one kidney; returns findings of its collecting system."""
     canvas.paint(kidney.sinus.cut(lambda *at: kidney.outline.level(*at) - 3),
-                 lambda drawn: tissues.fat + np.float32(12 / kidney.hollow) + 10 * canvas.texture(drawn.window, 2.0), 2.0)
+                 lambda drawn: (tissues.fat + np.float32(12 / kidney.hollow)
+                                + 10 * canvas.texture(drawn.window, 2.0)), 2.0)
     urinary.draw_vessels(canvas, tissues, kidney, rng)
-    notes = urinary.draw_collecting_system(canvas, tissues, kidney, rng)
     # The cortex enhances unevenly in some: infarcts, infection, striation.
     patchy = rng.uniform(8, 40) if tissues.phase != "native" and rng.random() < 0.12 else 0.0
     patches = waves(rng, rng.uniform(16, 45))
@@ -81,21 +67,20 @@ def draw_kidney(canvas: Canvas, tissues: Tissues, kidney: Kidney, rng: np.random
             hu -= np.float32(patchy) * np.maximum(canvas.spread(patches(*places), tables), 0)
         return hu
 
-    label_shape(canvas, kidney.body, value, labels.KIDNEY, 2.0)
+    canvas.paint(kidney.body, value, 2.0, label=labels.KIDNEY)
     if abs(tissues.cortex - tissues.medulla) > 4:
         _draw_pyramids(canvas, tissues, kidney, rng)
-    return notes
+    return urinary.draw_collecting_system(canvas, tissues, kidney, rng)
 
 
 def draw_bridge(canvas: Canvas, tissues: Tissues, shape: Shape) -> None:
     """The isthmus of a horseshoe kidney."""
-    label_shape(canvas, shape, tissues.cortex - 0.3 * (tissues.cortex - tissues.medulla), labels.KIDNEY, 2.5)
+    canvas.paint(shape, tissues.cortex - 0.3 * (tissues.cortex - tissues.medulla), 2.5, label=labels.KIDNEY)
 
 
 def _draw_pyramids(canvas, tissues, kidney, rng):
     """Medulla: cones between the cortex and the sinus, with columns of cortex between them."""
     cortex_mm = rng.uniform(4.5, 8.0) * kidney.radii_mm[1] / 24
-    deep = shrunk(kidney.body, 0.0)
 
     def inside(z, y, x):
         return np.maximum(kidney.outline.level(z, y, x) + cortex_mm, 0.8 - kidney.sinus.level(z, y, x))
@@ -108,9 +93,10 @@ def _draw_pyramids(canvas, tissues, kidney, rng):
             if rng.random() < 0.08:
                 continue  # a large column
             around = around + rng.normal(0, 0.15)
-            place = kidney.place(along + rng.normal(0, 0.03), 0.56 * girth * np.sin(around), 0.56 * girth * np.cos(around))
-            pyramids.append(ellipsoid(place, kidney.radii_mm[1] / 24 * rng.uniform(0.85, 1.15, 3) * (7.0, 7.6, 8.4),
-                                      kidney.axes))
+            place = kidney.place(along + rng.normal(0, 0.03), 0.56 * girth * np.sin(around),
+                                 0.56 * girth * np.cos(around))
+            radii = np.array([7.0, 7.6, 8.4]) * kidney.radii_mm[1] / 24 * rng.uniform(0.85, 1.15, 3)
+            pyramids.append(ellipsoid(place, radii, kidney.axes))
 
     def level(*at):
         nearest = np.float32(100.0)
@@ -120,21 +106,4 @@ def _draw_pyramids(canvas, tissues, kidney, rng):
 
     # The border is sharp in the arterial phase and fades as the medulla fills.
     soft = float(np.clip(6 - 0.06 * abs(tissues.cortex - tissues.medulla), 0.5, 6))
-    canvas.paint(Shape(deep.low_mm, deep.high_mm, level), tissues.medulla, 1.6, soft_mm=soft)
-
-
-def relabel_edges(canvas: Canvas, fat_before: np.ndarray) -> None:
-    """After the scanner's blur: voxels of fat beside a label that rose above EDGE_HU join the label."""
-    from scipy import ndimage
-
-    found = ndimage.find_objects((canvas.labels > 0).astype(np.uint8))
-    if not found:
-        return
-    box = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in found[0])
-    classes = canvas.labels[box]
-    near = np.maximum.reduce([np.roll(classes, move, axis) for axis in (1, 2) for move in (-1, 1)])
-    join = (classes == 0) & (near > 0) & fat_before[box] & (canvas.hu[box] > EDGE_HU)
-    classes[join] = near[join]
-
-
-__all__ = ["draw_bridge", "draw_kidney", "draw_perirenal", "edge", "label_shape", "relabel_edges"]
+    canvas.paint(Shape(kidney.outline.low_mm, kidney.outline.high_mm, level), tissues.medulla, 1.6, soft_mm=soft)

@@ -60,7 +60,7 @@ class Patient:
         lean = visceral < 0.25
         return cls(
             male=male, half_width_mm=105 + 45 * visceral + rng.uniform(-6, 8),
-            front_mm=52 + 80 * visceral + rng.uniform(-6, 10), back_mm=rng.uniform(44, 52) + 6 * visceral,
+            front_mm=64 + 80 * visceral + rng.uniform(-6, 10), back_mm=rng.uniform(44, 52) + 6 * visceral,
             fat_mm=float(3 + 40 * max(stout - 0.12, 0) ** 1.3 * (1.0 if male else 1.25) + rng.uniform(0, 5)),
             wall_mm=rng.uniform(7, 14) * fitness, fitness=fitness,
             inner_fat_hu=rng.uniform(-95, -30) if lean and rng.random() < 0.5 else rng.uniform(-115, -88),
@@ -71,15 +71,15 @@ class Patient:
 
     def outline(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Half width, front and back of the room inside the muscle wall, at heights z: chest, waist, pelvis."""
-        marks = np.array([-420, -330, -300, -270, -200, -120, -40, 40, 100, 160, 220, 290, 340, 500], np.float32)
+        marks = np.array([-420, -330, -300, -270, -200, -120, -40, 40, 100, 160, 220, 245, 290, 340, 500], np.float32)
         chest = 118 + 0.25 * (self.half_width_mm - 105)
         half_width = self.half_width_mm
-        widths = [42, 46, 70, 104, chest + 6, chest + 10, half_width + 4, half_width - 3, half_width - 2, 118,
-                  106, 96, 96, 92]
+        widths = [42, 46, 70, 104, chest + 6, chest + 10, half_width + 4, half_width - 3, max(half_width - 2, 116), 120,
+                  104, 74, 52, 50, 50]
         deep = 0.35 * self.front_mm
-        fronts = [38, 40, 48, 62, 84 + 0.3 * deep, 92 + 0.5 * deep, self.front_mm + 8, self.front_mm,
-                  self.front_mm - 4, 0.75 * self.front_mm + 22, 80, 72, 66, 60]
-        backs = [24, 24, 40, 66, 78, 74, self.back_mm + 8, self.back_mm, self.back_mm, 60, 76, 70, 62, 56]
+        fronts = [38, 40, 50, 72, 98 + 0.3 * deep, 96 + 0.5 * deep, self.front_mm + 8, self.front_mm,
+                  self.front_mm - 4, 0.75 * self.front_mm + 22, 80, 76, 66, 60, 60]
+        backs = [24, 24, 40, 66, 78, 74, self.back_mm + 8, self.back_mm, self.back_mm, 60, 74, 68, 56, 50, 50]
         return tuple(np.interp(z, marks, np.array(line, np.float32)).astype(np.float32)
                      for line in (widths, fronts, backs))
 
@@ -92,7 +92,7 @@ class Patient:
         return (share - 1) * np.minimum(width, np.hypot(x, y) / np.maximum(share, 0.2) + 1)
 
     def dome(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Height of the diaphragm, in mm: highest in front of the middle on either side, deep behind and at the sides."""
+        """Height of the diaphragm, in mm: highest in front of the middle on either side, deep behind."""
         right = self.dome_mm + 0.0072 * (x + 62) ** 2
         left = self.dome_mm + 12 + 0.0085 * (x - 64) ** 2
         behind = np.where(y > -35, 0.0078, 0.0032) * (y + 35) ** 2

@@ -61,5 +61,5 @@ def _draw_bladder(canvas, tissues, rng, centre, fill):
     canvas.paint(bladder, tissues.gut_wall - 10, 3.0)
     canvas.paint(shrunk(bladder, rng.uniform(2, 5)), value, 3.0)
     if catheter:
-        canvas.paint(ellipsoid(centre + (15, 0, 0), (11, 11, 11)), 250.0, 2.0)
-        canvas.paint(ellipsoid(centre + (15, 0, 0), (10, 10, 10)), -5.0, 2.0)
+        canvas.paint(ellipsoid(np.add(centre, (15, 0, 0)), (11, 11, 11)), 250.0, 2.0)
+        canvas.paint(ellipsoid(np.add(centre, (15, 0, 0)), (10, 10, 10)), -5.0, 2.0)

@@ -3,6 +3,8 @@
 A bone is a shape with a cortical shell, painted once: HU depends on the depth under its surface.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from kits_tf.phantoms.body.canvas import Canvas
@@ -13,7 +15,7 @@ from kits_tf.phantoms.drawing import Shape, edge, ellipsoid, tube
 LUMBAR_TOP_MM = SACRUM_MM - 5 * LUMBAR_MM
 
 
-def bony(canvas: Canvas, tissues: Tissues, shell_mm: float = 2.5, marrow: float | None = None) -> object:
+def bony(canvas: Canvas, tissues: Tissues, shell_mm: float = 2.5, marrow: float | None = None) -> Callable:
     """HU of bone by depth, for Canvas.paint: a shell of cortex over marrow with trabecular texture."""
     core = tissues.marrow if marrow is None else marrow
 
@@ -28,7 +30,7 @@ def bony(canvas: Canvas, tissues: Tissues, shell_mm: float = 2.5, marrow: float 
 def vertebra(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(offset from the middle of the disc above, pitch) of the vertebra at heights z, in mm."""
     pitch = np.where(z > LUMBAR_TOP_MM, LUMBAR_MM, np.where(z > NECK_MM, THORACIC_MM, CERVICAL_MM))
-    start = np.where(z > LUMBAR_TOP_MM, LUMBAR_TOP_MM, np.where(z > NECK_MM, NECK_MM - 9.2 * THORACIC_MM + 220.0, -500.0))
+    start = np.where(z > LUMBAR_TOP_MM, LUMBAR_TOP_MM, np.where(z > NECK_MM, NECK_MM + 3.8, -500.0))
     return np.mod(z - start, pitch), pitch
 
 
@@ -72,17 +74,32 @@ def _draw_spine(canvas, patient, tissues, rng):
     def element(low_mm, high_mm, level, value, step=2.5):
         canvas.paint(Shape((top, *low_mm), (SACRUM_MM + 4, *high_mm), level), value, step)
 
-    bone = bony(canvas, tissues, 2.0)
-    arch, spine = arches(0.22, 0.95), arches(0.35, 0.95)
-    across = arches(0.3, 0.62)
-    element((12, -20), (44, 20), lambda z, y, x: np.maximum(np.hypot(y - 26, x * 0.9) - 15.5, arch(z)), bone)
-    element((34, -6), (78, 6), lambda z, y, x: np.maximum(
-        np.maximum(np.abs(x) - 3.6, np.abs(y - 0.06 * (z % 24) - 54) - 18), spine(z)), bone)
-    element((15, -46), (42, 46), lambda z, y, x: np.maximum(np.maximum(
-        np.hypot((y - 24 - 0.1 * np.abs(x)) * 1.0, 0) - 4.5, np.abs(x) - 40), across(z)), bone)
-    for side in (-1, 1):  # facet joints, denser
-        element((22, side * 15 - 9), (42, side * 15 + 9), lambda z, y, x, side=side: np.hypot(y - 32, x - side * 15) - 7
-                + 3 * np.sin(z / 5), bony(canvas, tissues, 3.0))
+    bone = bony(canvas, tissues, 1.8)
+    arch, spine = arches(0.25, 0.9), arches(0.4, 0.92)
+    across, joints = arches(0.32, 0.58), arches(0.7, 1.25)
+
+    def ring(z, y, x):
+        """Pedicles and laminae: a triangle with round corners around the canal."""
+        outer = np.maximum(np.abs(x) * 0.86 + (y - 26) * 0.5, 18 - y) - 12.0
+        return np.maximum(np.maximum(outer, 8.2 - np.hypot((y - 25) * 1.05, x * 0.8)), arch(z))
+
+    def spinous(z, y, x):
+        slant = y - 0.35 * np.clip(-z - 60, 0, 60) / 10
+        thick = 2.4 + 1.4 * np.clip((slant - 55) / 12, 0, 1)
+        return np.maximum(np.maximum(np.abs(x) - thick, np.abs(slant - 53) - 17), spine(z))
+
+    def transverse(z, y, x):
+        away = np.abs(x)
+        lumbar = np.interp(z, np.float32([-330, -60, -20]), [30, 30, 44])
+        thick = 4.6 - 0.05 * away
+        return np.maximum(np.maximum(np.abs(y - 21 - 0.16 * away) - thick, away - lumbar), across(z))
+
+    element((12, -20), (46, 20), ring, bone, 2.0)
+    element((34, -6), (80, 6), spinous, bone, 2.0)
+    element((15, -46), (40, 46), transverse, bone, 2.0)
+    for side in (-1, 1):  # facet joints
+        element((22, side * 15 - 9), (42, side * 15 + 9), lambda z, y, x, side=side: np.maximum(
+            np.hypot((y - 31) * 0.9, x - side * 15) - 6.5, joints(z)), bony(canvas, tissues, 3.0), 2.0)
     shell = bony(canvas, tissues, 1.6)
     window = canvas.draw(Shape((top, -24, -30), (SACRUM_MM + 4, 24, 30), body), 2.5)
     if window is not None:
@@ -94,8 +111,8 @@ def _draw_spine(canvas, patient, tissues, rng):
         hu += plate * (np.float32(0.7 * tissues.bone + 60) - hu)
         hu += cover * (np.float32(tissues.disc) - hu)
         canvas.blend(window, hu)
-    element((14, -12), (36, 12), lambda z, y, x: np.hypot((y - 25) / 0.85, x) - 10.5, tissues.fat * 0.3)
-    element((14, -12), (36, 12), lambda z, y, x: np.hypot((y - 25) / 0.85, x) - 8.5, rng.uniform(10, 45))
+    element((14, -12), (36, 12), lambda z, y, x: np.hypot((y - 25) / 0.85, x) - 9.5, tissues.fat * 0.4)
+    element((14, -12), (36, 12), lambda z, y, x: np.hypot((y - 24) / 0.85, x) - 7.5, rng.uniform(10, 45))
 
 
 def _draw_ribs(canvas, patient, tissues, rng):
@@ -115,9 +132,12 @@ def _draw_ribs(canvas, patient, tissues, rng):
     ribs = canvas.draw(box, 2.6)
     canvas.blend(ribs, bony(canvas, tissues, 1.2, 0.6 * tissues.marrow + 80))
     _, front, _ = patient.outline(np.float32(-200))
-    canvas.paint(Shape((-285, -front - 25, -24), (-118, -front + 15, 24), lambda z, y, x: np.maximum(np.maximum(
-        np.abs(patient.cavity(z, y, x) - 6) - 5.0, np.abs(x) - np.interp(z, [-285, -255, -140, -118], [26, 17, 18, 4])),
-        y)), bony(canvas, tissues, 1.2, tissues.marrow * 0.7))
+
+    def sternum(z, y, x):
+        wide = np.interp(z, np.float32([-285, -255, -140, -118]), [26, 17, 18, 4])
+        return np.maximum(np.maximum(np.abs(patient.cavity(z, y, x) - 6) - 5.0, np.abs(x) - wide), y)
+
+    canvas.paint(Shape((-285, -front - 25, -24), (-118, -front + 15, 24), sternum), bony(canvas, tissues, 1.2, tissues.marrow * 0.7))
 
 
 def _draw_shoulders(canvas, patient, tissues):
@@ -129,8 +149,9 @@ def _draw_shoulders(canvas, patient, tissues):
 
         def blade(z, y, x, side=side):
             back = 76 - 0.0065 * (x * side - 60) ** 2
-            reach = np.maximum(np.abs(x * side - 95 + 0.12 * (z + 250)) - 45 - 0.35 * (-170 - z) * 0.1, z + 165 + 0.5 *
-                               (x * side - 75))
+            lateral = x * side
+            reach = np.maximum(np.abs(lateral - 95 + 0.12 * (z + 250)) - 45 + 0.035 * (170 + z),
+                               z + 165 + 0.5 * (lateral - 75))
             return np.maximum(np.abs(y - back) - 3.2, np.maximum(reach * 0.6, -300 - z))
 
         canvas.paint(Shape((-300, 0, low), (-160, 90, high), blade), bone, 2.5)
@@ -154,8 +175,10 @@ def _draw_pelvis(canvas, patient, tissues, rng):
 
         def wing(z, y, x, side=side):
             share = np.clip((58 - y) / 118, 0, 1)
-            surface = 38 + (patient.half_width_mm * 0.25 + 62) * share**0.85 - (0.10 + 0.3 * share) * (z - 125)
-            thick = np.interp(z, np.float32([88, 105, 150, 205, 240]), [4.5, 4, 3.4, 8, 13])
+            width = patient.outline(z)[0] + 2
+            reach = np.interp(z, np.float32([90, 150, 200, 235]), [0, -8, -34, -40]) + width
+            surface = 40 + (reach - 40) * share**0.8 - 7 * np.sin(2 * np.pi * share) - np.maximum(z - 150, 0) * 0.1
+            thick = np.interp(z, np.float32([88, 105, 150, 205, 240]), [4.5, 4, 3.4, 8, 13]) + 3.5 * (2 * share - 1) ** 4
             crest = 84 + 0.0055 * (y - 2) ** 2 - z
             ends = np.maximum(np.maximum(y - np.interp(z, np.float32([90, 160, 200, 235]), [60, 62, 40, 24]),
                                          np.interp(z, np.float32([90, 140, 190, 235]), [-30, -64, -45, -32]) - y),
@@ -164,12 +187,12 @@ def _draw_pelvis(canvas, patient, tissues, rng):
 
         canvas.paint(Shape((80, -75, low), (245, 70, high), wing), bone, 2.6)
         hip = np.array((HIP_MM, -4.0, side * 86.0))
-        canvas.paint(ellipsoid(hip + (0, 0, -side * 4), (34, 34, 32)).cut(
+        canvas.paint(ellipsoid(np.add(hip, (0, 0, -side * 4)), (34, 34, 32)).cut(
             lambda z, y, x, side=side: side * (x - side * 96) - 0.3 * (HIP_MM - z)), dense, 2.6)
         canvas.tubes([(HIP_MM - 5, -28, side * 66), (262, -54, side * 14)], [12, 9], bone)
         canvas.tubes([(268, -52, side * 12), (300, 4, side * 44), (306, 20, side * 56)], [8, 7, 10], bone)
         canvas.tubes([(HIP_MM, 14, side * 74), (300, 24, side * 60)], [16, 14], bone)
-        canvas.paint(ellipsoid(hip, (26, 26, 26)), tissues.muscle + 15, 2.6)
+        canvas.paint(ellipsoid(hip, (25.4, 25.4, 25.4)), tissues.muscle + 40, 2.6)
         canvas.tubes([(246, 0, side * 96), (270, 8, side * 126)], [14, 15], bone)
         canvas.paint(ellipsoid((262, 18, side * 134), (22, 17, 15)), bone)
         canvas.tubes([(268, 8, side * 128), (330, 4, side * 120), (560, 0, side * 100)], [16, 14.5, 13], dense)

@@ -41,8 +41,8 @@ def draw_thorax(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.rand
 
         def value(drawn):
             grain = canvas.texture(drawn.window, 2.5)
-            vessels = np.clip(np.abs(canvas.texture(drawn.window, 3.5)) - 1.9, 0, 1)
-            return np.float32(lung) + grain * 20 + vessels * 450
+            vessels = np.clip(np.abs(canvas.texture(drawn.window, 3.5)) - 1.8, 0, 0.8)
+            return np.float32(lung) + grain * 20 + vessels * 1100
 
         canvas.paint(box, value, 4.0)
         if effusion is not None:
@@ -98,8 +98,8 @@ def _draw_heart(canvas, patient, tissues, rng):
     chamber((-38, flip * -24, 4), (22, 18, 22), right_heart)
     if rng.random() < 0.3:  # calcified coronaries and valves
         for _ in range(5):
-            canvas.paint(ellipsoid(place(*rng.normal(0, (20, 25, 25))), rng.uniform(1.5, 3.5, 3)), rng.uniform(250, 900),
-                         1.5)
+            spot = place(*rng.normal(0, (20, 25, 25)))
+            canvas.paint(ellipsoid(spot, rng.uniform(1.5, 3.5, 3)), rng.uniform(250, 900), 1.5)
 
 
 def _draw_mediastinum(canvas, patient, tissues, rng):
@@ -112,7 +112,8 @@ def _draw_mediastinum(canvas, patient, tissues, rng):
     canvas.tubes([(-290, -48, -22), (-235, -48, -28), (-195, -42, -30)], [8, 9, 10],
                  tissues.vein * (2.2 if tissues.phase == "arterial" else 1.0))
     for x in (-26, -2, 20):  # vessels to neck and arms
-        canvas.tubes([(-258, -34, x * 0.5), (-310, -25, x), (-420, -12, np.sign(x + 1) * 30)], [5, 4.5, 4], tissues.artery)
+        canvas.tubes([(-258, -34, x * 0.5), (-310, -25, x), (-420, -12, np.sign(x + 1) * 30)], [5, 4.5, 4],
+                     tissues.artery)
     for side in (-1, 1):
         canvas.tubes([(-300, -45, side * 15), (-315, -15, side * 34), (-430, -8, side * 38)], [7, 6, 6], tissues.vein)
     trachea = [(-430, -22, 0), (-330, -22, 0), (-236, -14, 0)]

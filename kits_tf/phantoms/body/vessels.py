@@ -1,5 +1,7 @@
 """Aorta, vena cava and what branches off them, with calcifications, grafts and filters."""
 
+import itertools
+
 import numpy as np
 
 from kits_tf.phantoms.body.canvas import Canvas
@@ -24,16 +26,18 @@ def draw_vessels(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.ran
     canvas.tubes(cava[2:], [flat, flat * 0.95, flat * 0.9], tissues.cava)
     if aneurysm:
         notes.append("aortic aneurysm")
-        sac = course[3] + (0, -0.5 * aneurysm, 4)
+        sac = np.add(course[3], (0, -0.5 * aneurysm, 4))
         canvas.paint(ellipsoid(sac, (aneurysm * 1.5, aneurysm, aneurysm)), tissues.muscle - 10, 3.0)
-        canvas.paint(ellipsoid(sac + (0, 0.15 * aneurysm, 0), np.array([1.5, 0.7, 0.7]) * aneurysm), tissues.artery, 3.0)
+        lumen = np.add(sac, (0, 0.15 * aneurysm, 0))
+        canvas.paint(ellipsoid(lumen, np.array([1.5, 0.7, 0.7]) * aneurysm), tissues.artery, 3.0)
     canvas.tubes(course, [wide * 1.1, wide, wide, wide * 0.9, wide * 0.85], tissues.artery)
     for side in (-1, 1):
-        groin = [(98, -30, 4), (140, -12, side * 26), (185, -18, side * 48), (235, -62, side * 62), (262, -68, side * 72),
-                 (420, -30, side * 80)]
+        groin = [(98, -30, 4), (140, -12, side * 26), (185, -18, side * 48), (235, -62, side * 62),
+                 (262, -68, side * 72), (420, -30, side * 80)]
         canvas.tubes(groin, [wide * 0.75, wide * 0.6, 5.0, 4.8, 4.6, 4], tissues.artery)
         late = tissues.cava if rng.random() < 0.6 else tissues.muscle
-        canvas.tubes([np.add(point, (3, 9, -side * 3)) for point in [CAVA[-1], *groin[1:]]], [8, 7, 6.5, 6.5, 6, 5.5], late)
+        veins = [np.add(point, (3, 9, -side * 3)) for point in [CAVA[-1], *groin[1:]]]
+        canvas.tubes(veins, [8, 7, 6.5, 6.5, 6, 5.5], late)
         canvas.tubes([(140, -10, side * 28), (175, 14, side * 40), (215, 25, side * 52)], [5, 4, 3], tissues.artery)
         if rng.random() < 0.5:  # saphenous and gonadal veins, inferior epigastric vessels
             canvas.tubes([(20, -14, side * 34), (120, -22, side * 52)], 1.8, tissues.vein)
@@ -45,7 +49,7 @@ def draw_vessels(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.ran
     canvas.tubes([(-20, -50, -12), (-36, -40, -22), (-52, -36, -34)], 6.5, tissues.portal)
     if rng.random() < 0.5:
         hardness = rng.uniform(0.5, 14)
-        for start, stop in zip(course[:-1], course[1:], strict=True):
+        for start, stop in itertools.pairwise(course):
             for _ in range(rng.poisson(hardness / 2)):
                 away = rng.uniform(-np.pi, np.pi)
                 place = start + (stop - start) * rng.random() + wide * np.array([0, np.sin(away), np.cos(away)])
