@@ -15,7 +15,8 @@ from scipy import ndimage
 from kits_tf.phantoms.drawing import POINT_SPREAD_MM, Field, Grid, Shape, tube
 
 LATTICE_MM = 6.0  # of the deformation
-EDGE_HU = -30.0  # where the label of a kidney ends in fat
+EDGE_HU, FAT_HU = -30.0, -100.0  # where the label of a kidney ends in fat
+EDGE_MM = 1.6  # width of an edge in a picture with pixels of 0.8 mm
 TILE = 64  # voxels along each axis of the repeated texture
 
 Paint = float | np.ndarray | Callable
@@ -125,7 +126,7 @@ class Canvas:
         return tuple(slices)
 
     def positions(self, window: tuple[slice, ...], step_mm: float) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Patient positions (3, z, y, x) of nodes about `step_mm` apart over a window, and the tables for interpolate."""
+        """Patient positions (3, z, y, x) of nodes about `step_mm` apart over a window, and tables for `spread`."""
         tables, lattice_tables = [], []
         for axis, part in enumerate(window):
             size = part.stop - part.start
@@ -201,18 +202,20 @@ class Canvas:
               label: int | None = None) -> Drawn | None:
         """Draws a shape and mixes its tissue into the scan; see draw and blend.
 
-        With a `label`, voxels take it where the shape covers half of them. A kidney or tumor also takes voxels of fat
-        that it raises above EDGE_HU: there KiTS19's masks end.
+        With a `label`, voxels take it whose centre lies inside. In fat a kidney or tumor also takes what a scanner's
+        edge of EDGE_MM shows above EDGE_HU: there KiTS19's masks end.
         """
         drawn = self.draw(shape, step_mm, soft_mm)
         if drawn is None or label is None:
             return self.blend(drawn, value, share)
-        fat = self.hu[drawn.window] < EDGE_HU
-        self.blend(drawn, value, share)
-        inside = drawn.cover > 0.5
+        hu = value(drawn) if callable(value) else np.float32(value)
+        limit: np.ndarray | float = 0.0
         if label:
-            inside |= fat & (drawn.cover > 0.08) & (self.hu[drawn.window] > EDGE_HU)
-        self.labels[drawn.window][inside] = label
+            fat = self.hu[drawn.window] < EDGE_HU
+            reach = EDGE_MM * (0.5 - (EDGE_HU - FAT_HU) / np.maximum(hu - np.float32(FAT_HU), 80))
+            limit = np.where(fat, reach, 0)
+        self.blend(drawn, hu, share)
+        self.labels[drawn.window][drawn.level < limit] = label
         return drawn
 
     def tubes(self, points: Sequence[Sequence[float]], radius_mm: float | Sequence[float], value: Paint,

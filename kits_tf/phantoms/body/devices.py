@@ -4,6 +4,7 @@ import numpy as np
 
 from kits_tf.phantoms.body.canvas import Canvas
 from kits_tf.phantoms.body.patient import HIP_MM, Patient
+from kits_tf.phantoms.body.shapes import waves
 from kits_tf.phantoms.body.tissues import Tissues
 from kits_tf.phantoms.drawing import Shape, ellipsoid
 
@@ -14,9 +15,14 @@ def draw_ascites(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.ran
     """Fluid in the abdomen's sides and the pelvis, before any organ is drawn; in one patient in fourteen."""
     if rng.random() > 0.07:
         return []
-    depth = rng.uniform(4, 45)
-    canvas.paint(Shape((-140, -220, -220), (290, 120, 220), lambda z, y, x: np.maximum(
-        patient.abdomen(z, y, x), -patient.abdomen(z, y, x) - depth)), tissues.fluid, 5.0)
+    depth, uneven = rng.uniform(4, 40), waves(rng, 90.0)
+
+    def level(z, y, x):
+        room = patient.abdomen(z, y, x)
+        layer = -room - depth * (1 + 0.7 * uneven(z, y, x))
+        return np.maximum(np.maximum(room, layer), np.maximum(0.7 * (y - 18), z - 225))
+
+    canvas.paint(Shape((-140, -220, -220), (225, 30, 220), level), tissues.fluid, 5.0)
     return ["ascites"]
 
 

@@ -42,10 +42,12 @@ def _thighs(patient, z, y, x, grown):
 
 def septate(canvas: Canvas, rng: np.random.Generator, tissues: Tissues, wavelength_mm: float, lean: float) -> Callable:
     """Muscle in bundles with fat between them, for Canvas.paint: the bundles meet where a random field is zero."""
+    depth = rng.uniform(0.2, 0.85)
+
     def value(drawn):
         field = canvas.field(drawn, rng, wavelength_mm, along=3.0)
         gap = np.clip(1 - np.abs(field) / np.float32(lean), 0, 1)
-        return (tissues.muscle - gap * np.float32(0.85 * (tissues.muscle - tissues.fat))
+        return (tissues.muscle - gap * np.float32(depth * (tissues.muscle - tissues.fat))
                 + canvas.texture(drawn.window, 3.0) * np.float32(3 * tissues.grain))
 
     return value

@@ -121,7 +121,7 @@ def _kidney(rng, patient, side, size, kind):
     mean_radius = np.float32(radii[1:].mean())
     limit = room(patient, side)
     hump = rng.uniform(2, 7) if side > 0 and rng.random() < 0.15 else 0.0
-    hollow = rng.uniform(0.5, 1.25)
+    hollow = rng.uniform(0.55, 1.45)
     notches = _notches(rng, radii)
     reach = np.full(3, radii[0] + 10)
 

@@ -64,7 +64,9 @@ def _draw_liver(canvas, patient, tissues, rng, notes):
         spine = 38 - np.hypot((y - 6) * 0.8, x - 10)
         behind = 0.6 * (y - 14 - 0.5 * np.maximum(-x - 40, 0))  # the bare area lets kidney and adrenal room
         body = right.level(z, y, x) if not resected else np.maximum(right.level(z, y, x), 0.7 * (-40 - y + 0.4 * x))
-        whole = np.minimum(body, np.maximum(left.level(z, y, x), 0.7 * (y + 26 - 0.15 * x)))
+        lobe = np.maximum(left.level(z, y, x), 0.7 * (y + 26 - 0.15 * x))
+        join = np.clip(0.5 + (lobe - body) / 50, 0, 1)  # a smooth union: no deep cleft between the lobes
+        whole = lobe + join * (body - lobe) - 25 * join * (1 - join)
         return np.maximum(np.maximum(np.maximum(whole, patient.abdomen(z, y, x)), spine), behind)
 
     low, high = np.minimum(right.low_mm, left.low_mm), np.maximum(right.high_mm, left.high_mm)
@@ -95,8 +97,8 @@ def _draw_liver(canvas, patient, tissues, rng, notes):
         canvas.paint(tube(start, middle, thick, thick * 0.6).cut(within.level), hu, 2.0)
         canvas.paint(tube(middle, stop, thick * 0.6, 1.2).cut(within.level), hu, 2.0)
     if rng.random() < 0.35:
-        _draw_lesions(canvas, rng, liver, int(rng.integers(1, 9)), (-5, 40) if rng.random() < 0.6 else (20, 180), 45.0, notes,
-                 "liver")
+        _draw_lesions(canvas, rng, liver, int(rng.integers(1, 9)), (-5, 40) if rng.random() < 0.6 else (20, 180), 45.0,
+                      notes, "liver")
     if rng.random() < 0.82:  # gallbladder
         stones = rng.random() < 0.15
         size = rng.uniform(9, 19)

@@ -89,7 +89,9 @@ class Patient:
         depth = np.where(y < 0, front, back)
         power = np.float32(self.roundness)
         share = ((np.abs(x) / width) ** power + (np.abs(y) / depth) ** power) ** (1 / power)
-        return (share - 1) * np.minimum(width, np.hypot(x, y) / np.maximum(share, 0.2) + 1)
+        level = (share - 1) * np.minimum(width, np.hypot(x, y) / np.maximum(share, 0.2) + 1)
+        # Beside the spinous processes lie the muscles of the back, not the cavity.
+        return np.maximum(level, 0.7 * (y - 12 - 1.1 * np.maximum(np.abs(x) - 15, 0)))
 
     def dome(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Height of the diaphragm, in mm: highest in front of the middle on either side, deep behind."""

@@ -146,10 +146,11 @@ def scan(canvas: Canvas, view: View, rng: np.random.Generator) -> np.ndarray:
         hu = ndimage.uniform_filter1d(hu, 3, axis=0, mode="nearest") * np.float32(0.5) + hu * np.float32(0.5)
     blur = abs(view.kernel) / pixel
     sharpen = view.kernel < 0
+    crisp = rng.uniform(0.2, 0.8)
     # The noise's grain is that of the kernel: fine for sharp ones, coarse for smooth ones.
     grain = max(0.35, blur * (0.55 if sharpen else 0.9))
     probe = ndimage.gaussian_filter(rng.standard_normal((64, 64), dtype=np.float32), grain, mode="wrap")
-    scale = np.float32(view.noise_hu * (1.5 if sharpen else 1.0) / probe.std())
+    scale = np.float32(view.noise_hu * (1 + 2 * crisp if sharpen else 1.0) / probe.std())
     _, y, x = grid.mesh(grid.whole)
     depth = np.exp(-((y[0] + 10) / 150) ** 2 - (x[0] / 180) ** 2).astype(np.float32)
     strength = scale * (0.4 + 0.6 * depth)
@@ -161,7 +162,7 @@ def scan(canvas: Canvas, view: View, rng: np.random.Generator) -> np.ndarray:
     before = np.float32(0)
     for index, layer in enumerate(hu):
         if sharpen:
-            layer = layer + np.float32(0.7) * (layer - ndimage.gaussian_filter(layer, max(blur, 0.6), truncate=2.5))
+            layer = layer + np.float32(crisp) * (layer - ndimage.gaussian_filter(layer, max(blur, 0.6), truncate=2.5))
         elif blur > 0.25:
             layer = ndimage.gaussian_filter(layer, blur, truncate=2.5)
         white = rng.standard_normal(layer.shape, dtype=np.float32)

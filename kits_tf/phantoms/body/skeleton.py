@@ -137,7 +137,8 @@ def _draw_ribs(canvas, patient, tissues, rng):
         wide = np.interp(z, np.float32([-285, -255, -140, -118]), [26, 17, 18, 4])
         return np.maximum(np.maximum(np.abs(patient.cavity(z, y, x) - 6) - 5.0, np.abs(x) - wide), y)
 
-    canvas.paint(Shape((-285, -front - 25, -24), (-118, -front + 15, 24), sternum), bony(canvas, tissues, 1.2, tissues.marrow * 0.7))
+    canvas.paint(Shape((-285, -front - 25, -24), (-118, -front + 15, 24), sternum),
+                 bony(canvas, tissues, 1.2, tissues.marrow * 0.7))
 
 
 def _draw_shoulders(canvas, patient, tissues):
@@ -178,7 +179,8 @@ def _draw_pelvis(canvas, patient, tissues, rng):
             width = patient.outline(z)[0] + 2
             reach = np.interp(z, np.float32([90, 150, 200, 235]), [0, -8, -34, -40]) + width
             surface = 40 + (reach - 40) * share**0.8 - 7 * np.sin(2 * np.pi * share) - np.maximum(z - 150, 0) * 0.1
-            thick = np.interp(z, np.float32([88, 105, 150, 205, 240]), [4.5, 4, 3.4, 8, 13]) + 3.5 * (2 * share - 1) ** 4
+            thick = np.interp(z, np.float32([88, 105, 150, 205, 240]), [4.5, 4, 3.4, 8, 13])
+            thick = thick + 3.5 * (2 * share - 1) ** 4
             crest = 84 + 0.0055 * (y - 2) ** 2 - z
             ends = np.maximum(np.maximum(y - np.interp(z, np.float32([90, 160, 200, 235]), [60, 62, 40, 24]),
                                          np.interp(z, np.float32([90, 140, 190, 235]), [-30, -64, -45, -32]) - y),

@@ -67,7 +67,7 @@ def draw_thorax(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.rand
 
 def _draw_heart(canvas, patient, tissues, rng):
     base = patient.dome_mm
-    centre = np.array([base - rng.uniform(22, 38), -48 - 0.15 * patient.front_mm, 24.0])
+    centre = np.array([base - rng.uniform(22, 38), -56 - 0.15 * patient.front_mm, rng.uniform(18, 30)])
     size = rng.uniform(0.85, 1.25)
     along = np.array([0.45, -0.6, 0.66])  # to the apex: down, forward, left
     along /= np.linalg.norm(along)

@@ -24,7 +24,8 @@ def draw_vessels(canvas: Canvas, tissues: Tissues, kidney: Kidney, rng: np.rando
     thick = rng.uniform(3.5, 6.0)
     if kidney.side > 0 and not low:
         front = np.array([z - 4, -43.0, 4.0])
-        canvas.tubes([np.add(cava, (0, -6, 4)), front, (z, -32, 26), door], [thick, thick * 0.8, thick, thick], tissues.vein)
+        course = [np.add(cava, (0, -6, 4)), front, (z, -32, 26), door]
+        canvas.tubes(course, [thick, thick * 0.8, thick, thick], tissues.vein)
         canvas.tubes([aorta, behind], rng.uniform(2.2, 3.4), tissues.artery)
     else:
         canvas.tubes([cava, door], thick, tissues.vein)
