@@ -4,6 +4,8 @@ In: a Canvas with the frame. Loops wander through the front of the cavity; a pac
 any fat between.
 """
 
+import itertools
+
 import numpy as np
 
 from kits_tf.phantoms.body.canvas import Canvas
@@ -18,6 +20,7 @@ def draw_bowel(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.rando
     oral = str(rng.choice(["water", "oral contrast", "mixed"], p=[0.55, 0.25, 0.2]))
     _draw_mesentery(canvas, patient, tissues, rng)
     _draw_small_bowel(canvas, patient, tissues, rng, oral)
+    _draw_duodenum(canvas, patient, tissues, rng, oral)
     _draw_colon(canvas, patient, tissues, rng, oral)
     return oral
 
@@ -31,7 +34,8 @@ def _content(rng, oral):
 
 def room(patient: Patient, point: np.ndarray) -> float:
     """Distance from a point to the wall of the abdomen, in mm."""
-    return -float(np.asarray(patient.abdomen(*(np.float32(part) for part in point))))
+    z, y, x = np.asarray(point, np.float32)[:, None]
+    return -float(patient.abdomen(z, y, x)[0])
 
 
 def _draw_mesentery(canvas, patient, tissues, rng):
@@ -79,6 +83,18 @@ def _draw_small_bowel(canvas, patient, tissues, rng, oral):
             return content + np.float32(folds * (wall - content)) * np.abs(canvas.texture(drawn.window, 2.5))
 
         fill_hollow(canvas, pieces, rng.uniform(1.2, 3.2), wall, meal, gas, 3.0)
+
+
+def _draw_duodenum(canvas, patient, tissues, rng, oral):
+    """Around the head of the pancreas, between aorta and mesenteric vessels, to the first loop."""
+    depth = -0.3 * patient.front_mm - 14
+    course = [(-16, depth - 10, -34), (2, depth, -46), (30, depth + 6, -44), (46, -44, -24), (44, -46, 8),
+              (24, -48, 28), (16, depth - 12, 44)]
+    course = [np.add(point, rng.normal(0, 3, 3)) for point in course]
+    size = rng.uniform(7, 13)
+    parts = [tube(start, stop, size * rng.uniform(0.8, 1.15)) for start, stop in itertools.pairwise(course)]
+    gas = depth - rng.uniform(-6, 6) if rng.random() < 0.25 else None
+    fill_hollow(canvas, parts, rng.uniform(2, 4), tissues.gut_wall, _content(rng, oral), gas, 2.5)
 
 
 def _draw_colon(canvas, patient, tissues, rng, oral):

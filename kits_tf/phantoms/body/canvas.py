@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from kits_tf.phantoms.drawing import POINT_SPREAD_MM, Field, Grid, Shape, tube
@@ -19,7 +20,7 @@ EDGE_HU, FAT_HU = -30.0, -100.0  # where the label of a kidney ends in fat
 EDGE_MM = 1.6  # width of an edge in a picture with pixels of 0.8 mm
 TILE = 64  # voxels along each axis of the repeated texture
 
-Paint = float | np.ndarray | Callable
+Paint = float | np.floating | np.ndarray | Callable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,10 +219,10 @@ class Canvas:
         self.labels[drawn.window][drawn.level < limit] = label
         return drawn
 
-    def tubes(self, points: Sequence[Sequence[float]], radius_mm: float | Sequence[float], value: Paint,
+    def tubes(self, points: Sequence[ArrayLike], radius_mm: ArrayLike, value: Paint,
               label: int | None = None) -> None:
         """A vessel, duct or wire along a polyline; one radius or one per point."""
-        radii = [float(radius_mm)] * len(points) if np.ndim(radius_mm) == 0 else list(radius_mm)
+        radii = np.broadcast_to(np.asarray(radius_mm, float), (len(points),)).tolist()
         for start, stop, first, last in zip(points[:-1], points[1:], radii[:-1], radii[1:], strict=True):
             step = float(np.clip(min(first, last) * 0.5, 0.7, 3.0))
             self.paint(tube(start, stop, first, last), value, step, label=label)

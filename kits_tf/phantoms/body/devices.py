@@ -31,15 +31,15 @@ def draw_devices(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> 
     notes = []
     if rng.random() < 0.06:
         notes.append("hip prosthesis")
-        side = rng.choice([-1, 1])
+        side = int(rng.choice([-1, 1]))
         hip = np.array((HIP_MM, -4.0, side * 86.0))
         canvas.paint(ellipsoid(hip, (25, 25, 25)), METAL_HU, 2.5)
         canvas.tubes([hip, (264, 6, side * 122), (400, 2, side * 114)], [8, 8, 6], METAL_HU)
     if rng.random() < 0.04:
         notes.append("spinal screws")
         for z in rng.choice([-20.0, 15.0, 50.0, 85.0, 120.0], 2, replace=False):
-            for side in (-1, 1):
-                canvas.tubes([(z, 42, side * 24), (z, -8, side * 11)], 2.5, METAL_HU)
+            for x in (-24, 24):
+                canvas.tubes([(float(z), 42, x), (float(z), -8, 0.45 * x)], 2.5, METAL_HU)
     if rng.random() < 0.12:
         notes.append("clips")
         around = rng.uniform((-60, -60, -80), (160, 20, 80))

@@ -19,7 +19,7 @@ def thickness(patient: Patient, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> 
     """(fat, muscle) of the wall in mm, by height and by side: thick over buttocks and shoulders, thin on the chest."""
     marks = np.array([-420, -330, -290, -250, -150, -60, 40, 110, 170, 220, 250, 300, 500], np.float32)
     flesh = patient.fitness
-    side = np.interp(z, marks, [16, 18, 45, 32, 16, 12, patient.wall_mm / flesh, 16, 32, 46, 76, 98, 98]) * flesh**0.6
+    side = np.interp(z, marks, [16, 22, 92, 34, 16, 12, patient.wall_mm / flesh, 16, 32, 46, 76, 98, 98]) * flesh**0.6
     front = np.interp(z, marks, [12, 12, 20, 20, 14, 9, 7, 7, 9, 14, 15, 20, 30]) * flesh
     back = np.interp(z, marks, [22, 28, 30, 28, 26, 26, 28, 28, 34, 46, 54, 60, 56]) * flesh
     fat = np.interp(z, marks, [0.25, 0.3, 0.45, 0.6, 0.6, 0.85, 1, 1.15, 1.35, 1.3, 1.2, 1.0, 0.8]) * patient.fat_mm
@@ -59,7 +59,7 @@ def draw_frame(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.rando
 
     def torso(z, y, x):
         fat, muscle = thickness(patient, z, y, x)
-        outer = patient.cavity(z, y, x) - muscle
+        outer = patient.trunk(z, y, x) - muscle
         end = 0.9 * (z - CROTCH_MM)
         return np.maximum(outer, end), fat
 
@@ -96,7 +96,7 @@ def _draw_breasts(canvas, patient, tissues, rng):
     for side in (-1, 1):
         centre = (-175 + rng.uniform(-5, 25), -front - 0.55 * patient.fat_mm - 8, side * rng.uniform(78, 95))
         shape = ellipsoid(centre, (size * 1.05, size * 0.8, size * 1.1)).cut(
-            lambda *at: -(patient.cavity(*at) - thickness(patient, *at)[1]))
+            lambda *at: -(patient.trunk(*at) - thickness(patient, *at)[1]))
         canvas.paint(shape, tissues.skin, 4.0)
 
         def value(drawn):
@@ -142,7 +142,7 @@ def _draw_muscles(canvas, patient, tissues, rng):
         low, high = sorted((0, side * 85))
 
         def erector(z, y, x, side=side):
-            size = np.interp(z, np.float32([-300, -150, 0, 90, 190]), [0.5, 0.7, 0.95, 1.05, 0.4])
+            size = np.interp(z, [-300, -150, 0, 90, 190], [0.5, 0.7, 0.95, 1.05, 0.4])
             return 24 * (np.hypot((y - 52) / (21 * size), (x - side * 33) / (29 * size)) - 1)
 
         canvas.paint(Shape((-300, 20, low), (200, 90, high), lambda *at, level=erector: level(*at) - 2.0),

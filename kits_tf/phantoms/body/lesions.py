@@ -96,7 +96,7 @@ def _mean(rng, tissues, kind):
 
 
 def _draw_tumor(canvas, patient, tissues, kidney, rng):
-    diameter = float(np.clip(rng.lognormal(np.log(32), 0.6), 5, 120))
+    diameter = float(np.clip(rng.lognormal(np.log(30), 0.6), 5, 100) if rng.random() < 0.96 else rng.uniform(90, 130))
     radius = diameter / 2
     kind = str(rng.choice(["solid", "mixed", "necrotic", "cystic", "bright"], p=[0.3, 0.25, 0.2, 0.1, 0.15]))
     infiltrating = rng.random() < 0.12

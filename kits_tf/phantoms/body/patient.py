@@ -83,15 +83,17 @@ class Patient:
         return tuple(np.interp(z, marks, np.array(line, np.float32)).astype(np.float32)
                      for line in (widths, fronts, backs))
 
-    def cavity(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Level of the room inside the wall, in mm; negative inside."""
+    def trunk(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Level that body wall and skin follow, in mm; negative inside."""
         width, front, back = self.outline(z)
         depth = np.where(y < 0, front, back)
         power = np.float32(self.roundness)
         share = ((np.abs(x) / width) ** power + (np.abs(y) / depth) ** power) ** (1 / power)
-        level = (share - 1) * np.minimum(width, np.hypot(x, y) / np.maximum(share, 0.2) + 1)
-        # Beside the spinous processes lie the muscles of the back, not the cavity.
-        return np.maximum(level, 0.7 * (y - 12 - 1.1 * np.maximum(np.abs(x) - 15, 0)))
+        return (share - 1) * np.minimum(width, np.hypot(x, y) / np.maximum(share, 0.2) + 1)
+
+    def cavity(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Level of the room for organs, in mm: the trunk less the spine and the muscles beside its processes."""
+        return np.maximum(self.trunk(z, y, x), 0.7 * (y - 12 - 1.1 * np.maximum(np.abs(x) - 15, 0)))
 
     def dome(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Height of the diaphragm, in mm: highest in front of the middle on either side, deep behind."""

@@ -18,7 +18,7 @@ from kits_tf.phantoms.body.pelvis import draw_pelvis
 from kits_tf.phantoms.body.scanner import draw_table, plan_view, scan
 from kits_tf.phantoms.body.skeleton import draw_skeleton
 from kits_tf.phantoms.body.thorax import draw_thorax
-from kits_tf.phantoms.body.tissues import Tissues
+from kits_tf.phantoms.body.tissues import Tissues, at_voltage
 from kits_tf.phantoms.body.vessels import draw_vessels
 from kits_tf.volume import Volume
 
@@ -40,6 +40,7 @@ def draw_body(seed: int | tuple[int, ...], size_voxels: int = 512, slice_mm: tup
     patient = Patient.random(patient_rng)
     tissues = Tissues.random(patient_rng)
     view = plan_view(view_rng, patient, size_voxels, slice_mm, field_mm)
+    tissues = at_voltage(tissues, view.kilovolts)
     canvas = Canvas(view.grid, view.pose, view_rng)
     layout, kidneys, bridges = plan_kidneys(kidney_rng, patient)
     findings: list[str] = []

@@ -159,6 +159,7 @@ def scan(canvas: Canvas, view: View, rng: np.random.Generator) -> np.ndarray:
     rows_share = rng.uniform(0, 0.5) if view.noise_hu < 20 else rng.uniform(0.3, 1.3)
     outside = _outside(grid, rng) if view.padding is not None else None
     voxels = np.empty(hu.shape, np.int16)
+    offset = np.float32(rng.normal(0, 3))  # calibration
     before = np.float32(0)
     for index, layer in enumerate(hu):
         if sharpen:
@@ -169,7 +170,7 @@ def scan(canvas: Canvas, view: View, rng: np.random.Generator) -> np.ndarray:
         noise = ndimage.gaussian_filter(white, grain, mode="wrap", truncate=2.5)
         before = np.float32(np.sqrt(1 - shared**2)) * noise + np.float32(shared) * before
         rows = ndimage.uniform_filter1d(noise, 41, axis=1, mode="wrap")
-        layer = layer + strength * (before + rows * np.float32(rows_share))
+        layer = layer + (strength * (before + rows * np.float32(rows_share)) + offset)
         for streak in streaks:
             streak(index, layer)
         layer = np.clip(layer, AIR_HU, 3071)

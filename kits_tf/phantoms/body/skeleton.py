@@ -90,7 +90,7 @@ def _draw_spine(canvas, patient, tissues, rng):
 
     def transverse(z, y, x):
         away = np.abs(x)
-        lumbar = np.interp(z, np.float32([-330, -60, -20]), [30, 30, 44])
+        lumbar = np.interp(z, [-330, -60, -20], [30, 30, 44])
         thick = 4.6 - 0.05 * away
         return np.maximum(np.maximum(np.abs(y - 21 - 0.16 * away) - thick, away - lumbar), across(z))
 
@@ -120,7 +120,7 @@ def _draw_ribs(canvas, patient, tissues, rng):
     steep = rng.uniform(50, 66)
 
     def level(z, y, x):
-        depth = patient.cavity(z, y, x)
+        depth = patient.trunk(z, y, x)
         around = np.abs(np.arctan2(x, y + 25))
         along = np.abs(np.mod(z - start - steep * np.minimum(around, 2.1) + 30 * np.maximum(around - 2.1, 0), 25.5)
                        - 12.75)
@@ -134,8 +134,8 @@ def _draw_ribs(canvas, patient, tissues, rng):
     _, front, _ = patient.outline(np.float32(-200))
 
     def sternum(z, y, x):
-        wide = np.interp(z, np.float32([-285, -255, -140, -118]), [26, 17, 18, 4])
-        return np.maximum(np.maximum(np.abs(patient.cavity(z, y, x) - 6) - 5.0, np.abs(x) - wide), y)
+        wide = np.interp(z, [-285, -255, -140, -118], [26, 17, 18, 4])
+        return np.maximum(np.maximum(np.abs(patient.trunk(z, y, x) - 6) - 5.0, np.abs(x) - wide), y)
 
     canvas.paint(Shape((-285, -front - 25, -24), (-118, -front + 15, 24), sternum),
                  bony(canvas, tissues, 1.2, tissues.marrow * 0.7))
@@ -165,9 +165,9 @@ def _draw_pelvis(canvas, patient, tissues, rng):
     dense = bony(canvas, tissues, 3.5)
 
     def sacrum(z, y, x):
-        middle = np.interp(z, np.float32([SACRUM_MM, 185, 230, 262, 290]), [4, 28, 58, 64, 50])
-        wide = np.interp(z, np.float32([SACRUM_MM, 165, 225, 250, 290]), [50, 54, 36, 18, 6])
-        thick = np.interp(z, np.float32([SACRUM_MM, 180, 235, 290]), [20, 17, 10, 5])
+        middle = np.interp(z, [SACRUM_MM, 185, 230, 262, 290], [4, 28, 58, 64, 50])
+        wide = np.interp(z, [SACRUM_MM, 165, 225, 250, 290], [50, 54, 36, 18, 6])
+        thick = np.interp(z, [SACRUM_MM, 180, 235, 290], [20, 17, 10, 5])
         bent = y - middle - 10 * (x / 50) ** 2
         return np.maximum(0.8 * thick * (np.hypot(bent / thick, (x / wide) ** 2) - 1), SACRUM_MM - z)
 
@@ -177,13 +177,13 @@ def _draw_pelvis(canvas, patient, tissues, rng):
         def wing(z, y, x, side=side):
             share = np.clip((58 - y) / 118, 0, 1)
             width = patient.outline(z)[0] + 2
-            reach = np.interp(z, np.float32([90, 150, 200, 235]), [0, -8, -34, -40]) + width
+            reach = np.interp(z, [90, 150, 200, 235], [0, -8, -34, -40]) + width
             surface = 40 + (reach - 40) * share**0.8 - 7 * np.sin(2 * np.pi * share) - np.maximum(z - 150, 0) * 0.1
-            thick = np.interp(z, np.float32([88, 105, 150, 205, 240]), [4.5, 4, 3.4, 8, 13])
+            thick = np.interp(z, [88, 105, 150, 205, 240], [4.5, 4, 3.4, 8, 13])
             thick = thick + 3.5 * (2 * share - 1) ** 4
             crest = 84 + 0.0055 * (y - 2) ** 2 - z
-            ends = np.maximum(np.maximum(y - np.interp(z, np.float32([90, 160, 200, 235]), [60, 62, 40, 24]),
-                                         np.interp(z, np.float32([90, 140, 190, 235]), [-30, -64, -45, -32]) - y),
+            ends = np.maximum(np.maximum(y - np.interp(z, [90, 160, 200, 235], [60, 62, 40, 24]),
+                                         np.interp(z, [90, 140, 190, 235], [-30, -64, -45, -32]) - y),
                               z - 240)
             return np.maximum(np.abs(x * side - surface) * 0.85 - thick, np.maximum(0.8 * crest, ends))
 

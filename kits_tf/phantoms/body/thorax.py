@@ -15,8 +15,8 @@ CHEST = (-325.0, -260.0, -220.0), (0.0, 110.0, 220.0)
 
 def lungs(patient: Patient, side: int, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Level of one lung: the chest less the mediastinum."""
-    height = np.interp(z, np.float32([-320, -290, -240, -180, -110, -60]), [26, 30, 32, 34, 34, 26])
-    forward = np.exp(-(((y + 48) / 38) ** 2)) * np.interp(z, np.float32([-250, -170, -110]), [4, 42, 38])
+    height = np.interp(z, [-320, -290, -240, -180, -110, -60], [26, 30, 32, 34, 34, 26])
+    forward = np.exp(-(((y + 48) / 38) ** 2)) * np.interp(z, [-250, -170, -110], [4, 42, 38])
     spine = 32 * np.exp(-(((y - 5) / 26) ** 2))
     middle = np.maximum(height - 22 + forward * (1.0 if side > 0 else 0.55), spine) - side * x
     return np.maximum(patient.chest(z, y, x), middle)
