@@ -41,7 +41,7 @@ def room(patient: Patient, point: np.ndarray) -> float:
 def _draw_mesentery(canvas, patient, tissues, rng):
     """Vessels and nodes in the fat, from the root in front of the spine to the loops."""
     front, width = patient.front_mm, patient.half_width_mm
-    for _ in range(26):
+    for _ in range(44):
         root = np.array([rng.uniform(0, 90), -34 - rng.uniform(0, 8), rng.uniform(-8, 14)])
         stop = rng.uniform((-10, -0.9 * front, -0.75 * width), (190, -0.4 * front, 0.75 * width))
         if room(patient, stop) < 3:

@@ -78,7 +78,7 @@ def draw_frame(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.rando
     canvas.paint(Shape(*WHOLE, skin), tissues.skin, 5.0)
     canvas.paint(Shape(*WHOLE, under), lambda drawn: tissues.fat + lumps * canvas.texture(drawn.window, 4.0), 5.0)
     canvas.paint(Shape(*WHOLE, flesh), septate(canvas, rng, tissues, rng.uniform(15, 28), bundles), 5.0)
-    stranding = rng.uniform(2, 14)
+    stranding = rng.uniform(4, 18)
     canvas.paint(Shape((-330, -400, -400), (CROTCH_MM, 400, 400),
                        lambda *at: np.maximum(patient.cavity(*at), 0.7 * (at[0] - CROTCH_MM + 15))),
                  lambda drawn: patient.inner_fat_hu + stranding * canvas.texture(drawn.window, 3.5), 5.0)
@@ -133,20 +133,24 @@ def _draw_arms(canvas, patient, tissues, rng):
 def _draw_muscles(canvas, patient, tissues, rng):
     """The long muscles of the back, quadratus lumborum, psoas with iliacus, and the crura of the diaphragm."""
     lean = rng.uniform(0.05, 0.25)
+    wide, sheath = rng.uniform(32, 44), rng.uniform(0.2, 1.0)
     muscle = septate(canvas, rng, tissues, 16.0, lean)
 
     def plain(drawn: Drawn) -> np.ndarray:
         return tissues.muscle + canvas.texture(drawn.window, 2.5) * np.float32(3 * tissues.grain)
 
     for side in (-1, 1):
-        low, high = sorted((0, side * 85))
+        low, high = sorted((0, side * 110))
 
         def erector(z, y, x, side=side):
             size = np.interp(z, [-300, -150, 0, 90, 190], [0.5, 0.7, 0.95, 1.05, 0.4])
-            return 24 * (np.hypot((y - 52) / (21 * size), (x - side * 33) / (29 * size)) - 1)
+            broad = np.interp(z, [-300, -120, 0, 110, 190], [26, 28, wide, wide, 26])
+            out = side * (x - side * (0.9 * broad + 4))
+            bent = y - 50 + 0.0035 * np.maximum(out, 0) ** 2  # follows the ribs forward at its outer edge
+            return 22 * (np.hypot(bent / (21 * size), out / broad) - 1)
 
-        canvas.paint(Shape((-300, 20, low), (200, 90, high), lambda *at, level=erector: level(*at) - 2.0),
-                     tissues.fat)
+        canvas.paint(Shape((-300, 20, low), (200, 90, high), lambda *at, level=erector: level(*at) - 1.0),
+                     tissues.fat, share=sheath)
         canvas.paint(Shape((-300, 20, low), (200, 90, high), erector), muscle)
         canvas.paint(ellipsoid((45, 38, side * 66), (68, 8, 19 * patient.fitness)), plain)
         canvas.paint(Shape((-45, -65, min(side * 10, side * 115)), (290, 40, max(side * 10, side * 115)),

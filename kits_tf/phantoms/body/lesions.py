@@ -29,6 +29,8 @@ def draw_cysts(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: list
         radius = float(np.clip(rng.lognormal(np.log(8.0), 0.6), 2.0, 45.0))
         position, outward = _spot(rng, kidney)
         centre = position + outward * radius * rng.uniform(-0.9, 0.5)
+        if inside(kidney.outline, centre) < -0.6 * radius:
+            continue
         shape = ellipsoid(centre, radius * rng.uniform(0.9, 1.1, 3)).cut(_limit(patient, kidney, radius).level)
         dense = rng.random() < 0.2
         value = rng.uniform(35, 100) if dense else rng.uniform(-5, 25)
@@ -49,7 +51,7 @@ def draw_tumors(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: lis
     for _ in range(int(rng.choice([1, 2, 3], p=[0.86, 0.1, 0.04]))):
         kidney = kidneys[int(rng.integers(len(kidneys)))]
         drawn.append(_draw_tumor(canvas, patient, tissues, kidney, rng))
-    return [tumor for tumor in drawn if tumor]  # without those outside the scan
+    return [tumor for tumor in drawn if tumor]
 
 
 def _spot(rng, kidney):
@@ -78,7 +80,8 @@ def _centre(rng, kidney, radius, limit, where):
         position, outward = _spot(rng, kidney)
         depth = rng.uniform(-1.2, -0.5) if where == "within" else rng.uniform(-0.4, 0.55)
         centre = position + outward * radius * (depth if radius < 30 else rng.uniform(-0.3, 0.5))
-        if inside(limit, centre) > (0.9 if radius < 10 else 0.45) * radius:
+        attached = inside(kidney.outline, centre) > -0.6 * radius  # scars and neighbors cut the bean
+        if attached and inside(limit, centre) > (0.9 if radius < 10 else 0.45) * radius:
             break
     return centre
 
@@ -136,5 +139,7 @@ def _draw_tumor(canvas, patient, tissues, kidney, rng):
             spot = centre + rng.normal(0, 0.4, 3) * radius
             if inside(shape, spot) > 1:
                 canvas.paint(ellipsoid(spot, rng.uniform(0.8, 3.5, 3)), rng.uniform(150, 900), 1.2)
-    return drawn and {"kind": kind, "where": where, "diameter_mm": round(diameter, 1), "hu": round(mean),
+    if drawn is None or not (canvas.labels[drawn.window] == labels.TUMOR).any():
+        return None  # outside the scan
+    return {"kind": kind, "where": where, "diameter_mm": round(diameter, 1), "hu": round(mean),
             "infiltrating": bool(infiltrating)}

@@ -7,7 +7,7 @@ import numpy as np
 
 from kits_tf.phantoms.body.canvas import Canvas, textured
 from kits_tf.phantoms.body.patient import Patient
-from kits_tf.phantoms.body.shapes import fill_hollow, inside, lumpy, shrunk, tilted
+from kits_tf.phantoms.body.shapes import fill_hollow, inside, lumpy, shrunk, tilted, waves
 from kits_tf.phantoms.body.tissues import Tissues, shift
 from kits_tf.phantoms.drawing import Shape, ellipsoid, tube
 
@@ -56,7 +56,7 @@ def _draw_liver(canvas, patient, tissues, rng, notes):
     right = ellipsoid(((tip + top) / 2, -0.30 * front + 4, -max(width - 58, 50)),
                       ((tip - top) / 2, (front + patient.back_mm) / 2 + 12, 66 + 0.1 * (width - 105)))
     reach = rng.uniform(-10, 60)
-    inner = rng.uniform(-8, 22)
+    inner, face = rng.uniform(-8, 22), waves(rng, 70.0)
     left = ellipsoid((patient.dome_mm + rng.uniform(35, 60), -front * 0.62, reach * 0.4),
                      (48, 0.5 * front + 14, 60 + reach))
     fossa = (tip - 35, -0.62 * front, -0.55 * width)
@@ -65,7 +65,8 @@ def _draw_liver(canvas, patient, tissues, rng, notes):
         spine = 38 - np.hypot((y - 6) * 0.8, x - 10)
         behind = 0.6 * (y - 14 - 0.5 * np.maximum(-x - 40, 0))  # the bare area lets kidney and adrenal room
         body = right.level(z, y, x) if not resected else np.maximum(right.level(z, y, x), 0.7 * (-40 - y + 0.4 * x))
-        body = np.maximum(body, 0.7 * (x + inner + 0.7 * np.clip(z + 45, 0, 75)))  # the right lobe recedes downward
+        # The right lobe recedes downward, with an uneven face.
+        body = np.maximum(body, 0.7 * (x + inner + 0.7 * np.clip(z + 45, 0, 75) + 7 * face(z, y, x)))
         lobe = np.maximum(left.level(z, y, x), 0.7 * (y + 26 - 0.15 * x))
         join = np.clip(0.5 + (lobe - body) / 50, 0, 1)  # a smooth union: no deep cleft between the lobes
         whole = lobe + join * (body - lobe) - 25 * join * (1 - join)

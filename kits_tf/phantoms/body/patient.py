@@ -93,7 +93,7 @@ class Patient:
 
     def cavity(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Level of the room for organs, in mm: the trunk less the spine and the muscles beside its processes."""
-        return np.maximum(self.trunk(z, y, x), 0.7 * (y - 12 - 1.1 * np.maximum(np.abs(x) - 15, 0)))
+        return np.maximum(self.trunk(z, y, x), 0.65 * (y - 12 - 1.5 * np.maximum(np.abs(x) - 15, 0)))
 
     def dome(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Height of the diaphragm, in mm: highest in front of the middle on either side, deep behind."""
@@ -114,7 +114,7 @@ class Patient:
 def psoas(patient: Patient, side: int, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Level of the psoas muscle: beside the spine, thicker and farther out and forward to the feet."""
     marks = np.array([-40, 0, 40, 90, 140, 190, 240, 285], np.float32)
-    size = np.interp(z, marks, [2, 10, 15, 21, 22, 18, 14, 9]) * patient.fitness**0.6
-    out = np.interp(z, marks, [23, 28, 34, 42, 50, 62, 78, 88])
+    size = np.interp(z, marks, [4, 12, 18, 22, 23, 18, 14, 9]) * patient.fitness**0.6
+    out = np.interp(z, marks, [23, 29, 36, 43, 50, 62, 78, 88])
     back = np.interp(z, marks, [8, 8, 9, 5, -8, -32, -48, -30])
     return np.hypot((y - back) / 1.12, x - side * out) - size

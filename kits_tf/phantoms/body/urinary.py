@@ -51,8 +51,8 @@ def draw_collecting_system(canvas: Canvas, tissues: Tissues, kidney: Kidney, rng
     exit_ = np.add(kidney.place(0.2, 0.12, -1.12), (4, 0, 0))
 
     def within(shape):
-        return shape.cut(lambda *at: np.maximum(kidney.sinus.level(*at), -200.0) if not obstructed else
-                         kidney.outline.level(*at) + 6)
+        """Calyces stay in the sinus; wide ones press into the parenchyma."""
+        return shape.cut((lambda *at: kidney.outline.level(*at) + 6) if obstructed else kidney.sinus.level)
 
     wall = tissues.muscle
     radii = np.array([rng.uniform(9, 13), rng.uniform(4.5, 6.5), rng.uniform(6, 9)]) * size * widen
