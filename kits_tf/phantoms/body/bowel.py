@@ -58,16 +58,19 @@ def _draw_small_bowel(canvas, patient, tissues, rng, oral):
     front, width = patient.front_mm, patient.half_width_mm
     dilated = rng.random() < 0.08
     low, high = np.array([-12.0, -0.92 * front, -0.82 * width]), np.array([225.0, -30.0, 0.82 * width])
-    count = int(44 + 36 * patient.packed)
+    count = int(54 + 40 * patient.packed)
     collapsed = rng.uniform(0.1, 0.6)
     for _ in range(count):
         place, heading = rng.uniform(low, high), rng.normal(size=3)
+        deep = rng.random() < 0.35  # in front of a kidney or psoas, as deep as it lets it
+        if deep:
+            place = rng.uniform((-30, -32, 0.35 * width), (150, 4, 0.8 * width)) * (1, 1, rng.choice([-1, 1]))
         size = rng.uniform(6.5, 12.5) * (1.6 if dilated else 1.0)
         pieces = []
         for _ in range(int(rng.integers(4, 9))):
             heading = heading + rng.normal(0, 0.9, 3)
             heading /= np.linalg.norm(heading)
-            stop = np.clip(place + heading * rng.uniform(12, 24), low, high)
+            stop = np.clip(place + heading * rng.uniform(12, 24), low, (high[0], 6.0, high[2]) if deep else high)
             first, last = (min(size, room(patient, point)) for point in (place, stop))
             if min(first, last) > 4:
                 pieces.append(tube(place, stop, first, last * rng.uniform(0.85, 1.0)))

@@ -92,7 +92,7 @@ def _kidney(rng, patient, side, size, kind):
     radii = np.array([rng.uniform(47, 60), rng.uniform(21, 28), rng.uniform(25, 32)]) * size
     spread = np.clip((patient.half_width_mm - 105) / 45, 0, 1.2)
     centre = np.array([(rng.normal(14, 10) if side < 0 else rng.normal(0, 10)),
-                       rng.uniform(-2, 10) + 4 * spread, side * (rng.uniform(58, 66) + 8 * spread)])
+                       rng.uniform(2, 13) + 3 * spread, side * (rng.uniform(56, 65) + 7 * spread)])
     tilt, forward = rng.uniform(0.08, 0.32), rng.uniform(0.05, 0.4)
     facing = rng.uniform(0.25, 0.95)  # radians by which the hilum looks forward from the midline
     if kind == PTOTIC:

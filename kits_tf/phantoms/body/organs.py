@@ -63,7 +63,7 @@ def _draw_liver(canvas, patient, tissues, rng, notes):
 
     def level(z, y, x):
         spine = 38 - np.hypot((y - 6) * 0.8, x - 10)
-        behind = 0.6 * (y - 14 - 0.5 * np.maximum(-x - 40, 0))  # the bare area lets kidney and adrenal room
+        behind = 0.6 * (y - 22 - 0.5 * np.maximum(-x - 40, 0))  # the bare area lets kidney and adrenal room
         body = right.level(z, y, x) if not resected else np.maximum(right.level(z, y, x), 0.7 * (-40 - y + 0.4 * x))
         # The right lobe recedes downward, with an uneven face.
         body = np.maximum(body, 0.7 * (x + inner + 0.7 * np.clip(z + 45, 0, 75) + 7 * face(z, y, x)))

@@ -53,7 +53,7 @@ class Patient:
     @classmethod
     def random(cls, rng: np.random.Generator) -> typing.Self:
         """From emaciated to very obese; subcutaneous and visceral fat go together, but not strictly."""
-        stout = rng.beta(1.5, 1.8)
+        stout = rng.beta(1.4, 2.0)
         visceral = float(np.clip(stout + rng.normal(0, 0.22), 0, 1))
         male = bool(rng.random() < 0.5)
         fitness = rng.uniform(0.65, 1.25)
@@ -65,7 +65,7 @@ class Patient:
             wall_mm=rng.uniform(7, 14) * fitness, fitness=fitness,
             inner_fat_hu=rng.uniform(-95, -30) if lean and rng.random() < 0.5 else rng.uniform(-115, -88),
             packed=float(np.clip(1.1 - visceral + rng.normal(0, 0.2), 0.1, 1)),
-            perirenal_mm=float(np.clip(22 * visceral**1.2 + rng.normal(2, 3), 0.4, 28)),
+            perirenal_mm=float(np.clip(12 * visceral**1.3 + rng.normal(0.5, 2.5), 0.3, 22)),
             dome_mm=rng.uniform(-135, -100), stretch=rng.uniform(0.88, 1.1), roundness=rng.uniform(2.0, 2.7),
             arms=str(rng.choice(["up", "down", "none"], p=[0.55, 0.2, 0.25])))
 

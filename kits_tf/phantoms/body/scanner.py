@@ -159,7 +159,10 @@ def scan(canvas: Canvas, view: View, rng: np.random.Generator) -> np.ndarray:
     rows_share = rng.uniform(0, 0.5) if view.noise_hu < 20 else rng.uniform(0.3, 1.3)
     outside = _outside(grid, rng) if view.padding is not None else None
     voxels = np.empty(hu.shape, np.int16)
-    offset = np.float32(rng.normal(0, 3))  # calibration
+    # Calibration, and shading across the body: scatter and beam hardening are never quite corrected.
+    tilt_y, tilt_x = rng.normal(0, 0.015, 2)
+    shading = tilt_y * y[0] + tilt_x * x[0] - rng.uniform(0, 6) * depth + rng.normal(0, 3)
+    offset = shading.astype(np.float32)
     before = np.float32(0)
     for index, layer in enumerate(hu):
         if sharpen:
