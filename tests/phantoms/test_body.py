@@ -139,6 +139,13 @@ def test_a_chest_holds_no_label(monkeypatch):
         assert notes["kidneys"] == "not in view" and notes["tumors"] == []
 
 
+def test_long_scans_keep_to_the_slices_asked_for():
+    rng = np.random.default_rng(0)
+    views = [scanner.plan_view(rng, patient_of(0), 64, (1.0, 1.5), None) for _ in range(40)]
+    assert all(1.0 <= view.grid.spacing_mm[0] <= 1.5 for view in views)
+    assert max(view.grid.shape[0] for view in views) == scanner.MAX_SLICES
+
+
 def test_a_finer_grid_shows_the_same_kidneys(monkeypatch):
     only_field(monkeypatch, "kidneys")
     ml = [float((drawn.voxels > 0).sum() * drawn.voxel_ml)

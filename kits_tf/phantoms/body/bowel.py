@@ -5,6 +5,7 @@ any fat between.
 """
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,11 +16,20 @@ from kits_tf.phantoms.body.tissues import Tissues
 from kits_tf.phantoms.drawing import ellipsoid, tube
 
 
-def draw_bowel(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.random.Generator) -> str:
-    """Paints mesentery and bowel; returns what the bowel holds: "water", "oral contrast" or "mixed"."""
+def draw_bowel(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.random.Generator,
+               fossa: Sequence[int] = ()) -> str:
+    """Paints mesentery and bowel.
+
+    Args:
+        canvas, patient, tissues, rng: as everywhere.
+        fossa: sides (-1 right, 1 left) without a kidney, where loops may lie.
+
+    Returns:
+        What the bowel holds: "water", "oral contrast" or "mixed".
+    """
     oral = str(rng.choice(["water", "oral contrast", "mixed"], p=[0.55, 0.25, 0.2]))
     _draw_mesentery(canvas, patient, tissues, rng)
-    _draw_small_bowel(canvas, patient, tissues, rng, oral)
+    _draw_small_bowel(canvas, patient, tissues, rng, oral, fossa)
     _draw_duodenum(canvas, patient, tissues, rng, oral)
     _draw_colon(canvas, patient, tissues, rng, oral)
     return oral
@@ -54,38 +64,51 @@ def _draw_mesentery(canvas, patient, tissues, rng):
         canvas.paint(ellipsoid(place, rng.uniform(2, 7, 3)), tissues.gut_wall, 2.0)
 
 
-def _draw_small_bowel(canvas, patient, tissues, rng, oral):
+def _draw_small_bowel(canvas, patient, tissues, rng, oral, fossa):
+    """Loops in front, some as deep as kidney and psoas let them, and in the fossa of a kidney that is gone."""
     front, width = patient.front_mm, patient.half_width_mm
-    dilated = rng.random() < 0.08
-    low, high = np.array([-12.0, -0.92 * front, -0.82 * width]), np.array([225.0, -30.0, 0.82 * width])
-    count = int(54 + 40 * patient.packed)
+    wide = 1.6 if rng.random() < 0.08 else 1.0
     collapsed = rng.uniform(0.1, 0.6)
-    for _ in range(count):
-        place, heading = rng.uniform(low, high), rng.normal(size=3)
-        deep = rng.random() < 0.35  # in front of a kidney or psoas, as deep as it lets it
-        if deep:
-            place = rng.uniform((-30, -32, 0.35 * width), (150, 4, 0.8 * width)) * (1, 1, rng.choice([-1, 1]))
-        size = rng.uniform(6.5, 12.5) * (1.6 if dilated else 1.0)
-        pieces = []
-        for _ in range(int(rng.integers(4, 9))):
-            heading = heading + rng.normal(0, 0.9, 3)
-            heading /= np.linalg.norm(heading)
-            stop = np.clip(place + heading * rng.uniform(12, 24), low, (high[0], 6.0, high[2]) if deep else high)
-            first, last = (min(size, room(patient, point)) for point in (place, stop))
-            if min(first, last) > 4:
-                pieces.append(tube(place, stop, first, last * rng.uniform(0.85, 1.0)))
-            place = stop
-        wall = tissues.gut_wall + rng.normal(0, 10)
-        gas = place[1] - rng.uniform(-4, 8) if rng.random() < 0.15 else None
-        if rng.random() < collapsed:  # empty: nothing but wall, folds and a little content
-            fill_hollow(canvas, pieces, 0.55 * size, wall, (wall + _content(rng, oral)) / 2, gas, 3.0)
-            continue
-        content, folds = _content(rng, oral), rng.uniform(0, 0.35)
+    low, high = np.array([-12.0, -0.92 * front, -0.82 * width]), np.array([225.0, -30.0, 0.82 * width])
+    deep = np.array([225.0, 6.0, 0.82 * width])
+    for _ in range(int(54 + 40 * patient.packed)):
+        start, stop = rng.uniform(low, high), high
+        if rng.random() < 0.35:
+            start = rng.uniform((-30, -32, 0.35 * width), (150, 4, 0.8 * width)) * (1, 1, rng.choice([-1, 1]))
+            stop = deep
+        size = rng.uniform(6.5, 12.5) * wide
+        _draw_loop(canvas, patient, tissues, rng, oral, start, (low, stop), size, rng.random() < collapsed)
+    for side in fossa:
+        for _ in range(int(rng.integers(0, 10))):
+            start = rng.uniform((-30, -15, 45), (60, 20, 80)) * (1, 1, side)
+            box = np.minimum((-50, -25, 40 * side), (-50, -25, 90 * side)), np.maximum((80, 25, 40 * side),
+                                                                                        (80, 25, 90 * side))
+            _draw_loop(canvas, patient, tissues, rng, oral, start, box, rng.uniform(8, 14), rng.random() < collapsed)
 
-        def meal(drawn, content=content, folds=folds, wall=wall):
-            return content + np.float32(folds * (wall - content)) * np.abs(canvas.texture(drawn.window, 2.5))
 
-        fill_hollow(canvas, pieces, rng.uniform(1.2, 3.2), wall, meal, gas, 3.0)
+def _draw_loop(canvas, patient, tissues, rng, oral, start, box, size, empty):
+    """One loop that wanders inside a box."""
+    place, heading = start, rng.normal(size=3)
+    pieces = []
+    for _ in range(int(rng.integers(4, 9))):
+        heading = heading + rng.normal(0, 0.9, 3)
+        heading /= np.linalg.norm(heading)
+        stop = np.clip(place + heading * rng.uniform(12, 24), *box)
+        first, last = (min(size, room(patient, point)) for point in (place, stop))
+        if min(first, last) > 4:
+            pieces.append(tube(place, stop, first, last * rng.uniform(0.85, 1.0)))
+        place = stop
+    wall = tissues.gut_wall + rng.normal(0, 10)
+    gas = place[1] - rng.uniform(-4, 8) if rng.random() < 0.15 else None
+    content, folds = _content(rng, oral), rng.uniform(0, 0.35)
+    if empty:  # nothing but wall, folds and a little content
+        fill_hollow(canvas, pieces, 0.55 * size, wall, (wall + content) / 2, gas, 3.0)
+        return
+
+    def meal(drawn):
+        return content + np.float32(folds * (wall - content)) * np.abs(canvas.texture(drawn.window, 2.5))
+
+    fill_hollow(canvas, pieces, rng.uniform(1.2, 3.2), wall, meal, gas, 3.0)
 
 
 def _draw_duodenum(canvas, patient, tissues, rng, oral):

@@ -31,11 +31,13 @@ class Pose:
         rotation: 3x3 (z, y, x); patient's position = rotation @ (table position).
         bend_mm: standard deviation of the smooth deformation.
         wavelength_mm: of the deformation.
+        prone: lies on the belly: the table is in front of the patient, gas collects at the back.
     """
 
     rotation: np.ndarray
     bend_mm: float
     wavelength_mm: float
+    prone: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,10 +81,12 @@ class Canvas:
         grid: the Grid.
         hu: float32 (z, y, x), air at first.
         labels: uint8 (z, y, x).
+        prone: see Pose.
     """
 
     def __init__(self, grid: Grid, pose: Pose, rng: np.random.Generator, background: float = -1000.0) -> None:
         self.grid = grid
+        self.prone = pose.prone
         self.hu = np.full(grid.shape, background, np.float32)
         self.labels = np.zeros(grid.shape, np.uint8)
         self._texture = rng.standard_normal((TILE, TILE, TILE), dtype=np.float32)
@@ -184,7 +188,7 @@ class Canvas:
         return interpolate(np.ascontiguousarray(values, np.float32), tables)
 
     def along_y(self, drawn: Drawn) -> np.ndarray:
-        """Patient's y of a drawn shape's voxels, in mm: gas collects in front, stones and contrast medium behind."""
+        """Patient's y of a drawn shape's voxels, in mm: gas collects in front of the supine, dense urine behind."""
         places, tables = self.positions(drawn.window, 6.0)
         return interpolate(places[1], tables)
 

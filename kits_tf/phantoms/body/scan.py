@@ -46,7 +46,8 @@ def draw_body(seed: int | tuple[int, ...], size_voxels: int = 512, slice_mm: tup
     findings: list[str] = []
     draw_frame(canvas, patient, tissues, drawing_rng)
     findings += draw_ascites(canvas, patient, tissues, drawing_rng)
-    oral = draw_bowel(canvas, patient, tissues, drawing_rng)
+    fossa = [side for side in (-1, 1) if all(kidney.side != side for kidney in kidneys)]
+    oral = draw_bowel(canvas, patient, tissues, drawing_rng, fossa)
     findings += draw_organs(canvas, patient, tissues, drawing_rng)
     draw_thorax(canvas, patient, tissues, drawing_rng)
     draw_skeleton(canvas, patient, tissues, drawing_rng)

@@ -14,7 +14,7 @@ from kits_tf.phantoms.body.patient import Patient
 from kits_tf.phantoms.drawing import Grid
 from kits_tf.volume import AIR_HU
 
-MAX_SLICES = 180  # longer scans get thicker slices, to bound the time a patient takes
+MAX_SLICES = 180  # longer scans get thicker slices or show less, to bound the time a patient takes
 #            name               share  top (from, to)   bottom (from, to)
 FIELDS = (("abdomen and pelvis", 0.3, (-150, -85), (255, 350)),
           ("abdomen", 0.2, (-150, -80), (90, 180)),
@@ -56,7 +56,7 @@ class View:
     def notes(self) -> dict:
         """For study.json."""
         return {"field": self.name, "noise_hu": round(self.noise_hu, 1), "kernel_mm": round(self.kernel, 2),
-                "kilovolts": self.kilovolts, "streaks": self.streaks, "padding": self.padding}
+                "kilovolts": self.kilovolts, "streaks": self.streaks, "padding": self.padding, "prone": self.pose.prone}
 
 
 def plan_view(rng: np.random.Generator, patient: Patient, size_voxels: int, slice_mm: tuple[float, float],
@@ -74,8 +74,12 @@ def plan_view(rng: np.random.Generator, patient: Patient, size_voxels: int, slic
     top, bottom = rng.uniform(*tops) * patient.stretch, rng.uniform(*bottoms) * patient.stretch
     low, high = slice_mm
     thickness = float(np.exp(rng.uniform(np.log(low), np.log(high))))
-    thickness = max(round(thickness * 4) / 4, low, (bottom - top) / MAX_SLICES)
+    thickness = min(max(round(thickness * 4) / 4, low, (bottom - top) / MAX_SLICES), high)
     depth = max(int((bottom - top) / thickness), 6)
+    if depth > MAX_SLICES:  # a part of the field, near the kidneys
+        depth = MAX_SLICES
+        middle = float(rng.normal(0, 60))
+        top = float(np.clip(middle - depth * thickness / 2, top, bottom - depth * thickness))
     body = 2 * (patient.half_width_mm + patient.wall_mm + patient.fat_mm)
     field = rng.uniform(*field_mm) if field_mm else body * rng.choice(
         [rng.uniform(0.75, 0.98), rng.uniform(1.0, 1.25), rng.uniform(1.25, 1.6)], p=[0.15, 0.65, 0.2])
@@ -109,14 +113,18 @@ def _pose(rng, patient):
         turn[one, one] = turn[other, other] = np.cos(angle)
         turn[one, other], turn[other, one] = -np.sin(angle), np.sin(angle)
         rotation = rotation @ turn
-    return Pose(np.diag([1 / patient.stretch, 1.0, 1.0]) @ rotation, rng.uniform(1.5, 6.0), rng.uniform(55, 110))
+    return Pose(np.diag([1 / patient.stretch, 1.0, 1.0]) @ rotation, rng.uniform(1.5, 6.0), rng.uniform(55, 110),
+                bool(rng.random() < 0.03))
 
 
 def draw_table(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
-    """Table and mattress under the back, in the table's own frame; arms' and head rests are cushions beside."""
+    """Table and mattress under the back, in the table's own frame; in some a cushion for the arms or the head."""
     grid = canvas.grid
     _, y, x = grid.mesh(grid.whole)
-    back = patient.back_mm + 30 * patient.fitness + patient.fat_mm + rng.uniform(6, 22)
+    if canvas.prone:
+        y = -y
+    under = patient.front_mm + 8 if canvas.prone else patient.back_mm + 30 * patient.fitness
+    back = under + patient.fat_mm + rng.uniform(6, 22)
     hollow = rng.choice([0.0, rng.uniform(1 / 1600, 1 / 700)])
     trough = y[0] - (back - hollow * x[0] ** 2)
     shells = [(0, rng.uniform(4, 20), rng.uniform(-980, -880)), (rng.uniform(10, 20), rng.uniform(1, 4),
@@ -128,6 +136,9 @@ def draw_table(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> No
     for offset, thick, value in shells:
         cover = np.clip(0.5 + (thick / 2 - np.abs(trough - offset)) / (grid.spacing_mm[1] + 0.8), 0, 1)
         plane += cover * (np.abs(x[0]) < half_width) * (np.float32(value) - plane)
+    if rng.random() < 0.2:
+        cushion = (np.abs(trough + 45) < 45) & (np.abs(x[0]) > rng.uniform(130, 200)) & (np.abs(x[0]) < half_width)
+        plane[cushion] = np.maximum(plane[cushion], rng.uniform(-985, -850))
     if rng.random() < 0.15:  # a wire or an infusion line on the table or the skin
         spot = np.hypot(y[0] - back + 8, x[0] - rng.uniform(-120, 120))
         plane += np.clip(2.5 - spot, 0, 1) * np.float32(rng.uniform(300, 2500))
@@ -159,9 +170,9 @@ def scan(canvas: Canvas, view: View, rng: np.random.Generator) -> np.ndarray:
     rows_share = rng.uniform(0, 0.5) if view.noise_hu < 20 else rng.uniform(0.3, 1.3)
     outside = _outside(grid, rng) if view.padding is not None else None
     voxels = np.empty(hu.shape, np.int16)
-    # Calibration, and shading across the body: scatter and beam hardening are never quite corrected.
+    # Calibration, and shading across the body: scatter and beam hardening are not fully corrected.
     tilt_y, tilt_x = rng.normal(0, 0.015, 2)
-    shading = tilt_y * y[0] + tilt_x * x[0] - rng.uniform(0, 6) * depth + rng.normal(0, 3)
+    shading = tilt_y * y[0] + tilt_x * x[0] - rng.uniform(-4, 5) * depth + rng.normal(0, 3)
     offset = shading.astype(np.float32)
     before = np.float32(0)
     for index, layer in enumerate(hu):

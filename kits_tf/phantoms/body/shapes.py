@@ -60,7 +60,8 @@ def fill_hollow(canvas: Canvas, parts: Sequence[Shape], wall_mm: float, wall: fl
         hu = content(drawn) if callable(content) else content
         if gas_y_mm is None:
             return hu
-        return hu + edge(np.float32(gas_y_mm) - canvas.along_y(drawn), 2.0) * (np.float32(GAS_HU) - hu)
+        above = np.float32(gas_y_mm) - canvas.along_y(drawn)
+        return hu + edge(-above if canvas.prone else above, 2.0) * (np.float32(GAS_HU) - hu)
 
     for part in parts:
         canvas.paint(shrunk(part, wall_mm), value, step_mm)
