@@ -90,9 +90,10 @@ def test_kidneys_lie_on_their_side_of_the_spine_and_the_right_one_usually_lower(
     assert np.mean([middles[-1][0] > middles[1][0] for middles in usual]) > 0.6
 
 
-def test_upper_poles_lie_nearer_to_the_spine_than_lower_poles():
+def test_upper_poles_lie_nearer_to_the_spine_and_backs_face_back():
     layouts = [plan_kidneys(np.random.default_rng(seed), patient_of(seed)) for seed in range(30)]
     usual = [kidney for layout, kidneys, _ in layouts if layout == "usual" for kidney in kidneys]
+    assert all(kidney.place(0, 1, 0)[1] > kidney.place(0, -1, 0)[1] for kidney in usual)
     assert all(kidney.place(-1, 0, 0)[2] * kidney.side < kidney.place(1, 0, 0)[2] * kidney.side for kidney in usual)
 
 

@@ -112,7 +112,7 @@ def _kidney(rng, patient, side, size, kind):
     outward = np.array([0, np.sin(facing), side * np.cos(facing)])
     outward -= (outward @ along) * along
     outward /= np.linalg.norm(outward)
-    back = np.cross(along, outward) * side
+    back = -np.cross(along, outward) * side
     axes = np.stack([along, back, outward])
     bumps, lobes = waves(rng, 30.0), waves(rng, 17.0)
     lobed = rng.uniform(0, 0.5) if rng.random() < 0.7 else rng.uniform(0.6, 1.8)
