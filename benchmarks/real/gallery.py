@@ -22,6 +22,7 @@ from kits_tf.labels import foreground, tumor
 from kits_tf.volume import BODY_HU, Volume
 
 SLICES, COLUMNS = 8, 3
+PROJECTION = "coronal projection"
 WIDTH, DPI = 15.0, 100  # inches
 PREDICTED, REFERENCE, TUMOR, MISSED, FALSE = "#56b4e9", "#ffffff", "#ff3df2", "#e8590c", "#f0e442"
 FILLED = 0.45  # opacity
@@ -82,13 +83,20 @@ def draw(path: str | pathlib.Path, ct: Volume, labels: Volume, reference: np.nda
 
     panels = []
     for name, take, voxel_mm in [
-            ("coronal projection", lambda mask: mask[view].any(axis=1), (ct.spacing_mm[0], ct.spacing_mm[2])),
+            (PROJECTION, lambda mask: mask[view].any(axis=1), (ct.spacing_mm[0], ct.spacing_mm[2])),
             *((f"slice {depth - 1 - z} from the feet", lambda mask, z=z: mask[z][view[1:]], ct.spacing_mm[1:])
               for z in shown)]:
-        image = np.clip(ct.voxels[view], *WINDOW_HU).mean(axis=1) if "coronal" in name else take(ct.voxels)
+        image = _projection(ct.voxels[view]) if name == PROJECTION else take(ct.voxels)
         masks = {"prediction": take(predicted), "called tumor": take(lesions), "reference": cut(reference, take)}
         panels.append((name, image, masks, voxel_mm))
     _write(path, panels, title, remark)
+
+
+def _projection(hu):
+    """Means along y, stretched over the window that the slices are shown in."""
+    means = np.clip(hu, *WINDOW_HU).mean(axis=1)
+    darkest, brightest = np.percentile(means, (2, 99.5))
+    return np.interp(means, (darkest, max(brightest, darkest + 1)), WINDOW_HU)
 
 
 def _write(path, panels, title, remark):
