@@ -157,7 +157,7 @@ def threshold_nets():
 
 def test_perfect_nets_have_a_dice_of_one():
     one, = slices.crops(*plane(), CONFIG)
-    found = slices.score(one, threshold_nets(), CONFIG)
+    found = slices.score(one, slices.answer(one, threshold_nets(), CONFIG))
     assert [found[name] for name in slices.SCORES] == [1.0] * len(slices.SCORES)
     assert found["all_tumor"] == pytest.approx(0.2) and found["no_tumor"] == pytest.approx(3 / 7)
 
@@ -166,7 +166,7 @@ def test_tumor2d_gets_the_true_kidney_and_fines_in_turn():
     """Its answer is its second channel: with the true kidney that is the kidney, with a blind fine net nothing."""
     nets = {"fine": lambda image: tf.zeros_like(image), "tumor2d": lambda image: image[..., 1:]}
     one, = slices.crops(*plane(), CONFIG)
-    found = slices.score(one, nets, CONFIG)
+    found = slices.score(one, slices.answer(one, nets, CONFIG))
     assert found["inside_true"] == found["all_tumor"] and found["inside_fine"] == found["no_tumor"]
     assert found["kidney_dice"] == found["tumor_dice"] == 0.0
     assert found["tumor_dice_true"] == pytest.approx(0.4)
@@ -271,6 +271,7 @@ def test_a_scan_is_kept_with_its_report_and_a_picture(done):
     assert json.loads((output / "predictions" / "tcga_lihc.json").read_text())["kidneys"] == 2
     assert {path.name for path in (output / "gallery").iterdir()} == {
         "tcga_lihc.png", "chest_kits00072.png", "no_reference.png"}
+    assert {path.name for path in (output / "slices").iterdir()} == {"case_00095_001_1.png", "case_00102_001_1.png"}
     assert (output / "gallery" / "tcga_lihc.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -3,8 +3,9 @@
 python -m benchmarks.real --scans=DIR --model=EXPORT --output=DIR [--phantoms=STUDY]
 
 Writes results.csv (a row per scan), slices.csv (a row per kidney with tumor of DIR/tumor-slices), summary.md (means and
-worst beside the targets), gallery/<scan>.png, and predictions/<scan>.nii.gz with its report. With --phantoms also what
-the clipping of the tumor slices costs. A scan that fails is a row with its reason, and the exit status is 1.
+worst beside the targets), pictures in gallery/ and slices/, and labels with their reports in predictions/. With
+--phantoms also what the clipping of the tumor slices costs. A scan that fails is a row with its reason, and the exit
+status is 1.
 """
 
 import json
@@ -64,7 +65,7 @@ def run_benchmark(scans, tumor_slices, phantoms, model, output) -> int:
     if (tumor_slices and tumor_slices.is_dir()) or phantoms:
         nets = slices.nets_of(predictor.path)
         if tumor_slices and tumor_slices.is_dir():
-            crops += slices.score_real(tumor_slices, nets, predictor.config)
+            crops += slices.score_real(tumor_slices, nets, predictor.config, crop_keeper(predictor.config, output))
         if phantoms:
             crops += slices.score_phantoms(phantoms, nets, predictor.config)
         write_table(output / "slices.csv", slices.COLUMNS, rounded(crops))
@@ -86,6 +87,18 @@ def keeper(scan, output):
         gallery.draw(output / "gallery" / f"{scan.name}.png", ct, labels, reference,
                      f"{scan.name}, {phase}, {scan.split}: {one_line(row)}",
                      "; ".join(filter(None, (scan.facts.get("licence"), scan.facts.get("remarks")))))
+
+    return keep
+
+
+def crop_keeper(config, output):
+    """What score_real calls with each kidney of a slice: draws it."""
+    from benchmarks.real import gallery
+
+    def keep(one, found, row):
+        scores = ", ".join(f"{name} {row[name]:.2f}" for name in ("kidney_dice", "inside_true", "tumor_dice"))
+        gallery.draw_crop(output / "slices" / f"{row['slice']}_{row['kidney']}.png", one, found,
+                          config.spacing_mm[1:], f"{row['slice']}, {row['split']}: {scores}")
 
     return keep
 

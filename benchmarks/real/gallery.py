@@ -2,7 +2,7 @@
 
 In: scan, labels and reference. Out: one PNG of nine panels: a coronal projection that shows the whole scan, and axial
 slices, half of them spread over the kidneys, half where most is wrong. Slices are counted from 0 at the feet, as in
-scans.csv. The patient's right is at the picture's left.
+scans.csv. The patient's right is at the picture's left. Single slices with tumors get three panels of their crop.
 """
 
 import io
@@ -15,13 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from benchmarks.real import slices
 from kits_tf.evaluation.box import common_box
 from kits_tf.evaluation.overlay import FAINT, INK, PAPER, WINDOW_HU, outlines
 from kits_tf.io.files import write_bytes
 from kits_tf.labels import foreground, tumor
 from kits_tf.volume import BODY_HU, Volume
 
-SLICES, COLUMNS = 8, 3
+SLICES, PANELS_WIDE = 8, 3
 PROJECTION = "coronal projection"
 WIDTH, DPI = 15.0, 100  # inches
 PREDICTED, REFERENCE, TUMOR, MISSED, FALSE = "#56b4e9", "#ffffff", "#ff3df2", "#e8590c", "#f0e442"
@@ -92,6 +93,27 @@ def draw(path: str | pathlib.Path, ct: Volume, labels: Volume, reference: np.nda
     _write(path, panels, title, remark)
 
 
+def draw_crop(path: str | pathlib.Path, one: slices.Crop, found: slices.Answers, pixel_mm: tuple[float, float],
+              title: str) -> None:
+    """Draws what the nets say of one kidney of a slice: its outline, its tumor given the true kidney, and its tumor
+    given fine's.
+
+    Args:
+        path: the .png file. Pictures of KiTS19's slices may not be published.
+        one, found: as slices.score takes them.
+        pixel_mm: size of a normalized pixel.
+        title: a line above.
+    """
+    view = (0, *common_box(found.looked)[1:])
+    low, high = WINDOW_HU
+    image = low + (high - low) * one.image.numpy()[view]
+    panels = [(name, image, {"prediction": mask[view], "called tumor": None, "reference": true[view]}, pixel_mm)
+              for name, mask, true in (("kidney by fine", found.fine, foreground(one.labels)),
+                                       ("tumor, true kidney given", found.by_true, tumor(one.labels)),
+                                       ("tumor, fine's kidney given", found.by_fine, tumor(one.labels)))]
+    _write(path, panels, title, "")
+
+
 def _projection(hu):
     """Means along y, stretched over the window that the slices are shown in."""
     means = np.clip(hu, *WINDOW_HU).mean(axis=1)
@@ -100,24 +122,24 @@ def _projection(hu):
 
 
 def _write(path, panels, title, remark):
-    rows = -(-len(panels) // COLUMNS)
+    rows = -(-len(panels) // PANELS_WIDE)
     wide = max(image.shape[1] * mm[1] for _, image, _, mm in panels)
-    heights = [max(image.shape[0] * mm[0] for _, image, _, mm in panels[row * COLUMNS:(row + 1) * COLUMNS])
+    heights = [max(image.shape[0] * mm[0] for _, image, _, mm in panels[row * PANELS_WIDE:(row + 1) * PANELS_WIDE])
                for row in range(rows)]
-    scale = (WIDTH / COLUMNS - 0.1) / max(wide, max(heights) / 1.3)
-    height = sum(heights) * scale + 0.3 * rows + 1.1
+    scale = (WIDTH / PANELS_WIDE - 0.1) / max(wide, max(heights) / 1.3)
+    height = sum(heights) * scale + 0.3 * rows + 1.35
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor=PAPER)
     canvas = FigureCanvasAgg(figure)
     figure.text(0.01, 1 - 0.3 / height, title, color=INK, fontsize=13, weight="bold", va="center", parse_math=False)
-    figure.text(0.01, 0.62 / height, remark[:220], color=FAINT, fontsize=9, va="center", parse_math=False)
+    figure.text(0.01, 0.52 / height, remark[:220], color=FAINT, fontsize=9, va="center", parse_math=False)
     top = height - 0.6
     for index, (name, image, masks, voxel_mm) in enumerate(panels):
-        row, column = divmod(index, COLUMNS)
+        row, column = divmod(index, PANELS_WIDE)
         size = (image.shape[1] * voxel_mm[1] * scale, image.shape[0] * voxel_mm[0] * scale)
         bottom = top - sum(heights[:row]) * scale - 0.3 * row - size[1]
-        axes = figure.add_axes((column / COLUMNS + 0.003, bottom / height, size[0] / WIDTH, size[1] / height))
+        axes = figure.add_axes((column / PANELS_WIDE + 0.003, bottom / height, size[0] / WIDTH, size[1] / height))
         _draw(axes, image, masks)
-        figure.text(column / COLUMNS + 0.003, (bottom - 0.05) / height, name, color=FAINT, fontsize=9.5, va="top")
+        figure.text(column / PANELS_WIDE + 0.003, (bottom - 0.05) / height, name, color=FAINT, fontsize=9.5, va="top")
     handles = [Line2D([], [], label=name, **style) for name, style in LINES.items()]
     handles += [Patch(color=color, alpha=FILLED, label=name) for name, color in (("missed", MISSED), ("false", FALSE))]
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, labelcolor=INK, fontsize=11,

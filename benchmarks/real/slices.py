@@ -88,7 +88,26 @@ def crops(ct: Volume, labels: Volume, config: CascadeConfig) -> Iterator[Crop]:
             yield one
 
 
-def score(one: Crop, nets: Nets, config: CascadeConfig) -> dict:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answers:
+    """The nets' masks of one Crop: fine's kidney, tumor2d's tumor with the true kidney as its second channel and with
+    fine's, and what the crops cover. Bool, the shape of the Crop's labels."""
+
+    fine: np.ndarray
+    by_true: np.ndarray
+    by_fine: np.ndarray
+    looked: np.ndarray
+
+
+def answer(one: Crop, nets: Nets, config: CascadeConfig) -> Answers:
+    """Runs both nets on one kidney."""
+    fine, looked = one.predict(nets["fine"], [one.image], config)
+    by_true, by_fine = (one.predict(nets["tumor2d"], [one.image, tf.cast(kidney, tf.float32)], config)[0]
+                        for kidney in (foreground(one.labels) & looked, fine))
+    return Answers(fine, by_true, by_fine, looked)
+
+
+def score(one: Crop, found: Answers) -> dict:
     """The SCORES of one kidney.
 
     Returns:
@@ -103,14 +122,11 @@ def score(one: Crop, nets: Nets, config: CascadeConfig) -> dict:
         all_tumor, no_tumor  what inside_true would be if everything or nothing were called tumor
         tumor_share       of the kidney, 0 to 1
     """
-    true_kidney, true_tumor = foreground(one.labels), tumor(one.labels)
-    fine, looked = one.predict(nets["fine"], [one.image], config)
-    by_true, _ = one.predict(nets["tumor2d"], [one.image, tf.cast(true_kidney & looked, tf.float32)], config)
-    by_fine, _ = one.predict(nets["tumor2d"], [one.image, tf.cast(fine, tf.float32)], config)
-    return {"tumor_share": one.tumor_share, "kidney_dice": dice(true_kidney & looked, fine),
-            "inside_true": inside(one.kidney, true_tumor, by_true),
-            "inside_fine": inside(one.kidney, true_tumor, by_fine),
-            "tumor_dice": dice(true_tumor & looked, by_fine), "tumor_dice_true": dice(true_tumor & looked, by_true),
+    true_kidney, true_tumor = foreground(one.labels) & found.looked, tumor(one.labels) & found.looked
+    return {"tumor_share": one.tumor_share, "kidney_dice": dice(true_kidney, found.fine),
+            "inside_true": inside(one.kidney, true_tumor, found.by_true),
+            "inside_fine": inside(one.kidney, true_tumor, found.by_fine),
+            "tumor_dice": dice(true_tumor, found.by_fine), "tumor_dice_true": dice(true_tumor, found.by_true),
             "all_tumor": inside(one.kidney, true_tumor, one.kidney),
             "no_tumor": inside(one.kidney, true_tumor, np.zeros_like(one.kidney))}
 
@@ -119,6 +135,13 @@ def inside(kidney: np.ndarray, true_tumor: np.ndarray, found: np.ndarray) -> flo
     """Inside a kidney, the mean of the Dice of tumor and of healthy tissue: bool arrays of one shape."""
     true_tumor, found = true_tumor[kidney], found[kidney]
     return (dice(true_tumor, found) + dice(~true_tumor, ~found)) / 2
+
+
+Keep = Callable[[Crop, Answers, dict], None]
+
+
+def nothing(*_):
+    """Keeps nothing."""
 
 
 def nets_of(version: pathlib.Path) -> Nets:
@@ -137,27 +160,35 @@ def nets_of(version: pathlib.Path) -> Nets:
     return {stage: net(stage) for stage in ("fine", "tumor2d")}
 
 
-def score_slice(kind: str, name: str, ct: Volume, labels: Volume, nets: Nets, config: CascadeConfig) -> list[dict]:
-    """Rows of COLUMNS, one for each kidney with tumor of a slice."""
-    return [{"set": kind, "split": protocol.split_of_case(name) if kind == REAL else "", "slice": name,
-             "kidney": number, **score(one, nets, config)}
-            for number, one in enumerate(crops(ct, labels, config), start=1)]
+def score_slice(kind: str, name: str, ct: Volume, labels: Volume, nets: Nets, config: CascadeConfig,
+                keep: Keep) -> list[dict]:
+    """Rows of COLUMNS, one for each kidney with tumor of a slice; `keep` is called with each kidney, what was found
+    and its row."""
+    rows = []
+    for number, one in enumerate(crops(ct, labels, config), start=1):
+        found = answer(one, nets, config)
+        rows.append({"set": kind, "split": protocol.split_of_case(name) if kind == REAL else "", "slice": name,
+                     "kidney": number, **score(one, found)})
+        keep(one, found, rows[-1])
+    return rows
 
 
-def score_real(folder: pathlib.Path, nets: Nets, config: CascadeConfig) -> Iterator[dict]:
-    """Rows of all slices of a folder <name>/imaging.nii.gz with segmentation.nii.gz; one that cannot be read is a row
+def score_real(folder: pathlib.Path, nets: Nets, config: CascadeConfig, keep: Keep = nothing) -> Iterator[dict]:
+    """Rows of all slices of a folder <name>/imaging.nii.gz with segmentation.nii.gz; one that cannot be used is a row
     with its reason."""
     for path in sorted(folder.glob("*/imaging.nii*")):
         name = path.parent.name
         try:
             ct, labels = read_volume(path), read_labels(path.with_name(path.name.replace("imaging", "segmentation")))
             check_same_place(path, labels, ct, "slice")
-            yield from score_slice(REAL, name, ct, labels, nets, config)
+            if ct.voxels.shape[0] != 1:
+                raise InputError(f"{path}: has {ct.voxels.shape[0]} slices, expected one")
+            yield from score_slice(REAL, name, ct, labels, nets, config, keep)
         except InputError as error:
             yield {"set": REAL, "split": protocol.split_of_case(name), "slice": name, "note": str(error)}
 
 
-def score_phantoms(study: pathlib.Path, nets: Nets, config: CascadeConfig) -> Iterator[dict]:
+def score_phantoms(study: pathlib.Path, nets: Nets, config: CascadeConfig, keep: Keep = nothing) -> Iterator[dict]:
     """Rows of slices of a study of phantoms, each as it is and clipped as the real slices are."""
     paths = sorted(study.glob("case_*/segmentation.nii.gz"))
     if not paths:
@@ -170,4 +201,4 @@ def score_phantoms(study: pathlib.Path, nets: Nets, config: CascadeConfig) -> It
             hu, truth = ct.voxels[z:z + 1], Volume.from_spacing(labels.voxels[z:z + 1], labels.spacing_mm)
             for kind, voxels in ((PHANTOM, hu), (CLIPPED, clipping.clip(hu, ct.spacing_mm[1]))):
                 yield from score_slice(kind, f"{path.parent.name}_{z:03d}", truth.with_voxels(voxels), truth, nets,
-                                       config)
+                                       config, keep)
