@@ -285,6 +285,14 @@ def test_the_summary_has_the_targets_beside_the_figures(done):
         assert f"| {split} | fine's kidney Dice | 1 | 1.000 | 1.000 | 0.88 |" in text
 
 
+def test_an_earlier_run_is_shown_beside(done):
+    scans, crops = summary.read(done[1])
+    better = [{**row, "kidney_dice": row["kidney_dice"] and 0.5} for row in scans]
+    text = summary.write(better, crops, "", (scans, crops))
+    assert "| 1 | 1.000 | 1.000 (tcga_lihc) | 0.500 | 0.500 (tcga_lihc) | 0.92, 0.86 |" in text
+    assert "| test | fine's kidney Dice | 1 | 1.000 | 1.000 | 1.000 | 1.000 | 0.88 |" in text
+
+
 def test_slices_are_scored_through_the_signatures_of_the_nets(done):
     rows = table(done[1] / "slices.csv")
     assert [(row["slice"], row["split"], row["tumor_dice"]) for row in rows] == [

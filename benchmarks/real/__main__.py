@@ -1,6 +1,6 @@
 """Scores a model on real scans and on single slices with tumors.
 
-python -m benchmarks.real --scans=DIR --model=EXPORT --output=DIR [--phantoms=STUDY]
+python -m benchmarks.real --scans=DIR --model=EXPORT --output=DIR [--phantoms=STUDY] [--before=DIR]
 
 Writes results.csv (a row per scan), slices.csv (a row per kidney with tumor of DIR/tumor-slices), summary.md (means and
 worst beside the targets), pictures in gallery/ and slices/, and labels with their reports in predictions/. With
@@ -21,6 +21,7 @@ flags.DEFINE_string("scans", None, "folder of <name>/imaging.nii.gz, kidney.nii.
 flags.DEFINE_string("model", None, "exported cascade; the model that ships unless given")
 flags.DEFINE_string("output", None, "folder for tables, pictures and predictions")
 flags.DEFINE_string("phantoms", None, "study of phantoms whose slices are scored as they are and clipped to 8 bit")
+flags.DEFINE_string("before", None, "output of an earlier run, whose means and worst are shown beside")
 flags.DEFINE_list("only", None, "names of scans; all unless given")
 flags.DEFINE_boolean("tumor_slices", True, "score the slices of DIR/tumor-slices too")
 flags.mark_flags_as_required(["scans", "output"])
@@ -35,10 +36,11 @@ def main() -> int:
         raise InputError(f"--only={','.join(sorted(unknown))}: no such scan in {FLAGS.scans}")
     return run_benchmark([scan for scan in scans if not FLAGS.only or scan.name in FLAGS.only],
                          pathlib.Path(FLAGS.scans) / protocol.TUMOR_SLICES if FLAGS.tumor_slices else None,
-                         FLAGS.phantoms and pathlib.Path(FLAGS.phantoms), FLAGS.model, pathlib.Path(FLAGS.output))
+                         FLAGS.phantoms and pathlib.Path(FLAGS.phantoms), FLAGS.model, pathlib.Path(FLAGS.output),
+                         FLAGS.before and pathlib.Path(FLAGS.before))
 
 
-def run_benchmark(scans, tumor_slices, phantoms, model, output) -> int:
+def run_benchmark(scans, tumor_slices, phantoms, model, output, before=None) -> int:
     """Scores and writes everything; the exit status.
 
     Args:
@@ -46,6 +48,7 @@ def run_benchmark(scans, tumor_slices, phantoms, model, output) -> int:
         tumor_slices, phantoms: folders or None; one that is not there is left out.
         model: an export folder, or None for the model that ships.
         output: pathlib.Path.
+        before: pathlib.Path of an earlier run's output, or None.
     """
     from benchmarks.real import scans as scoring
     from benchmarks.real import slices, summary
@@ -54,6 +57,7 @@ def run_benchmark(scans, tumor_slices, phantoms, model, output) -> int:
     from kits_tf.quiet import say
     from kits_tf.serving import Predictor
 
+    earlier = summary.read(before) if before else ((), ())
     predictor = Predictor(model) if model else Predictor()
     says = f"Preset {predictor.config.preset}, model {runs.export_digest(predictor.path)[:16]}."
     rows = []
@@ -69,7 +73,7 @@ def run_benchmark(scans, tumor_slices, phantoms, model, output) -> int:
         if phantoms:
             crops += slices.score_phantoms(phantoms, nets, predictor.config)
         write_table(output / "slices.csv", slices.COLUMNS, rounded(crops))
-    write_text(output / "summary.md", summary.write(rows, crops, says))
+    write_text(output / "summary.md", summary.write(rows, crops, says, earlier))
     print((output / "summary.md").read_text())
     return 1 if any(row.get("note") for row in (*rows, *crops)) else 0
 
@@ -117,7 +121,8 @@ def rounded(rows):
 
 
 def run() -> None:
-    command.run(main, {"In and out": ("scans", "model", "output", "phantoms", "only", "tumor_slices")},
+    command.run(main, {"In and out": ("scans", "model", "output", "phantoms", "before", "only",
+                                   "tumor_slices")},
                 "results.csv holds the scans that are done")
 
 

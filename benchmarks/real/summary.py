@@ -1,11 +1,14 @@
 """What the rows of all scans and slices say: means and worst beside the targets, as Markdown."""
 
+import csv
+import pathlib
 import statistics
 from collections.abc import Callable, Sequence
 
 from benchmarks.real import protocol, slices
 from benchmarks.real.scans import NO_KIDNEYS
 from benchmarks.tables import markdown
+from kits_tf.volume import InputError
 
 SHOWN = ("scan", "split", "phase", "scanner", "slices", "kidney_dice", "surface_dice", "volume_error_ml",
          "false_kidney_ml", "labelled_ml", "false_tumor_ml", "kidneys")
@@ -14,21 +17,60 @@ SAYS = {"kidney_dice": "fine's kidney Dice", "inside_true": "tumor2d inside the 
         "tumor_dice": "tumor Dice with fine's kidney", "tumor_dice_true": "tumor Dice with the true kidney"}
 
 
-def write(scans: list[dict], crops: list[dict], model: str) -> str:
+def read(folder: pathlib.Path) -> tuple[list[dict], list[dict]]:
+    """The rows of an earlier run's output: (scans, crops), as `write` takes them.
+
+    Raises:
+        InputError: if there is no results.csv.
+    """
+    if not (folder / "results.csv").exists():
+        raise InputError(f"{folder}: holds no results.csv, expected an earlier output of benchmarks.real")
+    return _rows(folder / "results.csv"), _rows(folder / "slices.csv")
+
+
+def _rows(path):
+    """Dicts of a table's columns: float or text, None where it is empty; none without a file."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as stream:
+        return [{name: _value(text) for name, text in row.items()} for row in csv.DictReader(stream)]
+
+
+def _value(text):
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text
+
+
+def write(scans: list[dict], crops: list[dict], model: str, before: tuple[list[dict], list[dict]] = ((), ())) -> str:
     """The whole summary.
 
     Args:
         scans: rows of scans.COLUMNS.
         crops: rows of slices.COLUMNS; may be empty.
         model: a line that says what was scored.
+        before: the same of another model, to be shown beside.
     """
-    parts = ["# Real scans", model, _targets(scans), _each(scans)]
+    parts = ["# Real scans", model, _beside("Targets", "scans", _targets(scans), _targets(before[0])), _each(scans)]
     if crops:
-        parts += [_crops(crops), _cost(crops)]
+        parts += [_beside("Tumor slices", "crops", _crops(crops), _crops(before[1])), _cost(crops)]
     failed = [[row.get("scan") or row.get("slice"), row["note"]] for row in (*scans, *crops) if row.get("note")]
     if failed:
         parts.append(markdown("What failed", ["what", "why"], failed))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _beside(title, counted, table, before):
+    """A section of rows (split, what, count, mean, worst, target), with the means and worst of before where there
+    are."""
+    if not table:
+        return ""
+    header, known = ["split", "what", counted, "mean", "worst", "target"], {tuple(row[:2]): row for row in before}
+    if known:
+        header[3:3] = ["before: mean", "before: worst"]
+        table = [[*row[:3], *known.get(tuple(row[:2]), [""] * 5)[3:5], *row[3:]] for row in table]
+    return markdown(title, header, table)
 
 
 def _text(value, digits):
@@ -52,7 +94,7 @@ def _targets(scans):
     for split in (split for split in protocol.SPLITS if any(row["split"] == split for row in scans)):
         rows = [row for row in scans if row["split"] == split]
         for group in protocol.GROUPS:
-            scored = _having([row for row in rows if protocol.group_of(row["phase"]) == group], "kidney_dice")
+            scored = _having([row for row in rows if protocol.group_of(row["phase"] or "") == group], "kidney_dice")
             if scored:
                 mean, worst = protocol.KIDNEY_DICE.get(group, ("", ""))
                 target = f"{mean}, {worst}" if mean else ""
@@ -74,7 +116,7 @@ def _targets(scans):
             median = statistics.median(row["false_tumor_ml"] for row in lesions)
             table.append([split, "called tumor, ml (median and worst)", len(lesions), f"{median:.1f}",
                           _worst(lesions, "false_tumor_ml", 1), "{:g}, {:g}".format(*protocol.TUMOR_ML)])
-    return markdown("Targets", ["split", "what", "scans", "mean", "worst", "target"], table)
+    return table
 
 
 def _mean(rows: list[dict], column: str, digits: int = 3) -> str:
@@ -98,7 +140,7 @@ def _crops(crops):
             table.append([split, says, len(rows), _mean(rows, name), f"{min(row[name] for row in rows):.3f}", target])
         for name, says in (("all_tumor", "inside, everything called tumor"), ("no_tumor", "inside, nothing")):
             table.append([split, says, len(rows), _mean(rows, name), "", ""])
-    return markdown("Tumor slices", ["split", "what", "crops", "mean", "worst", "target"], table) if table else ""
+    return table
 
 
 def _cost(crops: Sequence[dict]):
