@@ -252,7 +252,7 @@ def table(path):
 
 def test_every_scan_is_a_row_and_a_bad_one_has_its_reason(done):
     status, output = done
-    rows = {row["scan"]: row for row in table(output / "results.csv")}
+    rows = {row["name"]: row for row in table(output / "results.csv")}
     assert list(rows) == ["tcga_lihc", "chest_kits00072", "gone", "misplaced", "no_reference"]
     assert status == 1
     assert (rows["tcga_lihc"]["kidney_dice"], rows["tcga_lihc"]["split"]) == ("1.0", "test")

@@ -18,7 +18,7 @@ from kits_tf.io.nifti import read_labels, read_volume
 from kits_tf.labels import foreground, tumor
 from kits_tf.volume import RunError, Volume, check_same_place
 
-FACTS = ("scan", "split", "phase", "field", "scanner", "slices", "spacing_mm", "reference")
+FACTS = ("name", "split", "phase", "field", "scanner", "slices", "spacing_mm", "reference")
 SCORES = ("kidney_dice", "surface_dice", "reference_ml", "labelled_ml", "volume_error_ml", "false_kidney_ml",
           "false_tumor_ml")
 COLUMNS = (*FACTS, *SCORES, "kidneys", "seconds", "note", "remarks")
@@ -106,7 +106,7 @@ def score_scan(scan: protocol.Scan, explain: Callable[[Volume], tuple[Volume, di
         RunError: if the next scan would fail as well, as on a full disk.
     """
     row = dict.fromkeys(COLUMNS) | {
-        "scan": scan.name, "split": scan.split, "phase": scan.phase, "field": scan.facts.get("field"),
+        "name": scan.name, "split": scan.split, "phase": scan.phase, "field": scan.facts.get("field"),
         "scanner": scan.scanner, "reference": scan.facts.get("reference"), "remarks": scan.facts.get("remarks")}
     reference = None
     try:

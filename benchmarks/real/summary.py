@@ -10,7 +10,7 @@ from benchmarks.real.scans import NO_KIDNEYS
 from benchmarks.tables import markdown
 from kits_tf.volume import InputError
 
-SHOWN = ("scan", "split", "phase", "scanner", "slices", "kidney_dice", "surface_dice", "volume_error_ml",
+SHOWN = ("name", "split", "phase", "scanner", "slices", "kidney_dice", "surface_dice", "volume_error_ml",
          "false_kidney_ml", "labelled_ml", "false_tumor_ml", "kidneys")
 SAYS = {"kidney_dice": "fine's kidney Dice", "inside_true": "tumor2d inside the true kidney, true kidney given",
         "inside_fine": "tumor2d inside the true kidney, fine's kidney given",
@@ -55,7 +55,7 @@ def write(scans: list[dict], crops: list[dict], model: str, before: tuple[list[d
     parts = ["# Real scans", model, _beside("Targets", "scans", _targets(scans), _targets(before[0])), _each(scans)]
     if crops:
         parts += [_beside("Tumor slices", "crops", _crops(crops), _crops(before[1])), _cost(crops)]
-    failed = [[row.get("scan") or row.get("slice"), row["note"]] for row in (*scans, *crops) if row.get("note")]
+    failed = [[row.get("name") or row.get("slice"), row["note"]] for row in (*scans, *crops) if row.get("note")]
     if failed:
         parts.append(markdown("What failed", ["what", "why"], failed))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -81,7 +81,7 @@ def _text(value, digits):
 
 def _worst(rows: list[dict], column: str, digits: int, worse: Callable = max) -> str:
     row = worse(rows, key=lambda row: row[column])
-    return f"{row[column]:.{digits}f} ({row['scan']})"
+    return f"{row[column]:.{digits}f} ({row['name']})"
 
 
 def _having(rows, column):
