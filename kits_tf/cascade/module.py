@@ -14,8 +14,7 @@ import tensorflow as tf
 from kits_tf import config as configs
 from kits_tf import labels as classes
 from kits_tf import models
-from kits_tf.cascade import kidneys as kidney_steps
-from kits_tf.cascade import lesions as lesion_steps
+from kits_tf.cascade import kidney_steps, lesion_steps
 from kits_tf.cascade.average import average
 from kits_tf.cascade.tiling import Net
 from kits_tf.ops import resample

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
 
 SHARDS_AT_ONCE = 16  # cases that are read in turn
 WINDOW_BYTES = 2**27  # of records held and shuffled at once

@@ -6,7 +6,7 @@ Writes a KiTS19-shaped study of drawn CT scans. A small one for two CPU cores: -
 from absl import flags
 
 from kits_tf import command
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", None, "Folder to write case_00000, case_00001, … into.", required=True)

@@ -10,14 +10,14 @@ import pathlib
 import tqdm
 
 from kits_tf import labels
-from kits_tf.io.files import write_text
-from kits_tf.io.nifti import read_labels, write_volume
+from kits_tf.errors import InputError
+from kits_tf.files.atomic import write_text
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen, kind_of
 from kits_tf.phantoms.anatomy import draw_around, find_anatomy
 from kits_tf.phantoms.kidneys import CYCLE
 from kits_tf.phantoms.tissues import hard_phase
 from kits_tf.quiet import no_bar
-from kits_tf.volume import InputError
+from kits_tf.scans.nifti import read_labels, write_volume
 
 
 def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scanner, first: int = 0,

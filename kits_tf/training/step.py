@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import tensorflow as tf
 
 from kits_tf import losses
-from kits_tf.training.stages import Task
+from kits_tf.training.task import Task
 
 # Loss scaling as in Micikevicius et al. 2018, arXiv:1710.03740, with the numbers of Keras's LossScaleOptimizer. That
 # class itself has one interface on Keras 2 and another on Keras 3, and lets nobody clip what it has unscaled.
@@ -34,7 +34,7 @@ class TrainStep:
     """The step and all it changes. To be made in the strategy's scope.
 
     Args:
-        task: training.stages.Task.
+        task: training.task.Task.
         strategy: tf.distribute.Strategy.
         compiled: whether XLA compiles the step.
 

@@ -19,7 +19,7 @@ import typing
 
 import tensorflow as tf
 
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
 
 LOOK_EVERY = 3.0  # seconds
 LOOKS = 4  # without an answer in a row, and a worker counts as dead

@@ -1,27 +1,26 @@
 """A study on disk: KiTS19's layout, cases that do not depend on each other, and anatomy taken from label files."""
 
 import json
-import subprocess
-import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
+from harness import commands
 
-from kits_tf.io.nifti import read_labels, read_volume, write_volume
+from kits_tf.errors import InputError
 from kits_tf.phantoms import study
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen
 from kits_tf.phantoms.anatomy import draw_around
 from kits_tf.phantoms.study import write_study
 from kits_tf.phantoms.tissues import HARD_PHASES
-from kits_tf.volume import InputError, Volume
+from kits_tf.scans.nifti import read_labels, read_volume, write_volume
+from kits_tf.volume import Volume
 
 SMALL = Scanner(size_voxels=64, slice_mm=(8.0, 8.0))
 
 
 def run(*flags):
-    command = [sys.executable, "-m", "kits_tf.phantoms", *flags]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return commands.run("-m", "kits_tf.phantoms", *flags)
 
 
 def digests(folder):

@@ -1,25 +1,26 @@
 """A run that is killed again and again ends with the weights of one that was left alone, bit for bit."""
 
-import csv
 import pathlib
 import random
 import signal
 import time
 
 import numpy as np
-import processes
 import pytest
 import tensorflow as tf
+from harness import commands, processes
+from harness.tables import read_rows
 
 from kits_tf import config as configs
-from kits_tf import models, runs
+from kits_tf import models
+from kits_tf.files import runs
 
 TIMES = {"samples_per_second", "input_wait", "seconds"}  # columns that no two runs agree in
 
 
 def history(folder):
-    with open(folder / runs.HISTORY, newline="") as file:
-        return [{name: value for name, value in row.items() if name not in TIMES} for row in csv.DictReader(file)]
+    return [{name: value for name, value in row.items() if name not in TIMES}
+            for row in read_rows(folder / runs.HISTORY)]
 
 
 def weights(config, path):
@@ -53,7 +54,7 @@ def interrupt_and_compare(folder, kills, terms, epochs):
     folder, rng = pathlib.Path(folder), random.Random(kills)
     config, data_dir = processes.prepared(folder, epochs=epochs, steps_per_epoch=8, learning_rate=1e-3, clip_norm=1.0,
                                           average_decay=0.9)
-    with processes.started(folder / "whole.txt", processes.train, config, data_dir, folder / "whole") as process:
+    with commands.started(folder / "whole.txt", processes.train, config, data_dir, folder / "whole") as process:
         process.join(300)
     assert process.exitcode == 0, (folder / "whole.txt").read_text()
 
@@ -62,7 +63,7 @@ def interrupt_and_compare(folder, kills, terms, epochs):
     rng.shuffle(signals)
     for number, kind in enumerate(signals):
         output.write_text("")
-        with processes.started(output, processes.train, config, data_dir, folder / "parts") as process:
+        with commands.started(output, processes.train, config, data_dir, folder / "parts") as process:
             if number % 4 == 3 and kind == signal.SIGKILL:
                 time.sleep(rng.uniform(0.0, 4.0))  # while it starts
             else:
@@ -78,7 +79,7 @@ def interrupt_and_compare(folder, kills, terms, epochs):
             if kind == signal.SIGTERM:
                 assert "stopped by SIGTERM and saved" in output.read_text().splitlines()[-1]
         assert_whole(place)
-    with processes.started(output, processes.train, config, data_dir, folder / "parts") as process:
+    with commands.started(output, processes.train, config, data_dir, folder / "parts") as process:
         process.join(300)
     assert process.exitcode == 0, output.read_text()
     assert "goes on after epoch" in output.read_text()
