@@ -12,8 +12,9 @@ from benchmarks.real import __main__ as command
 from benchmarks.real import clipping, gallery, protocol, slices, summary
 from benchmarks.real import scans as scoring
 from kits_tf import config as configs
-from kits_tf.io.nifti import write_volume
-from kits_tf.volume import InputError, Volume
+from kits_tf.errors import InputError
+from kits_tf.scans.nifti import write_volume
+from kits_tf.volume import Volume
 
 CONFIG = configs.PRESETS["demo"]
 SPACING_MM = (5.0, 2.0, 1.0)

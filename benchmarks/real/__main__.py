@@ -14,7 +14,7 @@ import pathlib
 from absl import flags
 
 from kits_tf import command
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("scans", None, "folder of <name>/imaging.nii.gz, kidney.nii.gz beside it, and scans.csv")
@@ -52,14 +52,14 @@ def run_benchmark(scans, tumor_slices, phantoms, model, output, before=None) -> 
     """
     from benchmarks.real import scans as scoring
     from benchmarks.real import slices, summary
-    from kits_tf import runs
-    from kits_tf.io.files import write_table, write_text
+    from kits_tf.files import exports
+    from kits_tf.files.atomic import write_table, write_text
     from kits_tf.quiet import say
     from kits_tf.serving import Predictor
 
     earlier = summary.read(before) if before else ((), ())
     predictor = Predictor(model) if model else Predictor()
-    says = f"Preset {predictor.config.preset}, model {runs.export_digest(predictor.path)[:16]}."
+    says = f"Preset {predictor.config.preset}, model {exports.export_digest(predictor.path)[:16]}."
     rows = []
     for scan in scans:
         rows.append(scoring.score_scan(scan, predictor.explain, keeper(scan, output)))
@@ -81,8 +81,8 @@ def run_benchmark(scans, tumor_slices, phantoms, model, output, before=None) -> 
 def keeper(scan, output):
     """What score_scan calls with each result: writes labels, report and picture."""
     from benchmarks.real import gallery
-    from kits_tf.io.files import write_text
-    from kits_tf.io.nifti import write_labels
+    from kits_tf.files.atomic import write_text
+    from kits_tf.scans.nifti import write_labels
 
     def keep(ct, labels, reference, report, row):
         write_labels(output / "predictions" / f"{scan.name}.nii.gz", labels.voxels, like=scan.imaging)

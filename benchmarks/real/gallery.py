@@ -16,10 +16,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from benchmarks.real import slices
-from kits_tf.evaluation.box import common_box
-from kits_tf.evaluation.overlay import FAINT, INK, PAPER, WINDOW_HU, outlines
-from kits_tf.io.files import write_bytes
+from kits_tf.box import common_box
+from kits_tf.files.atomic import write_bytes
 from kits_tf.labels import foreground, tumor
+from kits_tf.reporting.overlay import FAINT, INK, PAPER, WINDOW_HU, outlines
 from kits_tf.volume import BODY_HU, Volume
 
 SLICES, PANELS_WIDE = 8, 3

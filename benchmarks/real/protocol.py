@@ -9,8 +9,8 @@ import dataclasses
 import pathlib
 import re
 
-from kits_tf.io.study import ENDINGS
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
+from kits_tf.scans.discovery import ENDINGS
 
 VALIDATION = ("example_ct", "tcga_coad", "amos_0001_slab", "chest_kits00072")  # settings are chosen on these
 TEST = ("acrin_flt001", "tcga_lihc", "cptac_lung_kernel", "amos_0013_slab")  # these are only reported

@@ -11,12 +11,13 @@ import numpy as np
 from scipy import ndimage
 
 from benchmarks.real import protocol
-from kits_tf.evaluation.box import common_box
+from kits_tf.box import common_box
+from kits_tf.errors import RunError
 from kits_tf.evaluation.scores import dice
 from kits_tf.evaluation.surface import TOLERANCES_MM, surface_dice
-from kits_tf.io.nifti import read_labels, read_volume
 from kits_tf.labels import foreground, tumor
-from kits_tf.volume import RunError, Volume, check_same_place
+from kits_tf.scans.nifti import read_labels, read_volume
+from kits_tf.volume import Volume, check_same_place
 
 FACTS = ("name", "split", "phase", "field", "scanner", "slices", "spacing_mm", "reference")
 SCORES = ("kidney_dice", "surface_dice", "reference_ml", "labelled_ml", "volume_error_ml", "false_kidney_ml",

@@ -1,7 +1,7 @@
 """Scores the fine and tumor2d nets on single slices with true labels: kidney, tumor, and how they depend on each other.
 
 A slice is no volume, so the nets are called by themselves, through the export's signatures, on the crops that the
-cascade would cut around each true kidney (kits_tf.cascade.kidneys). Only kidneys of which SHARE is tumor count. All
+cascade would cut around each true kidney (kits_tf.cascade.kidney_steps). Only kidneys of which SHARE is tumor count. All
 Dice are of pixels at the normalized size.
 """
 
@@ -14,14 +14,15 @@ import tensorflow as tf
 
 from benchmarks.real import clipping, protocol
 from data_prep.cases import NormalizedCase
-from kits_tf.cascade.kidneys import THRESHOLD, Kidneys, find_kidneys, predict_kidneys
+from kits_tf.cascade.kidney_steps import THRESHOLD, Kidneys, find_kidneys, predict_kidneys
 from kits_tf.config import CascadeConfig
+from kits_tf.errors import InputError
 from kits_tf.evaluation.scores import dice
-from kits_tf.io.nifti import read_labels, read_volume
 from kits_tf.labels import foreground, tumor
 from kits_tf.ops import components, resample
 from kits_tf.ops.window import scale_window
-from kits_tf.volume import InputError, Volume, check_same_place, to_int16
+from kits_tf.scans.nifti import read_labels, read_volume
+from kits_tf.volume import Volume, check_same_place, to_int16
 
 SHARE = (0.05, 0.90)  # of a kidney's pixels that are tumor
 LEAST_CM2 = 1.0  # a smaller component is a speck of the labels, not a kidney

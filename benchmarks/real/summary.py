@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from benchmarks.real import protocol, slices
 from benchmarks.real.scans import NO_KIDNEYS
 from benchmarks.tables import markdown
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
 
 SHOWN = ("name", "split", "phase", "scanner", "slices", "kidney_dice", "surface_dice", "volume_error_ml",
          "false_kidney_ml", "labelled_ml", "false_tumor_ml", "kidneys")
