@@ -1,8 +1,8 @@
 """Scores the fine and tumor2d nets on single slices with true labels: kidney, tumor, and how they depend on each other.
 
 A slice is no volume, so the nets are called by themselves, through the export's signatures, on the crops that the
-cascade would cut around each true kidney (kits_tf.cascade.kidney_steps). Only kidneys of which SHARE is tumor count. All
-Dice are of pixels at the normalized size.
+cascade would cut around each true kidney (kits_tf.cascade.kidney_steps). Only kidneys of which SHARE is tumor count.
+All Dice are of pixels at the normalized size.
 """
 
 import dataclasses
