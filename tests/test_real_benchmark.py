@@ -4,9 +4,9 @@ import csv
 import json
 
 import numpy as np
-import oracles
 import pytest
 import tensorflow as tf
+from harness import oracles
 
 from benchmarks.real import __main__ as command
 from benchmarks.real import clipping, gallery, protocol, slices, summary

@@ -126,6 +126,7 @@ def drawn_examples(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Pa
                                        tf.stack([seed, tf.cast(epoch, tf.int32)]), alike)
 
 
+@tf.autograph.experimental.do_not_convert
 def training_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path], seed: int, first_step: int = 0,
                      part: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
     """Augmented batches for training, epoch after epoch; the same seed gives the same.
@@ -190,6 +191,7 @@ def _outside(starts, start, size):
     return tf.cast(tf.einsum("nz,ny,nx->zyx", *map(within, range(3))) == 0, tf.float32)
 
 
+@tf.autograph.experimental.do_not_convert
 def held_out_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path]) -> tf.data.Dataset:
     """All that is scored of the held-out cases, unvaried and in order, the last batch smaller.
 

@@ -25,6 +25,7 @@ def scorer(strategy: tf.distribute.Strategy, net: tf.keras.Model, task: Task,
     dataset = strategy.experimental_distribute_dataset(held_out.with_options(options))
     cases, training = len(task.held_out), task.training
 
+    @tf.autograph.experimental.do_not_convert
     def on_replica(image, target, case, first):
         logits = net(image, training=False)[..., :1]
         counts = metrics.sum_per_case(case, metrics.overlap_counts(target, tf.sigmoid(logits), first), cases)

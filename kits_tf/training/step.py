@@ -55,8 +55,9 @@ class TrainStep:
                         for weight in self.weights] if task.training.average_decay else []
         self.scale = ([_shared(FIRST_SCALE, tf.float32), _shared(0, tf.int32)]
                       if task.precision == "mixed_float16" else [])
-        self._replicated = tf.function(self._on_replica, jit_compile=True) if compiled else self._on_replica
-        self._step = tf.function(self._on_all)
+        self._replicated = (tf.function(self._on_replica, jit_compile=True, autograph=False) if compiled
+                            else self._on_replica)
+        self._step = tf.function(self._on_all, autograph=False)
 
     def __call__(self, image: tf.Tensor, target: tf.Tensor, stop: bool) -> tf.Tensor:
         """Improves the net by one batch.

@@ -171,7 +171,7 @@ def agree(strategy: tf.distribute.Strategy, number: int) -> bool:
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return True
 
-    @tf.function
+    @tf.function(autograph=False)
     def sums(number):
         context = tf.distribute.get_replica_context()
         return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stack([number, number**2]))
