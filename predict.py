@@ -19,11 +19,13 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from kits_tf import cluster, command, runs
-from kits_tf.io.files import write_table
-from kits_tf.io.lock import only_writer
-from kits_tf.io.study import find_scans
+from kits_tf import cluster, command
+from kits_tf.files import exports
+from kits_tf.files.atomic import write_table
+from kits_tf.files.lock import only_writer
 from kits_tf.quiet import say
+from kits_tf.scans.discovery import find_scans
+from kits_tf.serving import Server
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "exported cascade: the export folder (newest version) or one of its versions")
@@ -49,29 +51,20 @@ flags.register_validator("server", lambda address: address is None or re.fullmat
 cluster.define_flags()
 
 
-@dataclasses.dataclass(frozen=True)
-class Server:
-    """Where a TensorFlow Serving is and what to ask it for, as kits_tf.serving.RemotePredictor takes it."""
-
-    address: str
-    model: str = "kits"
-    version: int | None = None
-    deadline_s: float = 600.0
-    ca: str | None = None
-
-
 def choose(model: str | pathlib.Path | None, server: Server | None, xla: str,
-           place: cluster.Place) -> tuple[tuple, str, str | pathlib.Path]:
-    """What predicts: (predictor and fingerprint as kits_tf.predictions.Settings has them, and its name for people)."""
+           place: cluster.Place) -> tuple[pathlib.Path | Server, str, str | pathlib.Path]:
+    """Finds the model: (its source and fingerprint, as predictions.Settings has them, and its name for people)."""
     if model is not None:
-        version = runs.find_export(place.path(model))
-        return ("kits_tf.serving:Predictor", str(version), xla), runs.export_digest(version), version
+        version = exports.find_export(place.path(model))
+        return version, exports.export_digest(version), version
     if server is None:
         raise ValueError("a model or a server must be given, got neither")
     server = dataclasses.replace(server, ca=server.ca and str(place.path(server.ca)))
-    remote = cluster.once("kits_tf.serving:RemotePredictor", *dataclasses.astuple(server), xla)
+    from kits_tf.reporting import predictions
+
+    remote = cluster.once(predictions.open_predictor, server, xla)
     server = dataclasses.replace(server, version=remote.version)  # the same for every case, whoever works on it
-    return ("kits_tf.serving:RemotePredictor", *dataclasses.astuple(server), xla), remote.digest, remote.path
+    return server, remote.digest, remote.path
 
 
 def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output: str | pathlib.Path, xla: str = "auto",
@@ -84,18 +77,17 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
             cluster; or if the run cannot go on: the disk is full, the scheduler is lost.
     """
     cases = find_scans(place.path(scans))
-    predictor, fingerprint, name = choose(model, server, xla, place)
+    source, fingerprint, name = choose(model, server, xla, place)
     output = place.path(output)
-    from kits_tf import predictions  # matplotlib takes a second to import: not for --help or a mistyped path
-    from kits_tf.evaluation import page
+    from kits_tf.reporting import pages, predictions  # with matplotlib, a second: not for --help or a mistyped path
 
     with only_writer(output):
         for table in ("summary.csv", "findings.csv"):
             (output / table).unlink(missing_ok=True)  # that of an earlier run
-        settings = predictions.Settings(predictor, fingerprint, xla, overlay, report, tuple(formats), output)
+        settings = predictions.Settings(source, fingerprint, xla, overlay, report, tuple(formats), output)
         jobs = [cluster.Job(case.name, {"case": case, "settings": settings}) for case in cases]
         rows = {}
-        for done in cluster.run("kits_tf.predictions:predict_case", jobs, "predicting", place, gpu=server is None,
+        for done in cluster.run(predictions.predict_case, jobs, "predicting", place, gpu=server is None,
                                 overlap=True):
             row = done.result or {"case": done.name, "status": "failed", "message": done.failure}
             rows[done.name] = {**row, "seconds": done.seconds}
@@ -106,7 +98,7 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
         if report:
             shown = [{**rows[case.name], "picture": settings.target(case, ".png"),
                       "page": settings.target(case, ".html").name} for case in cases]
-            page.write_run_page(output / "report.html", shown, f"Predictions of {name}")
+            pages.write_run_page(output / "report.html", shown, f"Predictions of {name}")
     statuses = [row["status"] for row in rows.values()]
     say(f"{cluster.counted(statuses)}; labels in {output}")
     return 1 if "failed" in statuses else 0

@@ -14,10 +14,10 @@ from absl import flags
 
 from kits_tf import command
 from kits_tf import config as configs
+from kits_tf.errors import InputError
 from kits_tf.heap import keep_freed_memory
-from kits_tf.io.dataset import FOLDS
 from kits_tf.quiet import hushed, say
-from kits_tf.volume import InputError
+from kits_tf.records.dataset import FOLDS
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("stage", None, [*configs.STAGES, "all"], "What to train.")
@@ -86,7 +86,8 @@ def main() -> int:
         import tensorflow as tf
 
     from kits_tf.models import describe
-    from kits_tf.training import loop, stages, workers
+    from kits_tf.training import loop, workers
+    from kits_tf.training.task import make_task
 
     if FLAGS.describe:
         print(describe.table(config))
@@ -101,7 +102,7 @@ def main() -> int:
         strategy = workers.strategy(FLAGS.strategy)
         compiled = workers.compiles(FLAGS.xla, strategy)
         folds = range(FOLDS) if FLAGS.fold == "all" else [int(FLAGS.fold)]
-        tasks = [stages.task(config, stage, FLAGS.data_dir, fold, FLAGS.seed, FLAGS.precision)
+        tasks = [make_task(config, stage, FLAGS.data_dir, fold, FLAGS.seed, FLAGS.precision)
                  for stage in (configs.STAGES if FLAGS.stage == "all" else [FLAGS.stage]) for fold in folds]
         run_dir = FLAGS.run_dir or f"runs/{FLAGS.preset}"
         for place, task in enumerate(tasks):
@@ -123,7 +124,8 @@ def run() -> None:
     command.run(main, {
         "What is trained, and where": ("stage", "fold", "data_dir", "run_dir", "preset", "describe"),
         "How": ("seed", "deterministic", "strategy", "precision", "xla", "base_filters", "start_from_fine"),
-        "In place of the preset's, in every stage alike (kits_tf/config.py says what they are)": (*TRAINING, *AUGMENT)},
+        "In place of the preset's, in every stage alike (kits_tf/config/training.py says what they are)": (
+            *TRAINING, *AUGMENT)},
         "the same command goes on after the last whole epoch")
 
 

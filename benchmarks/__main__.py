@@ -12,7 +12,7 @@ import sys
 from absl import app, flags
 
 from benchmarks import tables
-from kits_tf.io.files import write_text
+from kits_tf.files.atomic import write_text
 
 FLAGS = flags.FLAGS
 # What runs, in the order of RESULTS.md, and with which flags.

@@ -24,7 +24,7 @@ def main(arguments):
     quiet_tensorflow()
     import tensorflow as tf
 
-    from kits_tf.cascade import kidneys as steps
+    from kits_tf.cascade import kidney_steps as steps
     from kits_tf.ops import components, resample
     from kits_tf.ops.window import scale_window
     from kits_tf.volume import AIR_HU

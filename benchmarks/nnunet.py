@@ -20,7 +20,7 @@ import sys
 from absl import app, flags
 
 from benchmarks import peers, scans, tables
-from kits_tf.io.files import write_text
+from kits_tf.files.atomic import write_text
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("work", None, "folder for the peer's environment and files", required=True)

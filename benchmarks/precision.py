@@ -26,8 +26,8 @@ def main(_):
     import tensorflow as tf
 
     from kits_tf import models
-    from kits_tf.training.stages import Task
     from kits_tf.training.step import TrainStep
+    from kits_tf.training.task import Task
 
     print(f"TensorFlow {tf.__version__}, preset {FLAGS.preset}, medians of {FLAGS.rounds} steps")
     print(f"{'stage':<12}{'batch':>6}{'float32':>12}{'bfloat16':>12}{'speed-up':>10}")

@@ -68,8 +68,8 @@ def main(arguments):
         import tensorflow as tf
         importing = time.perf_counter() - began
 
-        from kits_tf.evaluation.overlay import draw_overlay
-        from kits_tf.io.nifti import read_volume, write_labels
+        from kits_tf.reporting.overlay import draw_overlay
+        from kits_tf.scans.nifti import read_volume, write_labels
         from kits_tf.serving.predictor import Predictor
 
         began = time.perf_counter()

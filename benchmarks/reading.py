@@ -13,7 +13,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import tables
-from kits_tf.io.nifti import read_volume
+from kits_tf.scans.nifti import read_volume
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("rounds", 7, "how often each is timed", lower_bound=5)

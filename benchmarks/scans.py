@@ -6,8 +6,8 @@ import pathlib
 import numpy as np
 from scipy import ndimage
 
-from kits_tf.io.nifti import write_volume
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen
+from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume
 
 HU = np.array([-79, 100, 200], np.int16)  # by class

@@ -54,16 +54,15 @@ def ratio(one: Sequence[float], other: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(one, other, strict=True))
 
 
+def markdown(title: str, header: Sequence[str], rows: Sequence[Sequence[object]], remark: str = "") -> str:
+    """A section with one table."""
+    lines = [f"## {title}", "", *([remark, ""] if remark else []), header, ["---"] * len(header), *rows]
+    return "\n".join(line if isinstance(line, str) else "| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]], remark: str = "") -> None:
     """Prints a section in Markdown."""
-    print(f"\n## {title}\n")
-    if remark:
-        print(remark + "\n")
-    print("| " + " | ".join(header) + " |")
-    print("| " + " | ".join("---" for _ in header) + " |")
-    for row in rows:
-        print("| " + " | ".join(map(str, row)) + " |")
-    sys.stdout.flush()
+    print("\n" + markdown(title, header, rows, remark), flush=True)
 
 
 def machine() -> str:

@@ -47,8 +47,8 @@ def main(arguments):
     import tensorflow as tf
 
     from kits_tf.inputs import pipeline
-    from kits_tf.training import stages
     from kits_tf.training.step import TrainStep
+    from kits_tf.training.task import make_task
 
     config, cores = configs.PRESETS[FLAGS.preset], len(os.sched_getaffinity(0))
     one_device, rows, feeding = tf.distribute.get_strategy(), [], []
@@ -61,7 +61,7 @@ def main(arguments):
         for stage in FLAGS.stage:
             settings = config.stage(stage)
             longer = dataclasses.replace(settings, training=dataclasses.replace(settings.training, epochs=10**6))
-            task = stages.task(dataclasses.replace(config, **{stage: longer}), stage, data, 0, 0)
+            task = make_task(dataclasses.replace(config, **{stage: longer}), stage, data, 0, 0)
             size = task.training.batch_size
             image, target, _ = next(iter(task.training_batches()))
             step = TrainStep(task, one_device)

@@ -12,10 +12,10 @@ is whole, 2 if a shard is damaged, missing, stale or an orphan, 1 if nothing cou
 from absl import flags
 
 from data_prep.check import check_data
-from data_prep.study import prepare_study
+from data_prep.preparation import prepare_study
 from kits_tf import cluster, command
 from kits_tf.config import PRESETS, STAGES
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("input", None, "study of case_xxxxx/imaging.nii.gz and segmentation.nii.gz")

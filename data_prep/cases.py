@@ -8,12 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from kits_tf import labels as classes
-from kits_tf.io.doubts import label_doubts, scan_doubts
-from kits_tf.io.limits import check_grid
-from kits_tf.io.nifti import read_labels, read_volume
-from kits_tf.io.study import SEGMENTATION, Case
+from kits_tf.errors import InputError
 from kits_tf.ops import resample
-from kits_tf.volume import AIR_HU, InputError, check_same_place, to_int16
+from kits_tf.scans.discovery import SEGMENTATION, Case
+from kits_tf.scans.limits import check_grid
+from kits_tf.scans.nifti import read_labels, read_volume
+from kits_tf.scans.warnings import label_doubts, scan_doubts
+from kits_tf.volume import AIR_HU, check_same_place, to_int16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,7 +106,7 @@ def read_case(case: Case, spacing_mm: tuple[float, float, float]) -> NormalizedC
     """Reads and checks one case.
 
     Args:
-        case: kits_tf.io.study.Case.
+        case: kits_tf.scans.discovery.Case.
         spacing_mm: the normalized spacing, z, y, x.
 
     Returns:
@@ -113,7 +114,7 @@ def read_case(case: Case, spacing_mm: tuple[float, float, float]) -> NormalizedC
 
     Raises:
         InputError: if imaging or segmentation is missing or unreadable, their shapes or places differ, the scan is
-            too large at that spacing (io/limits.py), a label is no class id, or nothing is labelled.
+            too large at that spacing (scans/limits.py), a label is no class id, or nothing is labelled.
     """
     if case.segmentation is None:
         raise InputError(f"{case.imaging.parent}: has no {SEGMENTATION}.nii.gz, expected ground truth to train on")

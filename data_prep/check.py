@@ -5,9 +5,9 @@ import sys
 
 from data_prep.manifest import sources
 from kits_tf.config import STAGES, CascadeConfig
-from kits_tf.io import dataset, integrity
-from kits_tf.io.study import find_study
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
+from kits_tf.records import dataset, integrity
+from kits_tf.scans.discovery import find_study
 
 WHOLE, DAMAGED = 0, 2  # the exit status; 1, as everywhere, is for what could not be checked at all
 

@@ -11,10 +11,11 @@ import pathlib
 from collections.abc import Collection
 
 from kits_tf.config import CascadeConfig
-from kits_tf.io import dataset
-from kits_tf.io.files import file_facts, sweep, write_text
-from kits_tf.io.study import Case
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
+from kits_tf.files.atomic import sweep, write_text
+from kits_tf.files.checksums import file_facts
+from kits_tf.records import dataset
+from kits_tf.scans.discovery import Case
 
 
 def sources(case: Case) -> dict:
@@ -57,7 +58,7 @@ def read_note(data_dir: str | pathlib.Path, stage: str, name: str, settings: dic
 
 
 class Manifest:
-    """A stage's manifest. Only for who holds the data folder (kits_tf.io.lock).
+    """A stage's manifest. Only for who holds the data folder (kits_tf.files.lock).
 
     Args:
         data_dir: the prepared folder.

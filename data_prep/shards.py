@@ -4,12 +4,12 @@
 import pathlib
 
 from data_prep.manifest import read_note, sources, stands
-from kits_tf import cluster
+from kits_tf import lazy
 from kits_tf.config import CascadeConfig
+from kits_tf.errors import InputError
 from kits_tf.heap import keep_freed_memory
-from kits_tf.io import dataset
-from kits_tf.io.study import Case
-from kits_tf.volume import InputError
+from kits_tf.records import dataset
+from kits_tf.scans.discovery import Case
 
 
 def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, dict | None],
@@ -17,7 +17,7 @@ def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, di
     """Writes those of a case's shards that do not stand.
 
     Args:
-        case: kits_tf.io.study.Case.
+        case: kits_tf.scans.discovery.Case.
         data_dir: folder to write to.
         entries: stage to what its manifest has on the case, or None; a note that was left since then counts more.
         config: CascadeConfig.
@@ -47,7 +47,7 @@ def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, di
         return {"status": "unchanged", "warnings": ()}
     _remove(data_dir, due, case.name)
     keep_freed_memory()  # every case asks for the same again
-    warnings = cluster.named("data_prep.writing:write_shards")(case, data_dir, due, config, found)
+    warnings = lazy.load("data_prep.examples").write_shards(case, data_dir, due, config, found)
     return {"status": status, "warnings": warnings}
 
 

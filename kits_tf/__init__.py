@@ -2,13 +2,13 @@
 
 Floors (a file imports from its own floor or below; tests/test_floors.py reads the imports):
 
-0 labels, config, volume, quiet, heap, command  what things are called, measured and set to; what commands share
-1 ops                          geometry as TensorFlow functions
-2 io, models, losses, metrics, addons
-3 phantoms, inputs, runs, cluster
-4 training, cascade            cascade never imports training
-5 serving, evaluation, predictions
-7 train.py, predict.py, data_prep
+0 errors, labels, box, volume, config, quiet, lazy, heap, command  names, units and settings; what commands share
+1 files, ops                   atomic writes, run folders; geometry as TensorFlow functions
+2 scans, records, addons, models, losses, metrics
+3 phantoms, inputs, cluster
+4 cascade, training            cascade never imports training
+5 serving, evaluation, reporting
+6 train.py, predict.py, data_prep
 """
 
 import os

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from absl import app, flags
 
 from kits_tf import quiet
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
 
 FLAGS = flags.FLAGS
 OUTPUT = "What is said"

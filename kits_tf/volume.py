@@ -11,18 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kits_tf.errors import InputError
+
 AIR_HU = -1024  # what lies outside a scan
 BODY_HU = -300.0  # above it is body, below it the air around and inside
 CANONICAL_CODES = ("I", "P", "L")
 SAME_PLACE_MM = 0.01  # how far a corner may move by the rounding of headers; a shift that matters is 50 times that
-
-
-class InputError(ValueError):
-    """A mistake in what the user gave. Its message is one line, meant to be shown as it is, without a stack trace."""
-
-
-class RunError(InputError):
-    """What the next case would not escape either: a full disk, a model that cannot be loaded. The run ends with it."""
 
 
 def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:

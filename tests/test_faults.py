@@ -1,6 +1,5 @@
 """Machines that die: workers, schedulers and whole runs are killed, disks are full; nothing is lost or half-written."""
 
-import csv
 import json
 import pathlib
 import random
@@ -10,39 +9,24 @@ import sys
 import time
 
 import pytest
-from dask_processes import ROOT, Processes, worker_processes
-from oracles import HU
-from threshold_nets import ball
+from harness import chores, commands, killed, patients
+from harness.dask_processes import ROOT, Processes, worker_processes
+from harness.tables import read_rows
 
 import predict
 from kits_tf import cluster
 from kits_tf.cluster import Place
-from kits_tf.io.nifti import write_volume
-from kits_tf.volume import RunError, Volume
-
-SPACING_MM = (5.0, 2.1, 2.3)
-
-
-def write_study(folder, cases):
-    """Cases of (24, 50, 70) voxels, two kidneys and a tumor each, no two alike."""
-    for number in range(cases):
-        labels = 1 * (ball((24, 50, 70), (11, 24, 17), (6, 10, 8)) | ball((24, 50, 70), (13, 28, 52), (7, 9, 10)))
-        labels[ball((24, 50, 70), (15, 32, 52), (3, 4 + number % 3, 5))] = 2
-        labels = labels.astype("uint8")
-        case = folder / f"case_{number:05d}"
-        write_volume(case / "imaging.nii.gz", Volume.from_spacing(HU[labels] + number, SPACING_MM))
-        write_volume(case / "segmentation.nii.gz", Volume.from_spacing(labels, SPACING_MM))
-    return folder
+from kits_tf.errors import RunError
 
 
 @pytest.fixture(scope="module")
 def six(tmp_path_factory):
-    return write_study(tmp_path_factory.mktemp("six") / "study", 6)
+    return patients.write_study(tmp_path_factory.mktemp("six") / "study", 6)
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    return write_study(tmp_path_factory.mktemp("two") / "study", 2)
+    return patients.write_study(tmp_path_factory.mktemp("two") / "study", 2)
 
 
 def command(what, study, output, model, *more):
@@ -68,8 +52,7 @@ def done_so_far(folder):
 
 
 def statuses(folder):
-    with open(folder / "summary.csv", newline="") as stream:
-        return [(row["case"], row["status"]) for row in csv.DictReader(stream)]
+    return [(row["case"], row["status"]) for row in read_rows(folder / "summary.csv")]
 
 
 def test_a_worker_that_is_killed_costs_nothing_but_time(quick_export, six, tmp_path):
@@ -89,7 +72,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(quick_export, six, tmp_p
 def test_a_cluster_that_is_joined_does_the_work_and_its_loss_is_one_line(tmp_path, capfd):
     jobs = [cluster.Job(f"case_{number}", {"number": number, "folder": str(tmp_path)}) for number in range(9)]
     with Processes(1) as processes:
-        found = cluster.run("chores:note", jobs, "working", Place(scheduler=processes.address))
+        found = cluster.run(chores.note, jobs, "working", Place(scheduler=processes.address))
         worker = next(found).result["pid"]
         assert worker in [child.pid for child in worker_processes(processes.workers.pid)]
         processes.kill_scheduler()
@@ -105,7 +88,7 @@ def test_a_cluster_that_is_joined_does_the_work_and_its_loss_is_one_line(tmp_pat
 @pytest.mark.soak
 @pytest.mark.parametrize("what", ["predict", "prepare"])
 def test_40_cases_survive_dying_workers_and_a_dying_scheduler(what, quick_export, tmp_path):
-    study = write_study(tmp_path / "study", 40)
+    study = patients.write_study(tmp_path / "study", 40)
     quiet = start(command(what, study, tmp_path / "quiet", quick_export))
     assert quiet.wait() == 0, quiet.communicate()
     chance, kills, log = random.Random(0), 0, []
@@ -144,25 +127,25 @@ def test_40_cases_survive_dying_workers_and_a_dying_scheduler(what, quick_export
     assert [case for case, _ in statuses(tmp_path / "out")] == sorted(path.name for path in study.iterdir())
 
 
-def killed(what, study, tmp_path, model, kills, seed):
-    """What tests/killed.py has to say."""
-    arguments = [sys.executable, str(ROOT / "tests" / "killed.py"), what, study, tmp_path / "out", tmp_path / "quiet",
-                 kills, seed, *([model] if what == "predict" else [])]
-    done = subprocess.run([str(word) for word in arguments], capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-3000:]
-    print(what, done.stdout)
-    return json.loads(done.stdout)
+def kill_again_and_again(what, study, tmp_path, model, kills, seed):
+    """What killed.main says of the runs that it killed."""
+    said = tmp_path / "said.txt"
+    with commands.started(said, killed.main, what, study, tmp_path / "out", tmp_path / "quiet", kills, seed,
+                          model) as process:
+        process.join()
+    assert process.exitcode == 0, said.read_text()[-3000:]
+    return json.loads(said.read_text().splitlines()[-1])
 
 
 @pytest.mark.parametrize("what", ["predict", "prepare"])
 def test_a_run_that_is_killed_leaves_whole_files_and_the_next_goes_on(what, quick_export, two, tmp_path):
-    assert killed(what, two, tmp_path, quick_export, 3, 1)["kills"] == 3
+    assert kill_again_and_again(what, two, tmp_path, quick_export, 3, 1)["kills"] == 3
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("what", "study"), [("predict", "six"), ("prepare", "two")])
 def test_100_kills_leave_whole_files(what, study, quick_export, tmp_path, request):
-    found = killed(what, request.getfixturevalue(study), tmp_path, quick_export, 100, 0)
+    found = kill_again_and_again(what, request.getfixturevalue(study), tmp_path, quick_export, 100, 0)
     assert found["kills"] == 100
     assert found["partly done"] > 20
 
@@ -171,14 +154,14 @@ FULL_DISK = """
 import json, pathlib, sys
 sys.path[:0] = [{root!r}, {root!r} + "/tests"]
 import predict
-from data_prep import study
+from data_prep import preparation
 from kits_tf.config import PRESETS, STAGES
-from kits_tf.volume import InputError
-from killed import files
+from kits_tf.errors import InputError
+from harness.killed import files
 small, large, roomy = map(pathlib.Path, {disks!r})
 for name, disk, work in (
         ("predicted", small, lambda out: predict.predict({model!r}, {study!r}, out, overlay=False)),
-        ("prepared", large, lambda out: study.prepare_study({study!r}, out, STAGES, PRESETS["demo"], 0))):
+        ("prepared", large, lambda out: preparation.prepare_study({study!r}, out, STAGES, PRESETS["demo"], 0))):
     assert work(roomy / name) == 0
     try:
         said = work(disk / name)

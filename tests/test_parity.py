@@ -7,17 +7,17 @@ the two may differ by half of one.
 import numpy as np
 import pytest
 import tensorflow as tf
-from prepared import CONFIG, ellipsoid, one_wide_kidney, two_kidneys, write_case
-from triangles import block_of
+from harness.prepared import CONFIG, ellipsoid, one_wide_kidney, two_kidneys, write_case
+from harness.triangles import block_of
 
-from data_prep import coarse, correction, fine, tumor2d, tumor3d
+from data_prep import examples
 from data_prep.cases import read_case
-from kits_tf.cascade import kidneys as steps
+from kits_tf.cascade import kidney_steps as steps
 from kits_tf.cascade import tiling
-from kits_tf.io.records import BOX
-from kits_tf.io.study import find_study
 from kits_tf.ops import crop, resample
 from kits_tf.ops.window import scale_window
+from kits_tf.records.schema import BOX
+from kits_tf.scans.discovery import find_study
 from kits_tf.volume import AIR_HU
 
 HALF_A_UNIT = 0.5 / (CONFIG.window_hu[1] - CONFIG.window_hu[0]) + 1e-5
@@ -72,14 +72,14 @@ def test_coarse_records_are_what_the_coarse_net_sees(case):
     positions = steps.even_positions(0, int(case.grid[0]), batch).numpy()
     seen = {start + index: image for start, images in zip(positions, np.reshape(
         spy.seen, (len(positions), batch, *spy.seen[0].shape)), strict=True) for index, image in enumerate(images)}
-    found = list(coarse.examples(case, CONFIG))
+    found = list(examples.cut_coarse(case, CONFIG))
     assert len(found) == case.grid[0]
     for example in found:
         np.testing.assert_allclose(windowed(example.image), seen[example.start[0]], atol=HALF_A_UNIT)
 
 
 def test_correction_records_are_what_the_correction_net_sees_around_that_centroid(case):
-    found = list(correction.examples(case, CONFIG))
+    found = list(examples.cut_correction(case, CONFIG))
     size = np.array(CONFIG.record_shape("correction"))
     centre = tf.constant([*(np.array(found[0].start[:2]) + size // 2), 0], tf.float32)
     nothing = steps.find_kidneys(tf.zeros((1, 1, 1), tf.bool), tf.ones(3), tf.zeros(3), tf.constant(case.grid), 0.0)
@@ -97,7 +97,7 @@ def test_correction_records_are_what_the_correction_net_sees_around_that_centroi
 def shown_to_the_fine_net(case):
     """(kidney, z, y, x) of each crop to the crop, as predict_kidneys shows them, for the true kidneys."""
     grid = tf.constant(case.grid)
-    kidneys = fine.ground_truth_kidneys(case, CONFIG)
+    kidneys = examples.ground_truth_kidneys(case, CONFIG)
     origin, stop = steps.region_around(kidneys, grid, CONFIG)
     image = scale_window(resample.resample_box(case.ct, grid, origin, stop - origin, AIR_HU), CONFIG.window_hu)
     seen = {}
@@ -114,19 +114,19 @@ def shown_to_the_fine_net(case):
     return seen
 
 
-@pytest.mark.parametrize("stage", [fine, tumor2d])
+@pytest.mark.parametrize("stage", ["fine", "tumor2d"])
 def test_fine_and_tumor2d_records_are_the_crops_the_fine_net_sees_no_more_and_no_fewer(stage, case):
     seen = shown_to_the_fine_net(case)
     room = CONFIG.fine.jitter_voxels
     stored = {}
-    for example in stage.examples(case, CONFIG):
+    for example in examples.CUTTERS[stage](case, CONFIG):
         z, y, x = example.start
         stored[example.kidney, z, y + room, x + room] = windowed(centre_of(example.image, "fine"))
     assert set(stored) <= set(seen)
     for place, image in stored.items():
         np.testing.assert_allclose(image, seen[place], atol=HALF_A_UNIT)
     # What the net sees beyond that are slices to fill up a batch.
-    kidneys = fine.ground_truth_kidneys(case, CONFIG)
+    kidneys = examples.ground_truth_kidneys(case, CONFIG)
     for kidney, z, _, _ in set(seen) - set(stored):
         start, stop = (int(edge[kidney, 0]) for edge in (kidneys.start, kidneys.stop))
         assert not max(start - CONFIG.fine.extra_slices, 0) <= z < min(stop + CONFIG.fine.extra_slices, case.grid[0])
@@ -134,12 +134,12 @@ def test_fine_and_tumor2d_records_are_the_crops_the_fine_net_sees_no_more_and_no
 
 def test_tumor3d_records_are_tiles_of_the_region_that_tumor3d_runs_over(case):
     grid = tf.constant(case.grid)
-    origin, stop = steps.region_around(fine.ground_truth_kidneys(case, CONFIG), grid, CONFIG)
+    origin, stop = steps.region_around(examples.ground_truth_kidneys(case, CONFIG), grid, CONFIG)
     region = scale_window(resample.resample_box(case.ct, grid, origin, stop - origin, AIR_HU), CONFIG.window_hu)
     patch = CONFIG.tumor3d.patch_voxels
     assert patch == CONFIG.tumor3d.tile_voxels
     shares = []
-    for example in tumor3d.examples(case, CONFIG):
+    for example in examples.cut_tumor3d(case, CONFIG):
         if example.kind == BOX:
             continue
         first = np.add(example.start, CONFIG.tumor3d.jitter_voxels)

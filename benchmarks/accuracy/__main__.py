@@ -18,8 +18,8 @@ import time
 from absl import app, flags
 
 from benchmarks.accuracy import protocol, results
-from kits_tf import runs
-from kits_tf.io.files import write_text
+from kits_tf.files import exports
+from kits_tf.files.atomic import write_text
 from kits_tf.phantoms.anatomy import find_anatomy
 from kits_tf.quiet import quiet_tensorflow
 
@@ -114,7 +114,7 @@ def chosen(work):
 
 
 def export(work):
-    if not runs.versions(work.export):
+    if not exports.versions(work.export):
         call("-m", "kits_tf.cascade", f"--run_dir={work.run}", f"--output={work.export}",
              *(f"--{name}={value}" for name, value in chosen(work).items()))
 
@@ -158,8 +158,8 @@ def tabulate(work):
 
 def gallery(work):
     """Pictures of the held-out cases that the whole cascade does worst on, with the true outlines in them."""
-    from kits_tf.evaluation.overlay import draw_overlay
-    from kits_tf.io.nifti import read_labels, read_volume
+    from kits_tf.reporting.overlay import draw_overlay
+    from kits_tf.scans.nifti import read_labels, read_volume
 
     scores = results.read_scores(work.scores / "full" / "scores.csv")
     phases = protocol.phases(work.held_out)

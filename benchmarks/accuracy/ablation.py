@@ -16,12 +16,11 @@ from scipy import ndimage
 
 from benchmarks.accuracy.protocol import prediction
 from kits_tf import labels as classes
-from kits_tf.cascade import kidneys as kidney_steps
-from kits_tf.cascade import lesions as lesion_steps
+from kits_tf.cascade import kidney_steps, lesion_steps
 from kits_tf.cascade.collect import collect
 from kits_tf.cascade.module import segment
-from kits_tf.io.nifti import read_labels, read_volume, write_labels
 from kits_tf.ops import resample
+from kits_tf.scans.nifti import read_labels, read_volume, write_labels
 
 TUMOR_NETS = ("tumor3d", "tumor2d")
 STRAY_GAP_MM = 8.0  # between a stray lesion and any kidney

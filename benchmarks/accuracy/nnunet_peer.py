@@ -20,12 +20,12 @@ from absl import app, flags
 
 from benchmarks import peers
 from benchmarks.accuracy import protocol
-from kits_tf import runs
 from kits_tf.config import STAGES
-from kits_tf.io.dataset import read_folds
-from kits_tf.io.files import write_text
+from kits_tf.errors import InputError
+from kits_tf.files import runs
+from kits_tf.files.atomic import write_text
+from kits_tf.records.dataset import read_folds
 from kits_tf.training import loop
-from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("work", None, "Work folder of python -m benchmarks.accuracy.", required=True)

@@ -8,7 +8,7 @@ Phases go in turn, so that either part has about one in four without contrast me
 import json
 import pathlib
 
-from kits_tf.io.dataset import read_folds
+from kits_tf.records.dataset import read_folds
 
 SEED = 2019
 TRAIN_CASES, HELD_OUT_CASES = 30, 10

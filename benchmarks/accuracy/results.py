@@ -12,7 +12,7 @@ import statistics
 import numpy as np
 
 from benchmarks.accuracy.protocol import NATIVE
-from kits_tf.io.files import write_text
+from kits_tf.files.atomic import write_text
 
 COLUMNS = {"kidney_dice": "tk_dice", "tumor_dice": "tu_dice", "kidney_surface_dice": "kidney_and_mass_surface_dice",
            "tumor_surface_dice": "tumor_surface_dice"}

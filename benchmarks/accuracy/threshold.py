@@ -16,7 +16,7 @@ from scipy import ndimage
 from benchmarks.accuracy import protocol
 from kits_tf import labels as classes
 from kits_tf.evaluation.scores import dice
-from kits_tf.io.nifti import read_labels, read_volume, write_labels
+from kits_tf.scans.nifti import read_labels, read_volume, write_labels
 from kits_tf.volume import BODY_HU
 
 GRID_MM = 3.0  # slices are averaged up to about this

@@ -78,7 +78,7 @@ def main(arguments):
     from kits_tf import models
     from kits_tf.cascade.collect import PRECISIONS
     from kits_tf.models.fold import folded
-    from kits_tf.training.stages import Task
+    from kits_tf.training.task import Task
 
     policies = {**PRECISIONS, "float16": "mixed_float16"}
     config, output = configs.PRESETS[FLAGS.preset], pathlib.Path(FLAGS.output)

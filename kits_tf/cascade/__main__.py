@@ -13,8 +13,8 @@ import pathlib
 from absl import flags
 
 from kits_tf import command
+from kits_tf.errors import InputError
 from kits_tf.quiet import hushed, say
-from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "run folder that train.py wrote, with all five stages trained")
@@ -52,9 +52,10 @@ def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[
         from kits_tf.cascade import compare
         from kits_tf.cascade.collect import collect
         from kits_tf.cascade.export import build_cascade, save_cascade
+        from kits_tf.phantoms import sample
 
     flips = tta == "flips"
-    cases = compare.study_cases(study) if study else compare.drawn_cases()
+    cases = compare.study_cases(study) if study else sample.drawn_cases()
     say(f"{run_dir}: reading the five nets of fold {', '.join(map(str, folds))}")
     nets, config = collect(run_dir, folds, weights, precision)
     if tumor_fusion:

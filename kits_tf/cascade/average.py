@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf.cascade.tiling import Net
-from kits_tf.inputs.pipeline import plane_axes
+from kits_tf.config import plane_axes
 
 
 def mirrored_axes(config: configs.CascadeConfig) -> dict[str, str]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from kits_tf import models, runs
+from kits_tf import models
 from kits_tf.config import STAGES, CascadeConfig, TrainingConfig
+from kits_tf.errors import InputError
+from kits_tf.files import runs
 from kits_tf.models.fold import folded
-from kits_tf.volume import InputError
 
 WEIGHTS = {"best": runs.BEST, "last": runs.LAST}
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # the weights stay float32, and so does the answer

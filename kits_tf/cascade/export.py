@@ -15,11 +15,11 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf import labels as classes
-from kits_tf import runs
 from kits_tf.cascade import warmup
 from kits_tf.cascade.average import mirrored_axes
 from kits_tf.cascade.module import Cascade
 from kits_tf.cascade.tiling import Net
+from kits_tf.files import exports
 
 
 def export_cascade(nets: Mapping[str, Net | list[Net]], directory: str | pathlib.Path,
@@ -64,7 +64,7 @@ def save_cascade(cascade: Cascade, directory: str | pathlib.Path) -> pathlib.Pat
     all. Returns its path."""
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    done = runs.versions(directory)
+    done = exports.versions(directory)
     target = directory / str(int(done[-1].name) + 1 if done else 1)
     # The temporary name is not a number, so that no server takes it for a version.
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=directory))

@@ -14,8 +14,7 @@ import tensorflow as tf
 from kits_tf import config as configs
 from kits_tf import labels as classes
 from kits_tf import models
-from kits_tf.cascade import kidneys as kidney_steps
-from kits_tf.cascade import lesions as lesion_steps
+from kits_tf.cascade import kidney_steps, lesion_steps
 from kits_tf.cascade.average import average
 from kits_tf.cascade.tiling import Net
 from kits_tf.ops import resample
@@ -143,16 +142,16 @@ class Cascade(tf.Module):
             given = nets[stage]
             members = given if isinstance(given, list) else [given]
             plain[stage] = average([_checked(stage, member) for member in members], stage, mirrored[stage])
-        compiled = {stage: tf.function(net, jit_compile=True) for stage, net in plain.items()}
+        compiled = {stage: tf.function(net, jit_compile=True, autograph=False) for stage, net in plain.items()}
         signature = [tf.TensorSpec((None, None, None), tf.int16, name="volume"),
                      tf.TensorSpec((3,), tf.float32, name="spacing_mm")]
 
         def whole(chosen):
             return tf.function(lambda volume, spacing_mm: segment(chosen, volume, spacing_mm, config),
-                               input_signature=signature).get_concrete_function()
+                               input_signature=signature, autograph=False).get_concrete_function()
 
         def alone(stage):
-            return tf.function(lambda image: {"probabilities": plain[stage](image)}, input_signature=[
+            return tf.function(lambda image: {"probabilities": plain[stage](image)}, autograph=False, input_signature=[
                 tf.TensorSpec((None, *net_shape(stage, config)), tf.float32, name="image")]).get_concrete_function()
 
         self.functions = {"serving_default": whole(plain), "xla": whole(compiled),
@@ -164,7 +163,7 @@ class Cascade(tf.Module):
         self.texts = {"config": configs.to_json(config), "contents": json.dumps(contents, indent=2) + "\n"}
         self.functions["about"] = tf.function(
             lambda: {name: tf.constant(text) for name, text in self.texts.items()},
-            input_signature=[]).get_concrete_function()
+            input_signature=[], autograph=False).get_concrete_function()
 
 
 def _digest(variables):

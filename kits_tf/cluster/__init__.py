@@ -4,7 +4,8 @@
     --scheduler=tcp://HOST:PORT a running dask.distributed cluster (BUILD.md: SLURM, Kubernetes)
     neither                     this process, one case after the other or two that overlap, without dask
 
-Work travels as the name of a function, paths and settings; results are small dicts. No volume is ever sent. A case that
+Work travels as a function (by its name: dask pickles functions by reference), paths and settings; results are small
+dicts. No volume is ever sent. A case that
 fails, or whose workers keep dying, is one line, and the others go on; a worker that dies is replaced and its case given
 to another. A lost scheduler, a full disk, or a model that cannot be loaded ends the run.
 """
@@ -12,26 +13,27 @@ to another. A lost scheduler, a full disk, or a model that cannot be loaded ends
 import concurrent.futures
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import tqdm
 
-from kits_tf.cluster.jobs import Done, Job, attempt, counted, importing, named, once
+from kits_tf import lazy
+from kits_tf.cluster.jobs import Done, Job, attempt, counted, once
 from kits_tf.cluster.places import FLAGS, HERE, Place, define_flags, place_from_flags
 from kits_tf.quiet import no_bar, now_and_then
 
-__all__ = ["FLAGS", "HERE", "Done", "Job", "Place", "counted", "define_flags", "named", "once", "place_from_flags",
+__all__ = ["FLAGS", "HERE", "Done", "Job", "Place", "counted", "define_flags", "once", "place_from_flags",
            "run"]
 
 
-def run(function: str, jobs: list[Job], doing: str, place: Place = HERE, gpu: bool = False,
+def run(function: Callable[..., dict], jobs: list[Job], doing: str, place: Place = HERE, gpu: bool = False,
         overlap: bool = False) -> Iterator[Done]:
     """Calls a function for every case, with a progress bar (or a line now and then where no terminal watches), and
     prints a line for each case that failed.
 
     Args:
-        function: "module:function" (pkgutil.resolve_name), imported where the work is done and nowhere else, called
-            with a job's arguments. It returns a small dict, and raises InputError for what the user can mend.
+        function: called with a job's arguments, where the work is done. It returns a small dict, and raises InputError
+            for what the user can mend. A function of a module: workers import it from there.
         jobs: list of Job, each of another name.
         doing: what the progress bar says, as "predicting".
         place: Place.
@@ -47,14 +49,14 @@ def run(function: str, jobs: list[Job], doing: str, place: Place = HERE, gpu: bo
     """
     if place == HERE:
         found = _overlapping(function, jobs) if overlap else (attempt(function, job) for job in jobs)
-    else:  # by name: dask is imported by those who use it
-        found = named("kits_tf.cluster.on_dask:attempt_all")(function, jobs, place, gpu)
+    else:
+        found = lazy.load("kits_tf.cluster.on_dask").attempt_all(function, jobs, place, gpu)
     with contextlib.closing(found):
         tell = now_and_then(f"{doing} cases", len(jobs))
         bar = tqdm.tqdm(found, doing, len(jobs), unit="case", file=sys.stderr, disable=no_bar())
         for number, done in enumerate(bar, start=1):
             if done.failure is not None:
-                with importing:
+                with lazy.importing:
                     tqdm.tqdm.write(f"failed: {done.failure}", file=sys.stderr)
             tell(number)
             yield done

@@ -3,15 +3,15 @@
 import collections
 import dataclasses
 import os
-import pkgutil
 import threading
 import time
 import traceback
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from kits_tf.quiet import hushed, is_verbose, quiet_tensorflow
-from kits_tf.volume import InputError, RunError
+from kits_tf import lazy
+from kits_tf.errors import InputError, RunError
+from kits_tf.quiet import is_verbose, quiet_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Done:
     seconds: float
 
 
-def attempt(function: str, job: Job, sharers: int | None = None) -> Done:
+def attempt(function: Callable[..., dict], job: Job, sharers: int | None = None) -> Done:
     """Does one job.
 
     Args:
-        function: "module:function".
+        function: called with the job's arguments.
         job: Job.
         sharers: on a dask worker, how many workers share its machine: TensorFlow takes as large a part of the cores,
             unless the environment says otherwise or it has begun already. None: not on dask, and all cores.
@@ -57,14 +57,13 @@ def attempt(function: str, job: Job, sharers: int | None = None) -> Done:
     """
     quiet_tensorflow()
     if sharers:
-        threads = max(1, named("dask.system:CPU_COUNT") // sharers)  # of this process or container
+        threads = max(1, lazy.load("dask.system").CPU_COUNT // sharers)  # of this process or container
         for kind in ("INTRAOP", "INTEROP"):
             os.environ.setdefault(f"TF_NUM_{kind}_THREADS", str(threads))
-    work = named(function)
     result = failure = None
     began = time.monotonic()
     try:
-        result = work(**job.arguments)
+        result = function(**job.arguments)
     except RunError:
         raise
     except InputError as error:
@@ -82,14 +81,13 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
-_made: dict[str, tuple] = {}  # function to (what it was asked for, what it returned)
+_made: dict[Callable, tuple] = {}  # function to (what it was asked for, what it returned)
 _making = threading.Lock()
-importing = threading.Lock()  # held while stderr is hushed: whoever has something to say waits for it
 
 
-def once(function: str, *arguments: object, version: str = "") -> typing.Any:
-    """What "module:function" returns for these arguments: called at the first need and then kept, until it is asked for
-    with other arguments or of another version.
+def once(function: Callable, *arguments: object, version: str = "") -> typing.Any:
+    """What a function returns for these arguments: called at the first need and then kept, until it is asked for with
+    other arguments or of another version.
 
     So a worker loads a model once, only if there is a case to use it on, and anew if there is another in its place.
     """
@@ -97,11 +95,5 @@ def once(function: str, *arguments: object, version: str = "") -> typing.Any:
         wanted = (arguments, version)
         if function not in _made or _made[function][0] != wanted:
             _made.pop(function, None)  # before the next is made: there may not be room for two
-            _made[function] = wanted, named(function)(*arguments)
+            _made[function] = wanted, function(*arguments)
         return _made[function][1]
-
-
-def named(function: str) -> typing.Any:
-    """The function or class that "module:name" names, imported now: for what brings TensorFlow, which takes seconds."""
-    with importing, hushed():  # stderr is one for all threads
-        return pkgutil.resolve_name(function)

@@ -7,7 +7,7 @@ import os
 import pathlib
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import dask
 import distributed
@@ -15,8 +15,8 @@ from distributed.system import MEMORY_LIMIT
 
 from kits_tf.cluster.jobs import Done, Job, attempt, one_line
 from kits_tf.cluster.places import Place
+from kits_tf.errors import RunError
 from kits_tf.quiet import is_verbose, say
-from kits_tf.volume import RunError
 
 LOOPBACK = "127.0.0.1"  # where the scheduler, workers and dashboard that are started here listen
 DEATHS = 2  # of workers that make a case a suspect, and that end it when it runs alone
@@ -24,7 +24,7 @@ PATIENCE = "15s"  # for a scheduler to answer
 ASKED_EVERY = 2.0  # seconds between two looks at how many workers there are
 
 
-def attempt_all(function: str, jobs: Iterable[Job], place: Place, gpu: bool) -> Iterator[Done]:
+def attempt_all(function: Callable[..., dict], jobs: Iterable[Job], place: Place, gpu: bool) -> Iterator[Done]:
     """As kits_tf.cluster.run, without the words for the user."""
     jobs = list(jobs)
     _hush_dask()
@@ -90,7 +90,7 @@ def _submit_all(client, function, jobs, gpu):
     waiting, under_way, done = collections.deque(jobs), {}, 0
     suspects, tried_alone = collections.deque(), set()
     completed = distributed.as_completed(loop=client.loop)
-    name, run = function.split(":")[1], uuid.uuid4().hex[:8]
+    name, run = function.__name__, uuid.uuid4().hex[:8]
     room, resources, sharers, asked = 0, None, 1, -ASKED_EVERY
     try:
         _wait_for_a_worker(client)

@@ -5,7 +5,7 @@ import pathlib
 
 from absl import flags
 
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)

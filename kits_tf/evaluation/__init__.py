@@ -1,1 +1,1 @@
-"""How good labels are: scores against ground truth, a report over cases, and a picture to judge by eye."""
+"""Scores of predictions against ground truth, per case and over a study; KiTS19 submissions."""

@@ -21,7 +21,7 @@ flags.mark_flags_as_required(["predictions", "labels", "output"])
 
 
 def main() -> int:
-    from kits_tf.evaluation.study import evaluate_study  # with SciPy: not for --help
+    from kits_tf.evaluation.evaluator import evaluate_study  # with SciPy: not for --help
 
     return evaluate_study(FLAGS.predictions, FLAGS.labels, FLAGS.output, FLAGS.cases or None,
                           cluster.place_from_flags())

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import surface_distance
 
-from kits_tf.evaluation.box import common_box
+from kits_tf.box import common_box
 from kits_tf.labels import foreground, tumor
 
 TOLERANCES_MM = {  # how far KiTS's annotators lie apart

@@ -10,9 +10,9 @@ from absl import flags
 
 from kits_tf import command
 from kits_tf import config as configs
-from kits_tf.io import dataset
-from kits_tf.io.files import write_bytes
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
+from kits_tf.files.atomic import write_bytes
+from kits_tf.records import dataset
 
 FLAGS = flags.FLAGS
 flags.DEFINE_bool("show", False, "Draw the sheet; there is nothing else to do.")

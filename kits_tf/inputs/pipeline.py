@@ -16,20 +16,15 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from kits_tf import labels as classes
-from kits_tf.config import CascadeConfig
+from kits_tf.config import CascadeConfig, plane_axes
 from kits_tf.inputs import augment, sampling
-from kits_tf.io import records
 from kits_tf.ops import crop
 from kits_tf.ops.window import scale_window
+from kits_tf.records import schema
 from kits_tf.volume import AIR_HU
 
 # How far off the fine net's outline may be, for tumor2d to live with: two normalized voxels of the paper's.
 OUTLINE_ERROR_MM = 1.6
-
-
-def plane_axes(stage: str) -> str:
-    """The axes of the plane that augmentation turns and mirrors: "yx", and "zy" in the sagittal planes."""
-    return "zy" if stage == "correction" else "yx"
 
 
 def _target(labels, stage):
@@ -83,7 +78,7 @@ def augmented(image: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, config: Casc
     if stage == "tumor2d" or config.outputs(stage) > 1:
         parts.append(_kidney(labels))
     parts = [_to_planes(part) for part in parts]
-    axes, spacing_mm = plane_axes(stage), plane_spacing_mm(config, stage)
+    axes, spacing_mm = plane_axes(stage), config.plane_spacing_mm(stage)
     moved = augment.warp(tf.concat(parts, axis=-1), settings, seeds[1], (first, second), axes, spacing_mm, rows)
     image, *masks = tf.split(_centre(moved, (first, second)), len(parts), axis=-1)
     target, *kidney = (tf.cast(mask >= 0.5, tf.float32) for mask in masks)
@@ -116,14 +111,9 @@ def decode(serialized: tf.Tensor, shape: tuple[int, ...], cases: list[str]) -> t
         shape: of the record.
         cases: ids of the cases, in the order of their indices.
     """
-    example = records.parse(serialized, shape)
+    example = schema.parse(serialized, shape)
     case = tf.argmax(tf.constant(cases) == example["case"], output_type=tf.int32)
     return example["image"], example["labels"], tf.stack([case, *tf.unstack(example["start"]), example["kidney"]])
-
-
-def plane_spacing_mm(config: CascadeConfig, stage: str) -> tuple[float, ...]:
-    """Voxel size along `plane_axes`."""
-    return tuple(config.spacing_mm["zyx".index(axis)] for axis in plane_axes(stage))
 
 
 def drawn_examples(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path],
@@ -136,6 +126,7 @@ def drawn_examples(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Pa
                                        tf.stack([seed, tf.cast(epoch, tf.int32)]), alike)
 
 
+@tf.autograph.experimental.do_not_convert
 def training_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path], seed: int, first_step: int = 0,
                      part: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
     """Augmented batches for training, epoch after epoch; the same seed gives the same.
@@ -179,8 +170,8 @@ def training_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.
 
 
 def _tiles(serialized, size):
-    """What is scored of a BOX record: blocks of the net's size that cover it, as dicts like records.parse's."""
-    slab = records.parse(serialized, (None,) * 3)
+    """What is scored of a BOX record: blocks of the net's size that cover it, as dicts like schema.parse's."""
+    slab = schema.parse(serialized, (None,) * 3)
     positions = [crop.cover_axis(0, extent, tf.cast(extent - 1, tf.float32) / 2.0, length, 0)
                  for extent, length in zip(tf.unstack(tf.shape(slab["image"])), size, strict=True)]
 
@@ -200,6 +191,7 @@ def _outside(starts, start, size):
     return tf.cast(tf.einsum("nz,ny,nx->zyx", *map(within, range(3))) == 0, tf.float32)
 
 
+@tf.autograph.experimental.do_not_convert
 def held_out_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path]) -> tf.data.Dataset:
     """All that is scored of the held-out cases, unvaried and in order, the last batch smaller.
 
@@ -218,7 +210,7 @@ def held_out_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.
     block = {"yx": (1, *size), "zy": (*size, 1)}[plane_axes(stage)] if len(size) == 2 else size
 
     def centre(serialized):
-        example = records.parse(serialized, shape)
+        example = schema.parse(serialized, shape)
         return example | {name: _centre(example[name], config.jitter(stage), 0) for name in ("image", "labels")}
 
     def examples_of(index, path):
@@ -229,7 +221,7 @@ def held_out_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.
 
         shard = tf.data.TFRecordDataset(path)
         if stage == "tumor3d":
-            shard = shard.filter(lambda serialized: sampling.kind_of(serialized) == records.BOX)
+            shard = shard.filter(lambda serialized: sampling.kind_of(serialized) == schema.BOX)
             examples = shard.flat_map(lambda serialized: _tiles(serialized, size))
         else:
             examples = shard.map(centre)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
 
 SHARDS_AT_ONCE = 16  # cases that are read in turn
 WINDOW_BYTES = 2**27  # of records held and shuffled at once
@@ -37,6 +37,7 @@ def kind_of(serialized: tf.Tensor) -> tf.Tensor:
                    tf.int32)
 
 
+@tf.autograph.experimental.do_not_convert
 def count_kinds(paths: Sequence[pathlib.Path]) -> np.ndarray:
     """Reads every shard once and counts its examples.
 
@@ -62,6 +63,7 @@ def count_kinds(paths: Sequence[pathlib.Path]) -> np.ndarray:
     return np.stack(counts)
 
 
+@tf.autograph.experimental.do_not_convert
 def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, stage: str, record_bytes: int, seed: tf.Tensor,
          alike: bool = False) -> tf.data.Dataset:
     """Draws examples without end.

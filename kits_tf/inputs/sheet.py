@@ -43,7 +43,7 @@ def contact_sheet(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Pat
     rows = [[panel(images[row].numpy(), targets[row].numpy()) for images, targets in columns]
             for row in range(len(image))]
     titles = [f"{cases[case]}, from ({z}, {y}, {x})" for case, z, y, x, _ in record.numpy()]
-    return draw(rows, pipeline.plane_spacing_mm(config, stage), titles)
+    return draw(rows, config.plane_spacing_mm(stage), titles)
 
 
 def panel(image: np.ndarray, *masks: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:

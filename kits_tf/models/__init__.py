@@ -13,8 +13,8 @@ import pathlib
 import tensorflow as tf
 
 from kits_tf.config import CascadeConfig
+from kits_tf.errors import InputError
 from kits_tf.models import fcn3d, unet2d
-from kits_tf.volume import InputError
 
 
 def channels(stage: str) -> int:

@@ -1,4 +1,4 @@
-"""python -m kits_tf.phantoms --output=DIR --cases=16 --seed=0 [--anatomy=DIR] [--hard]
+"""python -m kits_tf.phantoms --output=DIR --cases=16 --seed=0 [--anatomy=DIR] [--hard] [--body]
 
 Writes a KiTS19-shaped study of drawn CT scans. A small one for two CPU cores: --size=256 --slice_mm=4,5
 """
@@ -6,7 +6,7 @@ Writes a KiTS19-shaped study of drawn CT scans. A small one for two CPU cores: -
 from absl import flags
 
 from kits_tf import command
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", None, "Folder to write case_00000, case_00001, … into.", required=True)
@@ -19,6 +19,9 @@ flags.DEFINE_string("anatomy", None, "Folder of KiTS19 cases to take kidneys, tu
                     "--size, --slice_mm and --hard then say nothing.")
 flags.DEFINE_bool("hard", False, "As hard as cases with --anatomy always are: low contrast, one case in four without, "
                   "noise by slice thickness, streaks.")
+flags.DEFINE_bool("body", False, "Whole-body phantoms: any part from neck to thighs, any contrast phase, with or "
+                  "without kidneys and tumors; to train nets for real scans.")
+flags.DEFINE_list("field_mm", None, "Range of the field of view of --body, in mm; about the body's width if not given.")
 
 
 def main() -> int:
@@ -30,10 +33,20 @@ def main() -> int:
         scanner = Scanner(size_voxels=FLAGS.size, slice_mm=(low, rest[0] if rest else low))
     except ValueError as error:
         raise InputError(f"--size={FLAGS.size} --slice_mm={','.join(FLAGS.slice_mm)}: {error}") from error
-    write_study(FLAGS.output, FLAGS.cases, FLAGS.seed, scanner, FLAGS.first, FLAGS.anatomy, FLAGS.hard)
+    try:
+        field = [float(text) for text in FLAGS.field_mm or ()]
+        field_mm = (min(field), max(field)) if field else None
+        if field and not 50 <= min(field) <= max(field) <= 900:
+            raise ValueError("expected 50 to 900")
+    except ValueError as error:
+        raise InputError(f"--field_mm={','.join(FLAGS.field_mm)}: {error}") from error
+    if FLAGS.body and (FLAGS.anatomy or FLAGS.hard):
+        raise InputError("--body: draws patients of its own, expected neither --anatomy nor --hard")
+    write_study(FLAGS.output, FLAGS.cases, FLAGS.seed, scanner, FLAGS.first, FLAGS.anatomy, FLAGS.hard, FLAGS.body,
+                field_mm)
     return 0
 
 
 if __name__ == "__main__":
-    command.run(main, {"What is drawn": ("output", "cases", "first", "seed", "anatomy", "hard"),
-                       "How it is scanned": ("size", "slice_mm")}, "the cases that are there are whole")
+    command.run(main, {"What is drawn": ("output", "cases", "first", "seed", "anatomy", "hard", "body"),
+                       "How it is scanned": ("size", "slice_mm", "field_mm")}, "the cases that are there are whole")

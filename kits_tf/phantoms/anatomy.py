@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from kits_tf import labels
+from kits_tf.errors import InputError
 from kits_tf.phantoms import surroundings, tissues
 from kits_tf.phantoms.artefacts import scan_hard
 from kits_tf.phantoms.drawing import Grid, blend
@@ -20,7 +21,7 @@ from kits_tf.phantoms.organs import draw_organs
 from kits_tf.phantoms.parenchyma import kidney_tissue, tumor_tissue
 from kits_tf.phantoms.surroundings import Piece
 from kits_tf.phantoms.torso import Patient, draw_torso
-from kits_tf.volume import InputError, Volume
+from kits_tf.volume import Volume
 
 KIDNEY_ML = 10.0  # smaller components are crumbs
 BESIDE_SPINE_MM = 66.0  # from the midline to the middle of a kidney

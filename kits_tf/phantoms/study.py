@@ -1,7 +1,8 @@
 """Writes a study of drawn cases in KiTS19's layout, and what is in it.
 
     OUTPUT/case_00000/imaging.nii.gz and segmentation.nii.gz
-    OUTPUT/study.json        per case: kind, spacing, kidney and tumor volume; phase ("native": without contrast medium)
+    OUTPUT/study.json        per case: kind, spacing, kidney and tumor volume; phase ("native": without contrast
+                             medium); of whole-body phantoms also patient, kidneys, findings and scanner
 """
 
 import json
@@ -10,18 +11,20 @@ import pathlib
 import tqdm
 
 from kits_tf import labels
-from kits_tf.io.files import write_text
-from kits_tf.io.nifti import read_labels, write_volume
+from kits_tf.errors import InputError
+from kits_tf.files.atomic import write_text
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen, kind_of
 from kits_tf.phantoms.anatomy import draw_around, find_anatomy
+from kits_tf.phantoms.body.scan import draw_body
 from kits_tf.phantoms.kidneys import CYCLE
 from kits_tf.phantoms.tissues import hard_phase
 from kits_tf.quiet import no_bar
-from kits_tf.volume import InputError
+from kits_tf.scans.nifti import read_labels, write_volume
 
 
 def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scanner, first: int = 0,
-                anatomy: str | pathlib.Path | None = None, hard: bool = False) -> dict[str, dict]:
+                anatomy: str | pathlib.Path | None = None, hard: bool = False, body: bool = False,
+                field_mm: tuple[float, float] | None = None) -> dict[str, dict]:
     """Writes cases `first` to `first + cases - 1`. A case depends on its index, the seed, the scanner and the anatomy,
     not on how many are written. A case that is there already is overwritten; every file is whole or absent.
 
@@ -34,6 +37,8 @@ def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scan
         hard: draw cases as hard as those with anatomy are: phases in turn, one in four without contrast medium.
         anatomy: folder with KiTS19's case_xxxxx/segmentation.nii.gz, whose kidneys and tumors are used in turn; None
             to draw those too.
+        body: draw whole-body phantoms (kits_tf/phantoms/body); anatomy and hard do not apply.
+        field_mm: range of the field of view of whole-body phantoms; None for about the body's width.
 
     Returns:
         What was written, as in study.json: case id to a dict.
@@ -53,16 +58,21 @@ def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scan
     written = {}
     for index in tqdm.tqdm(range(first, first + cases), desc="drawing", unit="case", disable=no_bar()):
         source = sources[index % len(sources)] if sources else None
-        ct, label_volume, kind = _draw(index, seed, scanner, source, hard)
+        notes: dict = {}
+        if body:
+            ct, label_volume, notes = draw_body((seed, index), scanner.size_voxels, scanner.slice_mm, field_mm)
+            kind = "body"
+        else:
+            ct, label_volume, kind = _draw(index, seed, scanner, source, hard)
         case = f"case_{index:05d}"
         write_volume(output / case / "imaging.nii.gz", ct)
         written[case] = {
             "kind": kind, "seed": seed, "spacing_mm": list(ct.spacing_mm), "shape": list(ct.voxels.shape),
-            "kidney_ml": _ml(label_volume, labels.KIDNEY), "tumor_ml": _ml(label_volume, labels.TUMOR),
+            "kidney_ml": _ml(label_volume, labels.KIDNEY), "tumor_ml": _ml(label_volume, labels.TUMOR), **notes,
         }
         if source:
             written[case]["anatomy"] = source.parent.name
-        if source or hard:
+        if (source or hard) and not body:
             written[case]["phase"] = _phase(index, source).name
         _write_summary(output / "study.json", written)
         write_volume(output / case / "segmentation.nii.gz", label_volume)  # last: who finds it finds all of the case

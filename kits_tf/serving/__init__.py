@@ -3,7 +3,9 @@
 Builds no net.
 """
 
-from kits_tf.serving.client import RemotePredictor
-from kits_tf.serving.predictor import Predictor
+from kits_tf import lazy
+from kits_tf.serving.server import Server
 
-__all__ = ["Predictor", "RemotePredictor"]
+__all__ = ["Predictor", "RemotePredictor", "Server"]
+
+__getattr__ = lazy.attach(__name__, Predictor="kits_tf.serving.predictor", RemotePredictor="kits_tf.serving.client")

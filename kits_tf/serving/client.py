@@ -20,8 +20,9 @@ from tensorflow_serving.apis import (
 )
 
 from kits_tf import config as configs
+from kits_tf.errors import InputError
 from kits_tf.serving import explain
-from kits_tf.volume import InputError, Volume
+from kits_tf.volume import Volume
 
 LARGEST_BYTES = 2**31 - 2**16  # of a message; protobuf's limit of 2 GiB, with room for what is not voxels
 RETRIES = {"maxAttempts": 5, "initialBackoff": "0.5s", "maxBackoff": "10s", "backoffMultiplier": 2,

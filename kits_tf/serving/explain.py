@@ -3,16 +3,17 @@
 import numpy as np
 
 from kits_tf.config import CascadeConfig
-from kits_tf.io.doubts import label_doubts, scan_doubts
-from kits_tf.io.limits import check_grid
-from kits_tf.volume import InputError, Volume, to_int16
+from kits_tf.errors import InputError
+from kits_tf.scans.limits import check_grid
+from kits_tf.scans.warnings import label_doubts, scan_doubts
+from kits_tf.volume import Volume, to_int16
 
 
 def accepted(volume: Volume, config: CascadeConfig) -> np.ndarray:
     """A scan's voxels as the cascade takes them: int16, rounded and clipped where they are not.
 
     Raises:
-        InputError: if a voxel is NaN or infinite, or the scan is too large at the nets' spacing (io/limits.py).
+        InputError: if a voxel is NaN or infinite, or the scan is too large at the nets' spacing (scans/limits.py).
     """
     check_grid(volume.voxels.shape, volume.spacing_mm, config.spacing_mm)
     if volume.voxels.dtype.kind == "f" and not np.isfinite(volume.voxels).all():

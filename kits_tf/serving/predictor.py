@@ -5,9 +5,10 @@ import pathlib
 import tensorflow as tf
 
 from kits_tf import config as configs
-from kits_tf import runs
+from kits_tf.errors import InputError
+from kits_tf.files import exports
 from kits_tf.serving import explain, safety
-from kits_tf.volume import InputError, Volume
+from kits_tf.volume import Volume
 
 
 class Predictor:
@@ -25,7 +26,7 @@ class Predictor:
     def __init__(self, directory: str | pathlib.Path, xla: str = "auto") -> None:
         if xla not in ("auto", "on", "off"):
             raise ValueError(f'xla must be "auto", "on" or "off", got {xla}')
-        self.path = runs.find_export(directory)
+        self.path = exports.find_export(directory)
         safety.check_graph(self.path)
         try:
             self.config = configs.from_json((self.path / "assets" / "config.json").read_text())
@@ -44,8 +45,8 @@ class Predictor:
         """Labels of a scan, and why.
 
         Args:
-            volume: Volume in Hounsfield units, in canonical orientation as io.nifti.read_volume returns any file; what
-                is not int16 is rounded and clipped to it. Its spacing_mm counts, not its affine.
+            volume: Volume in Hounsfield units, in canonical orientation as scans.nifti.read_volume returns any file;
+                what is not int16 is rounded and clipped to it. Its spacing_mm counts, not its affine.
 
         Returns:
             (labels, report): a Volume of uint8 class ids in the scan's place, and the report that serving/explain.py

@@ -9,7 +9,7 @@ import re
 
 from tensorflow.core.protobuf import saved_model_pb2
 
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
 
 _REACHES_OUT = re.compile(
     r".*(ReadFile|WriteFile|MatchingFiles|PyFunc|Reader|Dataset|Iterator|Summary|Rpc|FromTextFile|Library).*"

@@ -1,1 +1,1 @@
-"""Training of one stage on one fold, from records to a run folder (kits_tf/runs.py)."""
+"""Training of one stage on one fold, from records to a run folder (kits_tf/files/runs.py)."""

@@ -16,12 +16,13 @@ import typing
 import numpy as np
 import tensorflow as tf
 
-from kits_tf import models, runs
-from kits_tf.io.files import whole_file
+from kits_tf import models
+from kits_tf.errors import InputError
+from kits_tf.files import runs
+from kits_tf.files.atomic import whole_file
 from kits_tf.training import watching
-from kits_tf.training.stages import Task
 from kits_tf.training.step import TrainStep, tf_variables
-from kits_tf.volume import InputError
+from kits_tf.training.task import Task
 
 HDF5_OVERHEAD = 2048  # bytes around an array, a little more than Keras 2 and 3 take
 
@@ -75,7 +76,7 @@ class Checkpoints:
 
     Args:
         folder: the stage's folder, as runs.stage_folder.
-        task: training.stages.Task.
+        task: training.task.Task.
         step: training.step.TrainStep, whose variables are saved.
         writes: whether this worker writes.
 

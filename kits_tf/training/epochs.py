@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from kits_tf.training import watching
 from kits_tf.training.checkpoints import Progress, diverged
-from kits_tf.training.stages import Task
 from kits_tf.training.step import TrainStep
+from kits_tf.training.task import Task
 
 
 def distributed_batches(strategy: tf.distribute.Strategy, task: Task, first_step: int) -> Iterator:
@@ -33,7 +33,7 @@ class Epochs:
     for Python; on CPUs, where a step is done when it returns, that is no matter.
 
     Args:
-        task: training.stages.Task.
+        task: training.task.Task.
         strategy: tf.distribute.Strategy.
         step: training.step.TrainStep.
         first_step: of the run, to go on from.

@@ -4,10 +4,11 @@ import dataclasses
 import json
 import pathlib
 
-from kits_tf import runs
 from kits_tf.config import STAGES
-from kits_tf.training.stages import Task
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
+from kits_tf.files import runs
+from kits_tf.files.atomic import write_text
+from kits_tf.training.task import Task
 
 IDENTITY = "training.json"  # seed and cases, beside config.json
 MOST_NAMED = 6  # differences in one message
@@ -18,7 +19,7 @@ def claim(folder: str | pathlib.Path, task: Task) -> None:
 
     Args:
         folder: as runs.stage_folder.
-        task: training.stages.Task.
+        task: training.task.Task.
 
     Raises:
         InputError: as check_if_claimed.
@@ -27,7 +28,7 @@ def claim(folder: str | pathlib.Path, task: Task) -> None:
     if check_if_claimed(folder, task):
         return
     runs.save_config(folder, task.config)
-    runs.write_text(folder / IDENTITY, json.dumps(task.identity(), indent=2) + "\n")
+    write_text(folder / IDENTITY, json.dumps(task.identity(), indent=2) + "\n")
 
 
 def check_if_claimed(folder: str | pathlib.Path, task: Task) -> bool:

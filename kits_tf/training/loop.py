@@ -13,15 +13,15 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from kits_tf import runs
 from kits_tf.config import TrainingConfig
+from kits_tf.errors import InputError
+from kits_tf.files import runs
+from kits_tf.files.lock import only_writer
 from kits_tf.inputs import sampling
-from kits_tf.io.lock import only_writer
 from kits_tf.training import checkpoints, folder, schedule, scoring, start, watching, workers
 from kits_tf.training.epochs import Epochs
-from kits_tf.training.stages import Task
 from kits_tf.training.step import TrainStep
-from kits_tf.volume import InputError
+from kits_tf.training.task import Task
 
 
 class StoppedError(Exception):
@@ -33,7 +33,7 @@ def train(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strat
     """Trains a stage to its last epoch; goes on where an earlier, killed call stopped.
 
     Args:
-        task: training.stages.Task.
+        task: training.task.Task.
         run_dir: the run folder; the stage's own folder is made inside it. Of several workers each needs the same.
         strategy: tf.distribute.Strategy; None for that of workers.strategy("auto").
         compiled: whether XLA compiles the step.

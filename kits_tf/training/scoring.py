@@ -6,7 +6,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from kits_tf import losses, metrics
-from kits_tf.training.stages import Task
+from kits_tf.training.task import Task
 
 
 def scorer(strategy: tf.distribute.Strategy, net: tf.keras.Model, task: Task,
@@ -17,7 +17,7 @@ def scorer(strategy: tf.distribute.Strategy, net: tf.keras.Model, task: Task,
     Args:
         strategy: tf.distribute.Strategy.
         net: ends in logits; scored with the weights it has when the function is called.
-        task: training.stages.Task.
+        task: training.task.Task.
         held_out: its held_out_batches.
     """
     options = tf.data.Options()  # workers share out examples, not files: there are few
@@ -25,6 +25,7 @@ def scorer(strategy: tf.distribute.Strategy, net: tf.keras.Model, task: Task,
     dataset = strategy.experimental_distribute_dataset(held_out.with_options(options))
     cases, training = len(task.held_out), task.training
 
+    @tf.autograph.experimental.do_not_convert
     def on_replica(image, target, case, first):
         logits = net(image, training=False)[..., :1]
         counts = metrics.sum_per_case(case, metrics.overlap_counts(target, tf.sigmoid(logits), first), cases)

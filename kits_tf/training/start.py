@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from kits_tf import models, runs
-from kits_tf.training.stages import Task
+from kits_tf import models
+from kits_tf.errors import InputError
+from kits_tf.files import runs
 from kits_tf.training.step import TrainStep, tf_variables
-from kits_tf.volume import InputError
+from kits_tf.training.task import Task
 
 FRESH = "logits"  # the layer that says what is sought
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import tensorflow as tf
 
 from kits_tf import losses
-from kits_tf.training.stages import Task
+from kits_tf.training.task import Task
 
 # Loss scaling as in Micikevicius et al. 2018, arXiv:1710.03740, with the numbers of Keras's LossScaleOptimizer. That
 # class itself has one interface on Keras 2 and another on Keras 3, and lets nobody clip what it has unscaled.
@@ -34,7 +34,7 @@ class TrainStep:
     """The step and all it changes. To be made in the strategy's scope.
 
     Args:
-        task: training.stages.Task.
+        task: training.task.Task.
         strategy: tf.distribute.Strategy.
         compiled: whether XLA compiles the step.
 
@@ -55,8 +55,9 @@ class TrainStep:
                         for weight in self.weights] if task.training.average_decay else []
         self.scale = ([_shared(FIRST_SCALE, tf.float32), _shared(0, tf.int32)]
                       if task.precision == "mixed_float16" else [])
-        self._replicated = tf.function(self._on_replica, jit_compile=True) if compiled else self._on_replica
-        self._step = tf.function(self._on_all)
+        self._replicated = (tf.function(self._on_replica, jit_compile=True, autograph=False) if compiled
+                            else self._on_replica)
+        self._step = tf.function(self._on_all, autograph=False)
 
     def __call__(self, image: tf.Tensor, target: tf.Tensor, stop: bool) -> tf.Tensor:
         """Improves the net by one batch.

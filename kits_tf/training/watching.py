@@ -14,12 +14,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kits_tf import runs
+from kits_tf.files import runs
+from kits_tf.files.atomic import cannot_write, write_bytes, write_table
 from kits_tf.inputs import sheet
-from kits_tf.inputs.pipeline import plane_spacing_mm
-from kits_tf.io.files import cannot_write, write_bytes, write_table
 from kits_tf.quiet import no_bar
-from kits_tf.training.stages import Task
+from kits_tf.training.task import Task
 
 # `dice` is soft, of the training examples as they were when the net saw them; `val_dice` is the mean over held-out
 # cases. `input_wait` is the share of the epoch's steps that was spent waiting for the next batch.
@@ -87,7 +86,7 @@ class Events:
 
     Args:
         folder: as runs.stage_folder.
-        task: training.stages.Task.
+        task: training.task.Task.
         held_out: its held_out_batches.
     """
 
@@ -96,7 +95,7 @@ class Events:
         with written_by_tensorflow(self._folder):
             self._writer = tf.summary.create_file_writer(str(self._folder))
         self._examples = examples_to_show(held_out)
-        self._spacing_mm = plane_spacing_mm(task.config, task.stage)
+        self._spacing_mm = task.config.plane_spacing_mm(task.stage)
         self._every = -(-task.training.epochs // PICTURES_PER_RUN)
 
     def write(self, row: dict, steps: dict[str, Sequence[float]], last_step: int, model: tf.keras.Model) -> None:

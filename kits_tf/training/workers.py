@@ -19,7 +19,7 @@ import typing
 
 import tensorflow as tf
 
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
 
 LOOK_EVERY = 3.0  # seconds
 LOOKS = 4  # without an answer in a row, and a worker counts as dead
@@ -171,7 +171,7 @@ def agree(strategy: tf.distribute.Strategy, number: int) -> bool:
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return True
 
-    @tf.function
+    @tf.function(autograph=False)
     def sums(number):
         context = tf.distribute.get_replica_context()
         return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stack([number, number**2]))

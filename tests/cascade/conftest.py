@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from threshold_nets import ball, traced
+from harness.patients import ball
+from harness.threshold_nets import traced
 
 from kits_tf import config as configs
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
-from threshold_nets import HU, KIDNEY_ABOVE, SPACING_MM, TUMOR_ABOVE
+from harness.patients import HU, KIDNEY_ABOVE, SPACING_MM, TUMOR_ABOVE
 
 from kits_tf import config as configs
 from kits_tf.cascade.average import average, mirrored_axes

@@ -7,8 +7,10 @@ import pytest
 import tensorflow as tf
 
 from kits_tf.cascade import compare
-from kits_tf.io.nifti import write_volume
-from kits_tf.volume import InputError, Volume
+from kits_tf.errors import InputError
+from kits_tf.phantoms import sample
+from kits_tf.scans.nifti import write_volume
+from kits_tf.volume import Volume
 
 SPACING_MM = (5.0, 2.0, 2.0)
 
@@ -72,6 +74,6 @@ def test_a_study_s_cases_come_with_their_labels_where_there_are_any(tmp_path):
 
 
 def test_drawn_patients_have_kidneys_and_tumors():
-    name, scan, labels = next(iter(compare.drawn_cases()))
+    name, scan, labels = next(iter(sample.drawn_cases()))
     assert name.startswith("drawn ") and scan.voxels.shape == labels.voxels.shape
     assert set(np.unique(labels.voxels)) == {0, 1, 2}

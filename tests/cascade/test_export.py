@@ -4,26 +4,29 @@ import dataclasses
 import functools
 import json
 import pathlib
-import subprocess
-import sys
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness import commands
+from harness.patients import HU, SPACING_MM
+from harness.tiny_nets import tiny_config
 from tensorflow_serving.apis import prediction_log_pb2
-from threshold_nets import HU, SPACING_MM
-from tiny_nets import tiny_config
 
 from kits_tf import config as configs
-from kits_tf import models, runs
+from kits_tf import models
 from kits_tf.cascade import collect, export_cascade
+from kits_tf.cascade.export import build_cascade, save_cascade
 from kits_tf.cascade.module import net_shape, segment
-from kits_tf.io.files import write_text
-from kits_tf.io.nifti import write_volume
+from kits_tf.errors import InputError
+from kits_tf.files import exports, runs
+from kits_tf.files.atomic import write_text
+from kits_tf.scans.nifti import write_volume
 from kits_tf.serving import Predictor
-from kits_tf.volume import InputError, Volume
+from kits_tf.volume import Volume
 
-ROOT = pathlib.Path(runs.__file__).parents[1]
+ROOT = pathlib.Path(runs.__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +34,26 @@ def exported(tiny_export):
     return tiny_export
 
 
+@pytest.fixture(scope="module")
+def loaded(exported):
+    return tf.saved_model.load(str(exported[2]))
+
+
+@pytest.fixture(scope="module")
+def built(exported):
+    """The cascade before it is saved."""
+    nets, config, _ = exported
+    return build_cascade(nets, config)
+
+
 def test_the_export_answers_as_the_keras_nets_it_was_made_of(exported, patient):
     nets, config, version = exported
     hu = HU[patient]
     called = {stage: functools.partial(net, training=False) for stage, net in nets.items()}
-    function = tf.function(lambda volume, spacing_mm: segment(called, volume, spacing_mm, config))
-    direct = function(tf.constant(hu), tf.constant(SPACING_MM, tf.float32))
-    labels, report = Predictor(version).explain(Volume.from_spacing(hu, SPACING_MM))
+    direct = segment(called, tf.constant(hu), tf.constant(SPACING_MM, tf.float32), config)
+    predictor = Predictor(version)
+    assert predictor.config == config
+    labels, report = predictor.explain(Volume.from_spacing(hu, SPACING_MM))
     assert np.array_equal(labels.voxels, patient)
     assert np.array_equal(labels.voxels, direct["labels"].numpy())
     assert report["tumor_ml"] == pytest.approx(float(direct["tumor_ml"]), abs=1e-3)
@@ -46,11 +62,9 @@ def test_the_export_answers_as_the_keras_nets_it_was_made_of(exported, patient):
 def test_the_settings_travel_inside(exported):
     _, config, version = exported
     assert configs.from_json((version / "assets" / "config.json").read_text()) == config
-    assert Predictor(version).config == config
 
 
-def test_signatures_name_their_inputs_and_outputs(exported):
-    loaded = tf.saved_model.load(str(exported[2]))
+def test_signatures_name_their_inputs_and_outputs(loaded):
     assert set(loaded.signatures) == {"serving_default", "xla", "about", *configs.STAGES}
     for name in ("serving_default", "xla"):
         signature = loaded.signatures[name]
@@ -60,28 +74,26 @@ def test_signatures_name_their_inputs_and_outputs(exported):
         assert signature.structured_outputs["labels"].dtype == tf.uint8
 
 
-def test_each_net_can_be_called_alone(exported):
-    nets, config, version = exported
-    loaded = tf.saved_model.load(str(version))
+def test_each_net_can_be_called_alone(exported, loaded):
+    nets, config, _ = exported
     for stage, net in nets.items():
         image = tf.random.stateless_uniform((2, *net_shape(stage, config)), seed=(1, 2))
         answer = loaded.signatures[stage](image=image)["probabilities"]
         np.testing.assert_allclose(answer, net(image, training=False), atol=1e-5)
 
 
-def test_what_is_inside_can_be_read_from_the_folder_and_asked_for_by_wire(exported):
+def test_what_is_inside_can_be_read_from_the_folder_and_asked_for_by_wire(exported, loaded):
     _, config, version = exported
     contents = json.loads((version / "assets" / "contents.json").read_text())
     assert contents["class_names"] == ["background", "kidney", "tumor"]
     assert contents["nets"] == dict.fromkeys(configs.STAGES, 1)
     assert not any(contents["mirrored"].values())
-    told = tf.saved_model.load(str(version)).signatures["about"]()
+    told = loaded.signatures["about"]()
     assert json.loads(told["contents"].numpy()) == contents
     assert configs.from_json(told["config"].numpy()) == config
 
 
-def test_warm_up_requests_are_prediction_logs_that_fit_the_signatures(exported):
-    loaded = tf.saved_model.load(str(exported[2]))
+def test_warm_up_requests_are_prediction_logs_that_fit_the_signatures(exported, loaded):
     records = tf.data.TFRecordDataset(str(exported[2] / "assets.extra" / "tf_serving_warmup_requests"))
     asked = [prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request for record in records]
     assert {request.model_spec.signature_name for request in asked} == {"serving_default", *configs.STAGES}
@@ -94,10 +106,8 @@ def test_warm_up_requests_are_prediction_logs_that_fit_the_signatures(exported):
         assert request.ByteSize() < 1000  # constants: the file stays small
 
 
-def test_the_default_signature_holds_no_compiled_function(exported):
+def test_the_default_signature_holds_no_compiled_function(loaded):
     """TF Serving builds without XLA refuse compiled functions at the first request."""
-    loaded = tf.saved_model.load(str(exported[2]))
-
     def compiled(signature):
         library = loaded.signatures[signature].graph.as_graph_def().library.function
         return sum(function.attr["_XlaMustCompile"].b for function in library)
@@ -106,13 +116,14 @@ def test_the_default_signature_holds_no_compiled_function(exported):
     assert compiled("xla") > 0
 
 
-def test_a_second_export_is_the_next_version(exported):
+def test_a_second_export_is_the_next_version(exported, built, tmp_path):
     nets, config, first = exported
+    shutil.copytree(first.parent, tmp_path, dirs_exist_ok=True)
     with pytest.raises(ValueError, match="tumor2d missing"):
-        export_cascade({stage: nets[stage] for stage in configs.STAGES[:-1]}, first.parent, config)
-    assert [path.name for path in first.parent.iterdir()] == ["1"]
-    second = export_cascade(nets, first.parent, config)
-    assert [path.name for path in runs.versions(first.parent)] == ["1", "2"]
+        export_cascade({stage: nets[stage] for stage in configs.STAGES[:-1]}, tmp_path, config)
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+    second = save_cascade(built, tmp_path)
+    assert [path.name for path in exports.versions(tmp_path)] == ["1", "2"]
     assert second.name == "2"
 
 
@@ -124,66 +135,64 @@ def test_a_net_of_the_wrong_shape_is_named_and_leaves_nothing_behind(tmp_path):
     assert not list(tmp_path.iterdir())  # not even the folder
 
 
-def test_a_failing_save_leaves_no_version(exported, tmp_path, monkeypatch):
-    nets, config, _ = exported
-
+def test_a_failing_save_leaves_no_version(built, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(tf.saved_model, "save", fail)
     with pytest.raises(OSError, match="No space"):
-        export_cascade(nets, tmp_path, config)
+        save_cascade(built, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def write_run(run_dir, config, stages=configs.STAGES, fold=0):
-    for stage in stages:
-        folder = runs.stage_folder(run_dir, stage, fold)
-        folder.mkdir(parents=True)
-        models.build(config, stage).save_weights(str(folder / runs.BEST))
-        runs.save_config(folder, config)
-
-
-def test_a_run_s_nets_are_collected_with_their_weights(tmp_path):
+def write_nets(run_dir):
+    """Nets of random weights of all stages and of folds 0 and 1, no two alike, as training leaves them."""
     config = tiny_config()
-    write_run(tmp_path, config)
-    nets, collected = collect.collect(tmp_path)
+    for stage in configs.STAGES:
+        net = models.build(config, stage)
+        for fold in (0, 1):
+            net.set_weights([weight + 0.01 * fold for weight in net.get_weights()])
+            folder = runs.stage_folder(run_dir, stage, fold)
+            folder.mkdir(parents=True)
+            net.save_weights(str(folder / runs.BEST))
+            runs.save_config(folder, config)
+
+
+@pytest.fixture
+def run_dir(once, tmp_path):
+    """A run folder of the test's own, with the nets of `write_nets`."""
+    return pathlib.Path(shutil.copytree(once("two-folds", write_nets), tmp_path / "run"))
+
+
+def test_the_nets_of_each_fold_are_collected_with_their_weights(run_dir):
+    config = tiny_config()
+    nets, collected = collect.collect(run_dir, folds=(1, 0))
     assert collected == config
-    again, _ = collect.collect(tmp_path)
     for stage in configs.STAGES:
-        (net,), (same,) = nets[stage], again[stage]
-        for one, other in zip(net.get_weights(), same.get_weights(), strict=True):
-            np.testing.assert_array_equal(one, other)
+        image = tf.random.stateless_uniform((1, *net_shape(stage, config)), seed=(1, 2))
+        answers = [net(image, training=False) for net in nets[stage]]
+        for answer, fold in zip(answers, (1, 0), strict=True):
+            saved = models.load(config, stage, runs.stage_folder(run_dir, stage, fold) / runs.BEST)
+            np.testing.assert_allclose(answer, saved(image, training=False), atol=1e-5)
+        assert np.abs(answers[0] - answers[1]).max() > 1e-4
+    with pytest.raises(InputError, match="fold 2; train first"):
+        collect.collect(run_dir, folds=(0, 2))
 
 
-def test_every_fold_gives_a_net_per_stage(tmp_path):
+def test_folds_trained_under_other_settings_are_refused(run_dir):
     config = tiny_config()
-    write_run(tmp_path, config, fold=0)
-    write_run(tmp_path, config, fold=3)
-    nets, _ = collect.collect(tmp_path, folds=(3, 0))
-    for stage in configs.STAGES:
-        one, other = (net.get_weights()[0] for net in nets[stage])
-        assert not np.array_equal(one, other)
-    with pytest.raises(InputError, match="fold 1; train first"):
-        collect.collect(tmp_path, folds=(0, 1))
-
-
-def test_folds_trained_under_other_settings_are_refused(tmp_path):
-    config = tiny_config()
-    write_run(tmp_path, config, fold=0)
     longer = dataclasses.replace(config.fine, training=dataclasses.replace(config.fine.training, epochs=99))
-    write_run(tmp_path, dataclasses.replace(config, fine=longer), fold=1)
-    assert len(collect.collect(tmp_path, folds=(0, 1))[0]["fine"]) == 2  # a longer training is no other setting
+    runs.save_config(runs.stage_folder(run_dir, "fine", 1), dataclasses.replace(config, fine=longer))
+    assert len(collect.collect(run_dir, folds=(0, 1))[0]["fine"]) == 2  # a longer training is no other setting
     wider = dataclasses.replace(config.fine, extra_slices=7)
-    runs.save_config(runs.stage_folder(tmp_path, "fine", 1), dataclasses.replace(config, fine=wider))
+    runs.save_config(runs.stage_folder(run_dir, "fine", 1), dataclasses.replace(config, fine=wider))
     with pytest.raises(InputError, match="fine was trained under other settings than in fold 0"):
-        collect.collect(tmp_path, folds=(0, 1))
+        collect.collect(run_dir, folds=(0, 1))
 
 
-def test_bfloat16_nets_answer_nearly_as_float32_from_the_same_weights(tmp_path):
+def test_bfloat16_nets_answer_nearly_as_float32_from_the_same_weights(run_dir):
     config = tiny_config()
-    write_run(tmp_path, config)
-    (exact, _), (rough, _) = (collect.collect(tmp_path, precision=precision) for precision in ("float32", "bfloat16"))
+    (exact, _), (rough, _) = (collect.collect(run_dir, precision=precision) for precision in ("float32", "bfloat16"))
     for stage in configs.STAGES:
         image = tf.random.stateless_uniform((1, *net_shape(stage, config)), seed=(1, 2))
         one, other = (nets[stage][0](image, training=False).numpy() for nets in (exact, rough))
@@ -191,35 +200,31 @@ def test_bfloat16_nets_answer_nearly_as_float32_from_the_same_weights(tmp_path):
         assert 0 < np.abs(one - other).max() < 0.02
 
 
-def test_a_stage_that_is_not_trained_is_named(tmp_path):
-    write_run(tmp_path, tiny_config(), configs.STAGES[:3])
+def test_a_stage_that_is_not_trained_is_named(run_dir):
+    for stage in ("tumor3d", "tumor2d"):
+        shutil.rmtree(runs.stage_folder(run_dir, stage, 0))
     with pytest.raises(InputError, match=r"best weights of tumor3d, tumor2d .* train\.py --stage=tumor3d"):
-        collect.collect(tmp_path)
+        collect.collect(run_dir)
 
 
-def test_stages_trained_on_different_grids_are_refused(tmp_path):
-    config = tiny_config()
-    write_run(tmp_path, config)
-    other = dataclasses.replace(config, spacing_mm=(3.0, 1.5632, 1.5632))
-    runs.save_config(runs.stage_folder(tmp_path, "fine", 0), other)
+def test_stages_trained_on_different_grids_are_refused(run_dir):
+    other = dataclasses.replace(tiny_config(), spacing_mm=(3.0, 1.5632, 1.5632))
+    runs.save_config(runs.stage_folder(run_dir, "fine", 0), other)
     with pytest.raises(InputError, match="fine was trained with spacing_mm"):
-        collect.collect(tmp_path)
+        collect.collect(run_dir)
 
 
-def test_weights_of_another_net_are_one_line(tmp_path):
-    config = tiny_config()
-    write_run(tmp_path, config)
-    settings = json.loads(configs.to_json(config))
+def test_weights_of_another_net_are_one_line(run_dir):
+    settings = json.loads(configs.to_json(tiny_config()))
     settings["fine"]["net"]["base_filters"] = 4
-    write_text(runs.stage_folder(tmp_path, "fine", 0) / runs.CONFIG, json.dumps(settings))
+    write_text(runs.stage_folder(run_dir, "fine", 0) / runs.CONFIG, json.dumps(settings))
     with pytest.raises(InputError, match="cannot be read as weights of the fine net") as caught:
-        collect.collect(tmp_path)
+        collect.collect(run_dir)
     assert "\n" not in str(caught.value)
 
 
 def command(*flags):
-    return subprocess.run([sys.executable, "-m", "kits_tf.cascade", *flags], cwd=ROOT, capture_output=True, text=True,
-                          check=False)
+    return commands.run("-m", "kits_tf.cascade", *flags, timeout=600)
 
 
 @pytest.mark.parametrize(("flags", "told"), [
@@ -236,28 +241,26 @@ def test_flags_that_make_no_sense_are_one_line(tmp_path, flags, told):
 
 
 @pytest.mark.soak
-def test_the_command_exports_folds_mirror_images_and_bfloat16_and_prints_the_dice(tmp_path, patient):
+def test_the_command_exports_folds_mirror_images_and_bfloat16_and_prints_the_dice(run_dir, tmp_path, patient):
     config = tiny_config()
-    for fold in (0, 1):
-        write_run(tmp_path, config, fold=fold)
     # Small: a CPU takes many minutes for drawn patients with nets as narrow as these in bfloat16.
     write_volume(tmp_path / "study" / "case_00000" / "imaging.nii.gz", Volume.from_spacing(HU[patient], SPACING_MM))
-    done = command(f"--run_dir={tmp_path}", "--folds=0,1", "--tta=flips", "--precision=bfloat16",
+    done = command(f"--run_dir={run_dir}", "--folds=0,1", "--tta=flips", "--precision=bfloat16",
                    "--tumor_fusion=tumor2d", "--lesion_threshold=0.6", f"--compare={tmp_path / 'study'}")
     assert done.returncode == 0, done.stderr
     steps = ("reading the five nets", "building the cascade", "building it in float32", "saving")
     assert [step for step in steps if step not in done.stderr] == []
     assert config.tumor_fusion == "union"
-    exported = configs.from_json((tmp_path / "export" / "1" / "assets" / "config.json").read_text())
+    exported = configs.from_json((run_dir / "export" / "1" / "assets" / "config.json").read_text())
     assert exported == dataclasses.replace(config, tumor_fusion="tumor2d", lesion_threshold=0.6)
     assert "float32 > bfloat16" in done.stdout and done.stdout.splitlines()[-1].startswith("mean")
-    contents = json.loads((tmp_path / "export" / "1" / "assets" / "contents.json").read_text())
+    contents = json.loads((run_dir / "export" / "1" / "assets" / "contents.json").read_text())
     assert contents["nets"] == dict.fromkeys(configs.STAGES, 2)
     assert contents["mirrored"] == {"coarse": "", "correction": "", "fine": "x", "tumor3d": "x", "tumor2d": "x"}
     assert (contents["folds"], contents["weights"], contents["precision"]) == ([0, 1], "best", "bfloat16")
-    nets, _ = collect.collect(tmp_path, folds=(0, 1), precision="bfloat16")
+    nets, _ = collect.collect(run_dir, folds=(0, 1), precision="bfloat16")
     image = tf.random.stateless_uniform((1, *net_shape("fine", config)), seed=(3, 4))
     views = [net(image, training=False) for net in nets["fine"]]
     views += [net(image[:, :, ::-1], training=False)[:, :, ::-1] for net in nets["fine"]]
-    answer = tf.saved_model.load(str(tmp_path / "export" / "1")).signatures["fine"](image=image)["probabilities"]
+    answer = tf.saved_model.load(str(run_dir / "export" / "1")).signatures["fine"](image=image)["probabilities"]
     np.testing.assert_allclose(answer, np.mean(views, axis=0), atol=0.01)

@@ -1,11 +1,11 @@
 """With perfect nets the cascade loses nothing but what resampling costs, on drawn and on real kidneys."""
 
 import numpy as np
-import oracles
 import pytest
+from harness import oracles
 
-from kits_tf.io.nifti import read_labels
 from kits_tf.phantoms import abdomen
+from kits_tf.scans.nifti import read_labels
 from kits_tf.volume import Volume
 
 TOLERANCE = 0.002  # of Dice

@@ -3,7 +3,8 @@
 import dataclasses
 
 import numpy as np
-from threshold_nets import HU, MARK_HU, SPACING_MM, ball, traced
+from harness.patients import HU, MARK_HU, SPACING_MM, ball
+from harness.threshold_nets import traced
 
 
 def dice(one, other):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from threshold_nets import HU, SPACING_MM, ball
+from harness.patients import HU, SPACING_MM, ball
 
 
 @pytest.mark.parametrize("fill", [-1024, -79, 100, 3000, -32768, 32767])

@@ -6,11 +6,12 @@ import sys
 
 import pytest
 from dask.system import CPU_COUNT
-from dask_processes import ROOT
+from harness import chores
+from harness.dask_processes import ROOT
 
 from kits_tf import cluster
 from kits_tf.cluster import Place, on_dask
-from kits_tf.volume import InputError, RunError
+from kits_tf.errors import InputError, RunError
 
 TWO = Place(workers=2)
 
@@ -20,7 +21,7 @@ def jobs(count, **arguments):
 
 
 def done(function, jobs, place, **more):
-    return {found.name: found for found in cluster.run(f"chores:{function}", jobs, "working", place, **more)}
+    return {found.name: found for found in cluster.run(getattr(chores, function), jobs, "working", place, **more)}
 
 
 @pytest.mark.parametrize(("place", "overlap"), [(cluster.HERE, False), (cluster.HERE, True), (TWO, False)],
@@ -106,8 +107,8 @@ def test_flags_that_make_no_sense_are_one_line(flags, said):
 
 
 def test_without_flags_dask_is_not_imported():
-    program = ("import sys; from kits_tf import cluster; "
-               "list(cluster.run('os.path:abspath', [cluster.Job('a', {'path': '.'})], '')); "
+    program = ("import os.path, sys; from kits_tf import cluster; "
+               "list(cluster.run(os.path.abspath, [cluster.Job('a', {'path': '.'})], '')); "
                "sys.exit('dask' in sys.modules or 'tensorflow' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 

@@ -6,18 +6,19 @@ import os
 import nibabel as nib
 import numpy as np
 import pytest
-from bad_scans import REFUSED
-from dask_processes import Processes
-from prepared import CONFIG, noisy_scan, two_kidneys, write_case
+from harness.bad_scans import REFUSED
+from harness.dask_processes import Processes
+from harness.prepared import CONFIG, noisy_scan, two_kidneys, write_case
 
 from data_prep.cases import read_case
-from data_prep.study import prepare_study
+from data_prep.preparation import prepare_study
 from kits_tf import cluster
 from kits_tf.cluster import Place
-from kits_tf.io import dataset
-from kits_tf.io.nifti import write_volume
-from kits_tf.io.study import ENDINGS, find_scans, find_study
-from kits_tf.volume import InputError, Volume
+from kits_tf.errors import InputError
+from kits_tf.records import dataset
+from kits_tf.scans.discovery import ENDINGS, find_scans, find_study
+from kits_tf.scans.nifti import write_volume
+from kits_tf.volume import Volume
 
 SCAN, LABELS = "imaging.nii.gz", "segmentation.nii.gz"
 

@@ -5,11 +5,11 @@ import json
 import shutil
 
 import pytest
-from prepared import CONFIG, noisy_scan, prepared_pair, two_kidneys, write_case
+from harness.prepared import CONFIG, noisy_scan, prepared_pair, two_kidneys, write_case
 
 from data_prep.check import DAMAGED, WHOLE, check_data, problems
-from kits_tf.io import dataset
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
+from kits_tf.records import dataset
 
 STAGES = ("coarse", "tumor3d")
 

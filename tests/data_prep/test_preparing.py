@@ -4,27 +4,27 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
-from prepared import CONFIG, SPACING_MM, noisy_scan, prepared_pair, read_records, two_kidneys, write_case
+from harness import commands
+from harness.prepared import CONFIG, SPACING_MM, noisy_scan, prepared_pair, read_records, two_kidneys, write_case
 
 import data_prep
-from data_prep import writing
+from data_prep import examples
 from data_prep.cases import NormalizedCase, read_case
 from data_prep.check import problems
-from data_prep.study import prepare_study
+from data_prep.preparation import prepare_study
 from kits_tf import cluster
 from kits_tf.config import STAGES
-from kits_tf.io import dataset
-from kits_tf.io.files import TEMPORARY
-from kits_tf.io.lock import only_writer
-from kits_tf.io.nifti import write_volume
-from kits_tf.io.study import find_study
-from kits_tf.volume import InputError, Volume
+from kits_tf.errors import InputError
+from kits_tf.files.atomic import TEMPORARY
+from kits_tf.files.lock import only_writer
+from kits_tf.records import dataset
+from kits_tf.scans.discovery import find_study
+from kits_tf.scans.nifti import write_volume
+from kits_tf.volume import Volume
 
 ROOT = pathlib.Path(data_prep.__file__).parents[1]
 TWO = ("coarse", "fine")
@@ -192,18 +192,16 @@ def test_a_manifest_that_cannot_be_read_is_written_anew(text, folder):
 
 def test_an_interruption_leaves_whole_shards_and_the_next_run_goes_on(template, tmp_path, monkeypatch):
     shutil.copytree(template / "study", tmp_path / "study")
-    real = writing.WRITERS["fine"].examples
+    real = examples.CUTTERS["fine"]
 
-    class Broken:
-        @staticmethod
-        def examples(case, config):
-            yield next(iter(real(case, config)))
-            if case.name == "case_00001":
-                raise KeyboardInterrupt
-            yield from list(real(case, config))[1:]
+    def broken(case, config):
+        yield next(iter(real(case, config)))
+        if case.name == "case_00001":
+            raise KeyboardInterrupt
+        yield from list(real(case, config))[1:]
 
     with monkeypatch.context() as patch:
-        patch.setitem(writing.WRITERS, "fine", Broken)
+        patch.setitem(examples.CUTTERS, "fine", broken)
         with pytest.raises(KeyboardInterrupt):
             prepare(tmp_path)
     assert list(shards(tmp_path)) == ["coarse/case_00000.tfrecord", "coarse/case_00001.tfrecord",
@@ -356,8 +354,7 @@ def test_nothing_starts_without_a_study_or_a_place_to_write(tmp_path):
 
 
 def command(*flags):
-    return subprocess.run([sys.executable, "-m", "data_prep", *flags], cwd=ROOT, capture_output=True, text=True,
-                          check=False)
+    return commands.run("-m", "data_prep", *flags)
 
 
 def test_the_command_prepares_a_study_and_checks_it(tmp_path):

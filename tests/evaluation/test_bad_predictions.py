@@ -5,11 +5,12 @@ import csv
 import nibabel as nib
 import numpy as np
 import pytest
-from bad_scans import REFUSED
+from harness.bad_scans import REFUSED
 
-from kits_tf.evaluation.study import evaluate_study, find_cases
-from kits_tf.io.nifti import write_volume
-from kits_tf.volume import InputError, Volume
+from kits_tf.errors import InputError
+from kits_tf.evaluation.evaluator import evaluate_study, find_cases
+from kits_tf.scans.nifti import write_volume
+from kits_tf.volume import Volume
 
 SPACING_MM = (5.0, 2.0, 4.0)
 

@@ -1,24 +1,24 @@
 """Studies of a few hundred voxels, scored in this process or, where its exit counts, by the command itself."""
 
-import csv
 import json
 import os
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
+from harness import commands
+from harness.tables import read_rows
 
 import kits_tf
 from kits_tf.cluster import Place
-from kits_tf.evaluation.study import case_id, evaluate_study
-from kits_tf.io.lock import only_writer
-from kits_tf.io.nifti import write_volume
-from kits_tf.volume import InputError, Volume
+from kits_tf.errors import InputError
+from kits_tf.evaluation.evaluator import case_id, evaluate_study
+from kits_tf.files.lock import only_writer
+from kits_tf.scans.nifti import write_volume
+from kits_tf.volume import Volume
 
 ROOT = pathlib.Path(kits_tf.__file__).parents[1]
 SHAPE = (6, 8, 10)
@@ -53,15 +53,12 @@ def evaluate(folder, *cases, predictions="found", labels="study"):
 
 
 def command(folder, *more, predictions="found", labels="study"):
-    return subprocess.run(
-        [sys.executable, "-m", "kits_tf.evaluation", f"--predictions={folder / predictions}",
-         f"--labels={folder / labels}", f"--output={folder / 'scores'}", *more],
-        cwd=ROOT, capture_output=True, text=True, check=False)
+    return commands.run("-m", "kits_tf.evaluation", f"--predictions={folder / predictions}",
+                        f"--labels={folder / labels}", f"--output={folder / 'scores'}", *more)
 
 
 def rows_of(folder):
-    with open(folder / "scores/scores.csv", newline="") as file:
-        return {row["case"]: row for row in csv.DictReader(file)}
+    return {row["case"]: row for row in read_rows(folder / "scores/scores.csv")}
 
 
 def test_columns_begin_with_case_tk_dice_tu_dice_and_end_with_note(study):

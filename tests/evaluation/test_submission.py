@@ -1,16 +1,16 @@
 """A KiTS19 submission: the right files, checked, in one zip; anything wrong is one line and no zip."""
 
-import subprocess
-import sys
 import zipfile
 
 import nibabel as nib
 import numpy as np
 import pytest
+from harness import commands
 
+from kits_tf.errors import InputError
 from kits_tf.evaluation.submission.packing import pack
-from kits_tf.io.nifti import write_labels, write_volume
-from kits_tf.volume import InputError, Volume
+from kits_tf.scans.nifti import write_labels, write_volume
+from kits_tf.volume import Volume
 
 IDS = range(210, 213)
 SHAPE = (4, 5, 6)
@@ -31,9 +31,8 @@ def folders(tmp_path):
 
 
 def run(predictions, study, output, *flags):
-    return subprocess.run([sys.executable, "-m", "kits_tf.evaluation.submission", f"--predictions={predictions}",
-                           f"--study={study}", f"--output={output}", *flags],
-                          capture_output=True, text=True, check=False)
+    return commands.run("-m", "kits_tf.evaluation.submission", f"--predictions={predictions}", f"--study={study}",
+                        f"--output={output}", *flags)
 
 
 def test_the_command_zips_the_labels_as_they_are_and_nothing_else(folders, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from skimage.measure import marching_cubes
 
-from kits_tf.evaluation.box import common_box
+from kits_tf.box import common_box
 from kits_tf.evaluation.surface import TOLERANCES_MM, surface_dice, surface_scores
 
 

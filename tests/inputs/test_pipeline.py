@@ -2,17 +2,17 @@
 
 import dataclasses
 
-import ellipses
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness import ellipses
 
 from kits_tf import config as configs
 from kits_tf import models
 from kits_tf.config import AugmentConfig
 from kits_tf.inputs import pipeline
-from kits_tf.io import dataset, records
 from kits_tf.ops import crop
+from kits_tf.records import dataset, schema
 
 ALL = AugmentConfig(flip_x=True, rotate_degrees=10.0, scale=0.1, shear=0.05, elastic_voxels=1.0, brightness=0.05,
                     contrast=0.1, gamma=0.1, noise=0.02)
@@ -115,7 +115,7 @@ def test_a_batch_says_which_records_it_is_made_of(prepared):
     train, _ = dataset.split(data_dir, "coarse", 0, config)
     config = ellipses.with_training(config, "coarse", augment=AugmentConfig())
     stored = {(example["case"].numpy().decode(), *example["start"].numpy()): example["labels"].numpy()
-              for example in records.read(train, config.record_shape("coarse"))}
+              for example in schema.read(train, config.record_shape("coarse"))}
     for _, target, record in pipeline.training_batches(config, "coarse", train, seed=0).take(3):
         for mask, (case, *start, kidney) in zip(target.numpy(), record.numpy(), strict=True):
             np.testing.assert_array_equal(mask[..., 0], stored[train[case].stem, *start] >= 1)
@@ -137,7 +137,7 @@ def test_left_and_right_kidneys_are_one_population(prepared):
 def test_held_out_examples_are_the_centre_crops_in_order(prepared, stage):
     config, data_dir = prepared
     _, held_out = dataset.split(data_dir, stage, 2, config)
-    raw = list(records.read(held_out, config.record_shape(stage)))
+    raw = list(schema.read(held_out, config.record_shape(stage)))
     batches = list(pipeline.held_out_batches(config, stage, held_out))
     images, targets, indices, _ = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     assert len(images) == len(raw) == 6
@@ -169,7 +169,7 @@ def test_held_out_examples_tell_each_voxel_of_a_case_once(tmp_path, stage):
             window[:] = True
         voxels = np.zeros(shape)
         paths.append(tmp_path / f"case_{case}.tfrecord")
-        records.write(paths[-1], [records.Example(voxels.astype(np.int16), voxels.astype(np.uint8), f"case_{case}",
+        schema.write(paths[-1], [schema.Example(voxels.astype(np.int16), voxels.astype(np.uint8), f"case_{case}",
                                                   tuple(map(int, start)), -1, 0) for start in starts])
     batches = list(pipeline.held_out_batches(config, stage, paths))
     _, _, indices, first = (np.concatenate(parts) for parts in zip(*batches, strict=True))
@@ -187,12 +187,12 @@ def test_tumor3d_is_scored_on_the_whole_box_each_voxel_once(tmp_path, depth, hei
         box = rng.integers(-60, 290, (depth, height, width)).astype(np.int16)
         labels = rng.integers(0, 3, box.shape).astype(np.uint8)
         patch = np.full(config.record_shape("tumor3d"), 999, np.int16)
-        examples = [records.Example(patch, np.full(patch.shape, 2, np.uint8), "case", (0, 0, 0), -1, kind)
+        examples = [schema.Example(patch, np.full(patch.shape, 2, np.uint8), "case", (0, 0, 0), -1, kind)
                     for kind in (0, 1, 2)]  # is not scored
-        examples += [records.Example(box[z:z + 4], labels[z:z + 4], "case", (z + 7, -3, 100), -1, records.BOX)
+        examples += [schema.Example(box[z:z + 4], labels[z:z + 4], "case", (z + 7, -3, 100), -1, schema.BOX)
                      for z in crop.cover_axis(0, depth, tf.constant(0.0), 4, 0).numpy()]
         paths.append(tmp_path / f"case_{case}.tfrecord")
-        records.write(paths[-1], examples)
+        schema.write(paths[-1], examples)
         boxes.append((box, labels == 2))
     batches = list(pipeline.held_out_batches(config, "tumor3d", paths))
     images, targets, indices, first = (np.concatenate(parts) for parts in zip(*batches, strict=True))

@@ -3,14 +3,14 @@
 import collections
 import itertools
 
-import ellipses
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness import ellipses
 
+from kits_tf.errors import InputError
 from kits_tf.inputs import sampling
-from kits_tf.io import dataset, records
-from kits_tf.volume import InputError
+from kits_tf.records import dataset, schema
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def prepare(tmp_path, config, stage, **options):
 def drawn(config, stage, paths, counts, number, seed=(0, 0), alike=False):
     """(case, index in the shard, kind) of the first examples drawn."""
     stream = sampling.draw(paths, counts, stage, 1000, tf.constant(seed, tf.int32), alike).take(number)
-    examples = [records.parse(serialized, config.record_shape(stage)) for serialized in stream]
+    examples = [schema.parse(serialized, config.record_shape(stage)) for serialized in stream]
     return [(example["case"].numpy().decode(), int(example["start"][0]), int(example["kind"])) for example in examples]
 
 
@@ -39,7 +39,7 @@ def test_counts_are_those_of_the_shards(tmp_path, config):
 def test_the_box_of_a_case_is_never_drawn(tmp_path, config):
     paths, counts = prepare(tmp_path, config, "tumor3d", per_case=3)
     kinds = [int(sampling.kind_of(one)) for one in tf.data.TFRecordDataset(paths[0])]
-    assert kinds == [0, 1, 2, records.BOX]
+    assert kinds == [0, 1, 2, schema.BOX]
     np.testing.assert_array_equal(counts, [[1, 1, 1]] * 4)
     for seed in range(5):  # the shards are read from other places on
         found = drawn(config, "tumor3d", paths, counts, 12, seed=(0, seed))
@@ -94,7 +94,7 @@ def test_with_cases_alike_a_giant_tumor_is_drawn_as_often_as_a_small_one_and_all
     paths = [tmp_path / f"case_{number:05d}.tfrecord" for number in range(3)]
     for path, with_tumor in zip(paths, (2, 20, 5), strict=True):
         kinds = [1] * 4 + [2] * with_tumor
-        records.write(path, [records.Example(image, labels, path.stem, (index, 0, 0), 0, kind)
+        schema.write(path, [schema.Example(image, labels, path.stem, (index, 0, 0), 0, kind)
                              for index, kind in enumerate(kinds)])
     counts = sampling.count_kinds(paths)
     epochs = [[example for example in drawn(config, "tumor2d", paths, counts, 2 * 27, seed=(0, epoch), alike=True)

@@ -1,16 +1,14 @@
 """The contact sheet: every stage's, as a picture, by the command."""
 
-import subprocess
-import sys
 
-import ellipses
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness import commands, ellipses
 
 from kits_tf import config as configs
 from kits_tf.inputs import sheet
-from kits_tf.io import dataset
+from kits_tf.records import dataset
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +41,11 @@ def test_a_block_is_shown_where_most_of_its_target_is():
 
 def test_the_command_says_where_the_picture_is_or_what_is_missing(tmp_path):
     data_dir = ellipses.write(tmp_path, configs.PRESETS["demo"], stages=["coarse"])
-    command = [sys.executable, "-m", "kits_tf.inputs", "--show", "--preset=demo", f"--data_dir={data_dir}"]
-    done = subprocess.run([*command, "--stage=coarse", f"--output={tmp_path / 'sheet.png'}"], capture_output=True,
-                          text=True, timeout=120)
+    command = ["-m", "kits_tf.inputs", "--show", "--preset=demo", f"--data_dir={data_dir}"]
+    done = commands.run(*command, "--stage=coarse", f"--output={tmp_path / 'sheet.png'}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
-    done = subprocess.run([*command, "--stage=fine"], capture_output=True, text=True, timeout=120)
+    done = commands.run(*command, "--stage=fine")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"{data_dir}: no fine records; make them with")

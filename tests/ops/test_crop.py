@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness.triangles import block_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
-from triangles import block_of
 
 from kits_tf.ops import crop
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import tensorflow as tf
-from geometries import CODES, affine_of, tilted
+from harness.geometries import CODES, affine_of, tilted
+from harness.triangles import block_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from triangles import block_of
 
 from kits_tf.ops import crop, resample
-from kits_tf.ops.orientation import invert, reorient, reorient_affine, to_canonical_transform
+from kits_tf.scans.orientation import invert, reorient, reorient_affine, to_canonical_transform
 from kits_tf.volume import CANONICAL_CODES, spacing_of
 
 SIDES = st.tuples(*[st.integers(1, 40)] * 3)

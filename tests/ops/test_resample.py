@@ -6,11 +6,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness.triangles import block_of, resample_axis
+from harness.triangles import resample as by_definition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
-from triangles import block_of, resample_axis
-from triangles import resample as by_definition
 
 from kits_tf.ops import resample
 

@@ -8,13 +8,13 @@ import pytest
 from scipy import ndimage
 
 from kits_tf import labels
-from kits_tf.io.nifti import read_labels
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen
 from kits_tf.phantoms.anatomy import draw_around
 from kits_tf.phantoms.artefacts import scan_hard
 from kits_tf.phantoms.drawing import Grid
 from kits_tf.phantoms.study import write_study
 from kits_tf.phantoms.tissues import HARD_PHASES, hard_phase
+from kits_tf.scans.nifti import read_labels
 from kits_tf.volume import AIR_HU
 
 NATIVE = HARD_PHASES[3]

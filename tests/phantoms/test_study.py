@@ -1,27 +1,26 @@
 """A study on disk: KiTS19's layout, cases that do not depend on each other, and anatomy taken from label files."""
 
 import json
-import subprocess
-import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
+from harness import commands
 
-from kits_tf.io.nifti import read_labels, read_volume, write_volume
+from kits_tf.errors import InputError
 from kits_tf.phantoms import study
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen
 from kits_tf.phantoms.anatomy import draw_around
 from kits_tf.phantoms.study import write_study
 from kits_tf.phantoms.tissues import HARD_PHASES
-from kits_tf.volume import InputError, Volume
+from kits_tf.scans.nifti import read_labels, read_volume, write_volume
+from kits_tf.volume import Volume
 
 SMALL = Scanner(size_voxels=64, slice_mm=(8.0, 8.0))
 
 
 def run(*flags):
-    command = [sys.executable, "-m", "kits_tf.phantoms", *flags]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return commands.run("-m", "kits_tf.phantoms", *flags)
 
 
 def digests(folder):
@@ -127,7 +126,8 @@ def test_anatomy_without_any_kidney_names_the_value():
 
 @pytest.mark.parametrize(("flags", "said"), [
     (["--anatomy=nowhere"], "nowhere"), (["--anatomy=."], "segmentation"), (["--cases=0"], "--cases"),
-    (["--size=4"], "--size=4"), (["--slice_mm=5,1"], "5,1"), (["--slice_mm=thin"], "thin"), (["more"], "more")])
+    (["--size=4"], "--size=4"), (["--slice_mm=5,1"], "5,1"), (["--slice_mm=thin"], "thin"), (["more"], "more"),
+    (["--body", "--field_mm=10"], "--field_mm=10"), (["--body", "--hard"], "--body")])
 def test_a_users_mistake_is_one_line_and_status_1(tmp_path, flags, said, monkeypatch):
     flags = [flag.replace("=.", f"={tmp_path}") for flag in flags]
     done = run(f"--output={tmp_path / 'out'}", *flags)

@@ -12,7 +12,7 @@ import sys
 sys.path[:0] = [str(pathlib.Path(__file__).parents[index]) for index in (1, 2)]
 
 import tensorflow as tf  # noqa: E402
-import tiny_nets  # noqa: E402
+from harness import tiny_nets  # noqa: E402
 
 from kits_tf import models  # noqa: E402
 from kits_tf.cascade import export_cascade  # noqa: E402

@@ -1,21 +1,20 @@
 """predict.py on one study with every kind of bad scan and some good ones, in one process."""
 
-import csv
 import json
 import pathlib
 import re
-import subprocess
-import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
-from bad_scans import REFUSED, REFUSED_AS_SCAN
-from oracles import HU
+from harness import commands
+from harness.bad_scans import REFUSED, REFUSED_AS_SCAN
+from harness.patients import HU
+from harness.tables import read_rows
 
 import predict
-from kits_tf.io.nifti import write_volume
-from kits_tf.io.study import ENDINGS
+from kits_tf.scans.discovery import ENDINGS
+from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume
 
 ROOT = pathlib.Path(predict.__file__).parent
@@ -35,10 +34,8 @@ def predicted(oracle_export, small_patient, tmp_path_factory):
     (study / "link to nowhere").symlink_to("gone")
     for name in GOOD:
         write_volume(study / name / "imaging.nii.gz", small_patient.with_voxels(HU[small_patient.voxels]))
-    done = subprocess.run([sys.executable, "predict.py", f"--model={oracle_export}", f"--input={study}",
-                           f"--output={output}"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    with open(output / "summary.csv", encoding="utf-8", newline="") as stream:
-        rows = {row["case"]: row for row in csv.DictReader(stream)}
+    done = commands.run("predict.py", f"--model={oracle_export}", f"--input={study}", f"--output={output}")
+    rows = {row["case"]: row for row in read_rows(output / "summary.csv")}
     return done, study, output, rows
 
 

@@ -1,6 +1,5 @@
 """predict.py given twice: what stands is left alone, what changed is made again, and the counts say so."""
 
-import csv
 import os
 import shutil
 import threading
@@ -8,14 +7,18 @@ import threading
 import nibabel as nib
 import numpy as np
 import pytest
-from oracles import HU
+from harness import chores
+from harness.patients import HU
+from harness.tables import read_rows
 
 import predict
-from kits_tf import cluster, predictions, runs
-from kits_tf.io.lock import only_writer
-from kits_tf.io.nifti import write_volume
+from kits_tf import cluster
+from kits_tf.errors import InputError, RunError
+from kits_tf.files import exports
+from kits_tf.files.lock import only_writer
+from kits_tf.reporting import predictions
+from kits_tf.scans.nifti import write_volume
 from kits_tf.serving import Predictor
-from kits_tf.volume import InputError, RunError
 
 NAMES = ("case_00001", "case_00002", "case_00003")
 
@@ -61,22 +64,19 @@ def content(folder, ending=""):
 
 
 def statuses(folder):
-    with open(folder / "summary.csv", newline="") as stream:
-        return {row["case"]: row["status"] for row in csv.DictReader(stream)}
+    return {row["case"]: row["status"] for row in read_rows(folder / "summary.csv")}
 
 
 def test_what_stands_is_left_alone_and_in_the_summary(run, tmp_path):
     assert run() == (0, "3 done, 0 unchanged, 0 failed", 3)
-    with open(tmp_path / "out" / "summary.csv", newline="") as stream:
-        first = list(csv.DictReader(stream))
+    first = read_rows(tmp_path / "out" / "summary.csv")
     before = content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json")
     findings = (tmp_path / "out" / "findings.csv").read_text()
     assert len(before) == 6 and all(name in findings for name in NAMES)
     assert run() == (0, "0 done, 3 unchanged, 0 failed", 0)
     assert content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json") == before
     assert (tmp_path / "out" / "findings.csv").read_text() == findings
-    with open(tmp_path / "out" / "summary.csv", newline="") as stream:
-        again = list(csv.DictReader(stream))
+    again = read_rows(tmp_path / "out" / "summary.csv")
     own = {"status", "seconds"}
     assert [{k: v for k, v in row.items() if k not in own} for row in again] == [
         {k: v for k, v in row.items() if k not in own} for row in first]
@@ -145,7 +145,7 @@ def test_another_model_redoes_all_and_the_same_one_elsewhere_nothing(quick_expor
     run()
     shutil.copytree(quick_export, tmp_path / "moved")
     assert run(tmp_path / "moved") == (0, "0 done, 3 unchanged, 0 failed", 0)
-    config = runs.find_export(tmp_path / "moved") / "assets" / "config.json"
+    config = exports.find_export(tmp_path / "moved") / "assets" / "config.json"
     config.write_text(config.read_text().replace('"kidney_min_voxels": 1875', '"kidney_min_voxels": 1876'))
     assert run(tmp_path / "moved") == (0, "0 done, 3 redone, 0 unchanged, 0 failed", 3)
 
@@ -181,7 +181,7 @@ def test_a_scan_that_is_there_twice_is_refused_and_takes_its_prediction_along(ru
 
 def test_a_model_that_cannot_be_loaded_is_one_line_for_all_cases(quick_export, study, tmp_path, monkeypatch, capsys):
     broken = shutil.copytree(quick_export, tmp_path / "broken")
-    (runs.find_export(broken) / "saved_model.pb").write_bytes(b"\x08\x01broken")
+    (exports.find_export(broken) / "saved_model.pb").write_bytes(b"\x08\x01broken")
     monkeypatch.setattr("kits_tf.cluster.jobs._made", {})
     with pytest.raises(RunError, match="cannot be loaded"):
         predict.predict(broken, study, tmp_path / "out", overlay=False)
@@ -191,9 +191,9 @@ def test_a_model_that_cannot_be_loaded_is_one_line_for_all_cases(quick_export, s
 
 def test_a_model_is_loaded_anew_where_another_lies_in_its_place(tmp_path):
     loads = str(tmp_path / "loads")
-    one = cluster.once("chores:model", loads, version="a")
-    assert cluster.once("chores:model", loads, version="a") is one
-    assert cluster.once("chores:model", loads, version="b") is not one
+    one = cluster.once(chores.model, loads, version="a")
+    assert cluster.once(chores.model, loads, version="a") is one
+    assert cluster.once(chores.model, loads, version="b") is not one
     assert (tmp_path / "loads").read_text() == "xx"
 
 

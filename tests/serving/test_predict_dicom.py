@@ -5,12 +5,12 @@ import json
 import highdicom as hd
 import numpy as np
 import pytest
-from dicom_series import slices_of, write_series
-from oracles import HU
+from harness.dicom_series import slices_of, write_series
+from harness.patients import HU
 
 import predict
-from kits_tf.io.dicom import read_series
-from kits_tf.io.nifti import read_labels, write_volume
+from kits_tf.scans.dicom import read_series
+from kits_tf.scans.nifti import read_labels, write_volume
 
 
 @pytest.fixture(autouse=True)

@@ -1,15 +1,15 @@
 """predict.py --report: pages of a run and its cases, and the measurements in every report."""
 
-import csv
 import json
 import re
 
 import numpy as np
 import pytest
-from oracles import HU
+from harness.patients import HU
+from harness.tables import read_rows
 
 import predict
-from kits_tf.io.nifti import write_volume
+from kits_tf.scans.nifti import write_volume
 
 
 @pytest.fixture(autouse=True)
@@ -61,8 +61,7 @@ def test_the_run_page_links_its_cases_and_shows_why_one_failed(run):
 
 def test_dice_is_shown_where_ground_truth_fits(run):
     assert report_of(run, "00001")["tk_dice"] > 0.95
-    with open(run / "summary.csv") as stream:
-        dice = {row["case"]: row["tk_dice"] for row in csv.DictReader(stream)}
+    dice = {row["case"]: row["tk_dice"] for row in read_rows(run / "summary.csv")}
     assert float(dice.pop("case_00001")) == report_of(run, "00001")["tk_dice"]
     assert set(dice.values()) == {""}
     assert any("case_00002" in warning and "left out" in warning for warning in report_of(run, "00002")["warnings"])
@@ -80,8 +79,7 @@ def test_findings_agree_with_the_volumes_that_the_cascade_reports(run):
 
 
 def test_findings_csv_has_a_row_per_kidney_and_per_tumor_as_the_reports_have_them(run):
-    with open(run / "findings.csv", newline="") as stream:
-        found = list(csv.DictReader(stream))
+    found = read_rows(run / "findings.csv")
     expected = [{"case": f"case_{number}", "what": what, **{key: str(value) for key, value in one.items()}}
                 for number in ("00001", "00002", "00003") for what in ("kidney", "tumor")
                 for one in report_of(run, number)["findings"][f"{what}s"]]

@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from kits_tf.errors import InputError
 from kits_tf.serving import Predictor, safety
-from kits_tf.volume import InputError
 
 
 def save(function, folder, *arguments):

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from tiny_nets import tiny_config
+from harness.tiny_nets import tiny_config
 
 from kits_tf.cascade.module import net_shape
 from kits_tf.config import STAGES

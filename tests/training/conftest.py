@@ -1,10 +1,6 @@
 import contextlib
-import pathlib
-import sys
 
 import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # tests/ellipses.py
 
 from kits_tf.training import checkpoints
 

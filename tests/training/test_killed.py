@@ -1,25 +1,26 @@
 """A run that is killed again and again ends with the weights of one that was left alone, bit for bit."""
 
-import csv
 import pathlib
 import random
 import signal
 import time
 
 import numpy as np
-import processes
 import pytest
 import tensorflow as tf
+from harness import commands, processes
+from harness.tables import read_rows
 
 from kits_tf import config as configs
-from kits_tf import models, runs
+from kits_tf import models
+from kits_tf.files import runs
 
 TIMES = {"samples_per_second", "input_wait", "seconds"}  # columns that no two runs agree in
 
 
 def history(folder):
-    with open(folder / runs.HISTORY, newline="") as file:
-        return [{name: value for name, value in row.items() if name not in TIMES} for row in csv.DictReader(file)]
+    return [{name: value for name, value in row.items() if name not in TIMES}
+            for row in read_rows(folder / runs.HISTORY)]
 
 
 def weights(config, path):
@@ -48,21 +49,25 @@ def assert_whole(folder):
         assert epochs == list(range(1, len(epochs) + 1))
 
 
-def interrupt_and_compare(folder, kills, terms, epochs):
-    """Kills a run at random moments and has it end; asks it to end by SIGTERM in between."""
-    folder, rng = pathlib.Path(folder), random.Random(kills)
+def train_alone(folder, epochs):
+    """(config, records, run folder) of a run that is left alone."""
+    folder = pathlib.Path(folder)
     config, data_dir = processes.prepared(folder, epochs=epochs, steps_per_epoch=8, learning_rate=1e-3, clip_norm=1.0,
                                           average_decay=0.9)
-    with processes.started(folder / "whole.txt", processes.train, config, data_dir, folder / "whole") as process:
+    with commands.started(folder / "whole.txt", processes.train, config, data_dir, folder / "whole") as process:
         process.join(300)
     assert process.exitcode == 0, (folder / "whole.txt").read_text()
+    return config, data_dir, runs.stage_folder(folder / "whole", "fine", 0)
 
+
+def interrupt_and_compare(alone, folder, kinds):
+    """Sends a run such signals at random moments, one to each process, and has it end: it is as the run left alone."""
+    config, data_dir, whole = alone
+    rng = random.Random(len(kinds))
     place, output = runs.stage_folder(folder / "parts", "fine", 0), folder / "parts.txt"
-    signals = [signal.SIGKILL] * kills + [signal.SIGTERM] * terms
-    rng.shuffle(signals)
-    for number, kind in enumerate(signals):
+    for number, kind in enumerate(kinds):
         output.write_text("")
-        with processes.started(output, processes.train, config, data_dir, folder / "parts") as process:
+        with commands.started(output, processes.train, config, data_dir, folder / "parts") as process:
             if number % 4 == 3 and kind == signal.SIGKILL:
                 time.sleep(rng.uniform(0.0, 4.0))  # while it starts
             else:
@@ -78,23 +83,29 @@ def interrupt_and_compare(folder, kills, terms, epochs):
             if kind == signal.SIGTERM:
                 assert "stopped by SIGTERM and saved" in output.read_text().splitlines()[-1]
         assert_whole(place)
-    with processes.started(output, processes.train, config, data_dir, folder / "parts") as process:
+    with commands.started(output, processes.train, config, data_dir, folder / "parts") as process:
         process.join(300)
     assert process.exitcode == 0, output.read_text()
     assert "goes on after epoch" in output.read_text()
 
-    whole = runs.stage_folder(folder / "whole", "fine", 0)
     assert history(place) == history(whole)
-    assert len(history(place)) == epochs
     for name in (runs.BEST, runs.LAST):
         for one, other in zip(weights(config, place / name), weights(config, whole / name), strict=True):
             np.testing.assert_array_equal(one, other)
 
 
-def test_a_run_killed_twice_and_stopped_once_ends_as_one_left_alone(tmp_path):
-    interrupt_and_compare(tmp_path, kills=2, terms=1, epochs=16)
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return train_alone(tmp_path_factory.mktemp("alone"), epochs=16)
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_that_is_killed_or_stopped_ends_as_one_left_alone(alone, tmp_path, kind):
+    interrupt_and_compare(alone, tmp_path, [kind])
 
 
 @pytest.mark.soak
 def test_a_run_killed_twenty_times_ends_as_one_left_alone(tmp_path):
-    interrupt_and_compare(tmp_path, kills=20, terms=5, epochs=120)
+    kinds = [signal.SIGKILL] * 20 + [signal.SIGTERM] * 5
+    random.Random(20).shuffle(kinds)
+    interrupt_and_compare(train_alone(tmp_path, epochs=120), tmp_path, kinds)

@@ -5,11 +5,12 @@ import re
 import time
 
 import numpy as np
-import processes
 import pytest
+from harness import commands, processes
 
 from kits_tf import config as configs
-from kits_tf import models, runs
+from kits_tf import models
+from kits_tf.files import runs
 
 STEPS = 20
 LOSSES = {"dice_weight": 0.5, "example_dice_weight": 0.25, "cross_entropy_weight": 0.5}
@@ -19,7 +20,7 @@ LOSSES = {"dice_weight": 0.5, "example_dice_weight": 0.25, "cross_entropy_weight
 def two_workers(folder, config, data_dir, run_dir):
     ports = processes.free_ports(2)
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(processes.started(folder / f"worker{index}.txt", processes.train, config, data_dir,
+        yield [stack.enter_context(commands.started(folder / f"worker{index}.txt", processes.train, config, data_dir,
                                                      run_dir, "multiworker", 1, (ports, index))) for index in (0, 1)]
 
 
@@ -50,7 +51,7 @@ def one_device(request, tmp_path_factory):
     config, data_dir = processes.prepared(folder, epochs=4, steps_per_epoch=STEPS // 4, batch_size=16,
                                           optimizer=request.param, momentum=0.9, learning_rate=0.01, clip_norm=1.0,
                                           average_decay=0.5, **LOSSES)
-    with processes.started(folder / "one.txt", processes.train, config, data_dir, folder / "run") as process:
+    with commands.started(folder / "one.txt", processes.train, config, data_dir, folder / "run") as process:
         process.join(120)
     assert process.exitcode == 0, (folder / "one.txt").read_text()
     return config, data_dir, outcome(config, folder / "run", (folder / "one.txt").read_text())
@@ -68,7 +69,7 @@ def assert_same(found, expected):
 @pytest.mark.parametrize("one_device", ["adam", "sgd"], indirect=True)
 def test_two_replicas_learn_what_one_device_learns(one_device, tmp_path):
     config, data_dir, expected = one_device
-    with processes.started(tmp_path / "two.txt", processes.train, config, data_dir, tmp_path, "mirrored", 2) as process:
+    with commands.started(tmp_path / "two.txt", processes.train, config, data_dir, tmp_path, "mirrored", 2) as process:
         process.join(120)
     assert process.exitcode == 0, (tmp_path / "two.txt").read_text()
     assert_same(outcome(config, tmp_path, (tmp_path / "two.txt").read_text()), expected)
@@ -82,9 +83,7 @@ def test_two_workers_learn_what_one_device_learns_though_one_dies_in_between(one
         while not (folder / runs.HISTORY).exists() and chief.is_alive():
             time.sleep(0.02)
         other.kill()
-        died = time.monotonic()
         chief.join(60)
-        assert time.monotonic() - died < 60
         assert chief.exitcode == 1
     before = (tmp_path / "worker0.txt").read_text()
     assert before.splitlines()[-1].startswith("worker 1 (127.0.0.1:")

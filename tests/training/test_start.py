@@ -4,16 +4,17 @@ import dataclasses
 import re
 import shutil
 
-import ellipses
 import numpy as np
-import processes
 import pytest
 import tensorflow as tf
+from harness import commands, ellipses, processes
 
 from kits_tf import config as configs
-from kits_tf import models, runs
-from kits_tf.training import loop, stages, start, step
-from kits_tf.volume import InputError
+from kits_tf import models
+from kits_tf.errors import InputError
+from kits_tf.files import runs
+from kits_tf.training import loop, start, step
+from kits_tf.training.task import make_task
 
 TINY = ellipses.tiny_config()
 CONFIG = dataclasses.replace(TINY, tumor2d=dataclasses.replace(TINY.tumor2d, start_from_fine=True))
@@ -26,7 +27,7 @@ def data_dir(tmp_path_factory):
 
 def train(stage, data_dir, run_dir, config=CONFIG):
     lines = []
-    loop.train(stages.task(config, stage, data_dir, 0, 0), run_dir, report=lines.append)
+    loop.train(make_task(config, stage, data_dir, 0, 0), run_dir, report=lines.append)
     return lines
 
 
@@ -47,7 +48,7 @@ def run_dir(tmp_path, with_fine):
 @pytest.mark.parametrize("average_decay", [0.0, 0.9])
 def test_what_the_nets_have_alike_is_fines_and_the_rest_is_fresh(data_dir, with_fine, average_decay):
     config = ellipses.with_training(CONFIG, "tumor2d", average_decay=average_decay)
-    task = stages.task(config, "tumor2d", data_dir, 0, 0)
+    task = make_task(config, "tumor2d", data_dir, 0, 0)
     fresh, *_ = task.build()
     one = step.TrainStep(task, tf.distribute.get_strategy())
     weights = start.origin(task, with_fine)
@@ -71,7 +72,7 @@ def test_what_the_nets_have_alike_is_fines_and_the_rest_is_fresh(data_dir, with_
 
 def test_training_begins_there_and_says_so(data_dir, run_dir, tmp_path):
     config = ellipses.with_training(CONFIG, "tumor2d", epochs=1, steps_per_epoch=1)
-    task = stages.task(config, "tumor2d", data_dir, 0, 0)
+    task = make_task(config, "tumor2d", data_dir, 0, 0)
     fresh = dataclasses.replace(task, config=dataclasses.replace(config, tumor2d=dataclasses.replace(
         config.tumor2d, start_from_fine=False)))
     lines = []
@@ -91,8 +92,8 @@ def test_without_the_fine_net_one_line_says_how_to_train_it(data_dir, tmp_path):
 
 
 def test_a_fine_net_that_will_be_trained_before_is_no_error(data_dir, tmp_path):
-    fine, tumor2d = (stages.task(CONFIG, stage, data_dir, 0, 0) for stage in ("fine", "tumor2d"))
-    other_fold = stages.task(CONFIG, "fine", data_dir, 1, 0)
+    fine, tumor2d = (make_task(CONFIG, stage, data_dir, 0, 0) for stage in ("fine", "tumor2d"))
+    other_fold = make_task(CONFIG, "fine", data_dir, 1, 0)
     one = tf.distribute.get_strategy()
     loop.check(tumor2d, tmp_path, one, [other_fold, fine])
     with pytest.raises(InputError, match="is not trained"):
@@ -106,7 +107,7 @@ def test_a_fine_net_of_another_shape_is_one_line(data_dir, run_dir, tmp_path):
             r"make them alike, or give --nostart_from_fine$")
     with pytest.raises(InputError, match=said):
         train("tumor2d", data_dir, run_dir, config)
-    fine, tumor2d = (stages.task(config, stage, data_dir, 0, 0) for stage in ("fine", "tumor2d"))
+    fine, tumor2d = (make_task(config, stage, data_dir, 0, 0) for stage in ("fine", "tumor2d"))
     with pytest.raises(InputError, match=said):  # known before fine is trained
         loop.check(tumor2d, tmp_path, tf.distribute.get_strategy(), [fine])
 
@@ -120,12 +121,12 @@ def test_weights_that_cannot_be_read_are_one_line(data_dir, run_dir):
 
 def test_a_run_goes_on_from_its_own_weights_though_fine_is_gone(data_dir, run_dir, tmp_path, killed_once_saved):
     shutil.copytree(run_dir, tmp_path / "whole")
-    whole = loop.train(stages.task(CONFIG, "tumor2d", data_dir, 0, 0), tmp_path / "whole", report=str)
+    whole = loop.train(make_task(CONFIG, "tumor2d", data_dir, 0, 0), tmp_path / "whole", report=str)
     with killed_once_saved():
         train("tumor2d", data_dir, run_dir)
     shutil.rmtree(run_dir / "fine")
     lines = []
-    parts = loop.train(stages.task(CONFIG, "tumor2d", data_dir, 0, 0), run_dir, report=lines.append)
+    parts = loop.train(make_task(CONFIG, "tumor2d", data_dir, 0, 0), run_dir, report=lines.append)
     assert "goes on after epoch 1 of 2" in lines[0]
     for one, other in zip(whole, parts, strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-3)
@@ -144,7 +145,7 @@ def test_two_replicas_start_where_one_device_does(data_dir, run_dir, tmp_path):
     for strategy, devices in (("one", 1), ("mirrored", 2)):
         place, output = tmp_path / strategy, tmp_path / f"{strategy}.txt"
         shutil.copytree(run_dir, place)
-        with processes.started(output, processes.train, config, data_dir, place, strategy, devices, None,
+        with commands.started(output, processes.train, config, data_dir, place, strategy, devices, None,
                                "tumor2d") as process:
             process.join(120)
         assert process.exitcode == 0, output.read_text()

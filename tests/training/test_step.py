@@ -2,18 +2,19 @@
 
 import dataclasses
 
-import ellipses
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness import ellipses
 
 from kits_tf import config as configs
 from kits_tf import models
-from kits_tf.training import stages, step
-from kits_tf.volume import InputError
+from kits_tf.errors import InputError
+from kits_tf.training import step
+from kits_tf.training.task import make_task
 
 TINY = ellipses.tiny_config()
-# Deep enough for bfloat16 (stages.SHALLOWEST_BFLOAT16).
+# Deep enough for bfloat16 (task.SHALLOWEST_BFLOAT16).
 CONFIG = dataclasses.replace(TINY, tumor3d=dataclasses.replace(TINY.tumor3d, patch_voxels=(16, 16, 20)),
                              coarse=dataclasses.replace(TINY.coarse, net=configs.UNetConfig(base_filters=2, levels=1)))
 
@@ -26,7 +27,7 @@ def data_dir(tmp_path_factory):
 def made(data_dir, stage="fine", precision="float32", compiled=False, **training):
     """A step and its first batch."""
     config = ellipses.with_training(CONFIG, stage, **training)
-    task = stages.task(config, stage, data_dir, 0, 0, precision)
+    task = make_task(config, stage, data_dir, 0, 0, precision)
     image, target, _ = next(iter(task.training_batches()))
     return step.TrainStep(task, tf.distribute.get_strategy(), compiled), image, target
 
@@ -60,13 +61,13 @@ def test_inner_layers_are_short_and_weights_logits_and_loss_are_float32(data_dir
 
 def test_float16_in_three_dimensions_is_refused_without_a_gpu(data_dir):
     with pytest.raises(InputError, match="mixed_float16 needs a GPU"):
-        stages.task(CONFIG, "tumor3d", data_dir, 0, 0, "mixed_float16")
+        make_task(CONFIG, "tumor3d", data_dir, 0, 0, "mixed_float16")
 
 
 def test_bfloat16_noise_of_shallow_blocks_is_refused_on_a_cpu(data_dir):
     shallow = dataclasses.replace(CONFIG, tumor3d=dataclasses.replace(CONFIG.tumor3d, patch_voxels=(8, 16, 20)))
     with pytest.raises(InputError, match="needs patches of 10 slices or more on a CPU, got 8"):
-        stages.task(shallow, "tumor3d", data_dir, 0, 0, "mixed_bfloat16")
+        make_task(shallow, "tumor3d", data_dir, 0, 0, "mixed_bfloat16")
 
 
 def test_the_policy_of_other_models_stays():
@@ -136,6 +137,6 @@ def test_a_compiled_step_learns_the_same(data_dir):
 
 
 def test_settings_survive_the_config(data_dir):
-    task = stages.task(CONFIG, "fine", data_dir, 0, 0)
+    task = make_task(CONFIG, "fine", data_dir, 0, 0)
     assert dataclasses.replace(task, precision="mixed_float16").identity() == task.identity() | {
         "precision": "mixed_float16"}

@@ -1,9 +1,9 @@
 """python train.py, as a user meets it."""
 
 import contextlib
+import functools
 import json
 import os
-import pathlib
 import pty
 import re
 import shutil
@@ -12,27 +12,13 @@ import sys
 import termios
 import time
 
-import ellipses
 import pytest
+from harness import commands, ellipses
 
 from kits_tf import config as configs
-from kits_tf.io import dataset
+from kits_tf.records import dataset
 
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def run(*arguments, cwd=ROOT):
-    return subprocess.run([sys.executable, str(ROOT / "train.py"), *arguments], capture_output=True, text=True, cwd=cwd,
-                          timeout=300)
-
-
-def test_help_answers_without_tensorflow():
-    began = time.perf_counter()
-    done = run("--help")
-    seconds = time.perf_counter() - began
-    assert "--stage=coarse|correction|fine|tumor3d|tumor2d|all" in done.stdout
-    assert "--deterministic" in done.stdout
-    assert seconds < 3.0  # 0.3 on an idle machine; TensorFlow alone takes more than this on a busy one
+run = functools.partial(commands.run, "train.py")
 
 
 def test_unknown_stage_names_the_known_ones():
@@ -60,13 +46,22 @@ def demo_data(tmp_path_factory):
     return ellipses.write(tmp_path_factory.mktemp("demo"), config, stages=["coarse"], per_case=3)
 
 
-def test_flags_replace_the_presets_settings_and_the_run_is_written(demo_data, tmp_path):
-    arguments = ["--stage=coarse", "--preset=demo", f"--data_dir={demo_data}", "--epochs=1", "--steps_per_epoch=2",
-                 "--batch_size=2", "--base_filters=2", "--seed=4", "--fold=1", "--deterministic",
-                 "--augment_blur_voxels=0.7", "--augment_flip_y"]
-    done = run(*arguments, cwd=tmp_path)
+FLAGS = ["--stage=coarse", "--preset=demo", "--epochs=1", "--steps_per_epoch=2", "--batch_size=2", "--base_filters=2",
+         "--warm_up_steps=0", "--seed=4", "--fold=1", "--deterministic", "--augment_blur_voxels=0.7",
+         "--augment_flip_y"]
+
+
+@pytest.fixture(scope="module")
+def trained(demo_data, tmp_path_factory):
+    """(folder, process): a working folder in which FLAGS trained coarse, fold 1, into the default runs/demo."""
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, run(*FLAGS, f"--data_dir={demo_data}", cwd=folder)
+
+
+def test_flags_replace_the_presets_settings_and_the_run_is_written(trained):
+    cwd, done = trained
     assert done.returncode == 0, done.stderr
-    folder = tmp_path / "runs" / "demo" / "coarse" / "fold1"
+    folder = cwd / "runs" / "demo" / "coarse" / "fold1"
     saved = configs.from_json((folder / "config.json").read_text())
     assert saved.preset == "demo"
     assert (saved.coarse.training.epochs, saved.coarse.training.batch_size) == (1, 2)
@@ -76,20 +71,19 @@ def test_flags_replace_the_presets_settings_and_the_run_is_written(demo_data, tm
     assert saved.tumor3d.net.filters == (2, 4, 6)
     assert json.loads((folder / "training.json").read_text())["seed"] == 4
     assert "epoch 1/1" in done.stdout
-    other = run(*arguments, "--epochs=2", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(("flags", "said"), [
+    (["--epochs=2"], "coarse.training.epochs is 1 there and 2 here"),
+    (["--steps_per_epoch=1", "--fold=all"], "fold1: was trained otherwise, coarse.training.steps_per_epoch is 2 there "
+                                            "and 1 here")])
+def test_a_folder_of_another_run_is_refused_before_any_stage_or_fold_is_trained(trained, demo_data, flags, said):
+    cwd, _ = trained
+    other = run(*FLAGS, *flags, f"--data_dir={demo_data}", cwd=cwd)
     assert other.returncode == 1
     assert "Traceback" not in other.stderr
-    assert "coarse.training.epochs is 1 there and 2 here" in other.stderr.splitlines()[-1]
-
-
-def test_a_folder_of_another_run_is_refused_before_any_stage_or_fold_is_trained(demo_data, tmp_path):
-    arguments = ["--stage=coarse", "--preset=demo", f"--data_dir={demo_data}", "--epochs=1", "--batch_size=2",
-                 "--base_filters=1", "--warm_up_steps=0"]
-    assert run(*arguments, "--steps_per_epoch=1", "--fold=1", cwd=tmp_path).returncode == 0
-    done = run(*arguments, "--steps_per_epoch=2", "--fold=all", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "fold1: was trained otherwise, coarse.training.steps_per_epoch is 1 there and 2 here" in done.stderr
-    assert not (tmp_path / "runs" / "demo" / "coarse" / "fold0").exists()
+    assert said in other.stderr.splitlines()[-1]
+    assert [path.name for path in (cwd / "runs" / "demo" / "coarse").iterdir()] == ["fold1"]
 
 
 @pytest.mark.parametrize(("room", "full"), [("60k", "checkpoints"), ("200k", "last.weights.h5")])
@@ -102,9 +96,9 @@ def test_a_full_disk_is_one_line(demo_data, tmp_path, room, full):
     if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this system lets nobody mount a tmpfs")
     done = subprocess.run(
-        [*inside, sys.executable, str(ROOT / "train.py"), "--stage=coarse", "--preset=demo", f"--data_dir={demo_data}",
-         "--epochs=2", "--steps_per_epoch=1", "--batch_size=2", "--base_filters=2", f"--run_dir={disk}"],
-        capture_output=True, text=True, timeout=300, check=False)
+        [*inside, sys.executable, commands.ROOT / "train.py", "--stage=coarse", "--preset=demo",
+         f"--data_dir={demo_data}", "--epochs=2", "--steps_per_epoch=1", "--batch_size=2", "--base_filters=2",
+         f"--run_dir={disk}"], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1, done.stderr
     place = disk / "coarse" / "fold0" / full
     said, = done.stderr.splitlines()
@@ -118,8 +112,8 @@ def at_terminal(*arguments, cwd, columns):
     termios.tcsetwinsize(theirs, (24, columns))  # tqdm draws nothing on one of 0 x 0, as they are made
     environment = os.environ | {"TQDM_MININTERVAL": "0"}
     with (open(ours, "rb", buffering=0) as terminal,
-          subprocess.Popen([sys.executable, str(ROOT / "train.py"), *arguments], stdout=theirs, stderr=theirs, cwd=cwd,
-                           env=environment) as process):
+          subprocess.Popen([sys.executable, commands.ROOT / "train.py", *arguments], stdout=theirs, stderr=theirs,
+                           cwd=cwd, env=environment) as process):
         os.close(theirs)
         received = b""
         with contextlib.suppress(OSError):  # EIO: Linux's way to say that nobody holds the other end any more
@@ -129,7 +123,7 @@ def at_terminal(*arguments, cwd, columns):
     return received.decode()
 
 
-def test_a_terminal_shows_loss_dice_speed_and_time_left_and_a_pipe_no_bar(demo_data, tmp_path):
+def test_a_terminal_shows_loss_dice_speed_and_time_left_and_a_pipe_no_bar(trained, demo_data, tmp_path):
     arguments = ["--stage=coarse", "--preset=demo", f"--data_dir={demo_data}", "--epochs=1", "--steps_per_epoch=4",
                  "--batch_size=2", "--base_filters=2"]
     shown = at_terminal(*arguments, "--run_dir=terminal", cwd=tmp_path, columns=160)
@@ -137,9 +131,9 @@ def test_a_terminal_shows_loss_dice_speed_and_time_left_and_a_pipe_no_bar(demo_d
     assert len(bars) == 1, shown
     for told in (r"\bloss \d+\.\d+", r"\bDice 0\.\d+", r"\b[1-9]\d* samples/s", r"\[\d\d:\d\d<\d\d:\d\d,"):
         assert re.search(told, bars[0]), bars[0]  # the last is the time that was spent and the time left
-    piped = run(*arguments, "--run_dir=pipe", cwd=tmp_path)
+    piped = trained[1]
     assert piped.returncode == 0 and piped.stderr == ""
-    assert "\r" not in piped.stdout and " 3/4 " not in piped.stdout
+    assert "\r" not in piped.stdout and " 1/2 " not in piped.stdout
 
 
 @pytest.mark.parametrize(("flag", "said"), [
@@ -160,28 +154,29 @@ def test_workers_without_tf_config_are_one_line(demo_data, tmp_path):
     assert done.stderr.splitlines()[-1] == "--strategy=multiworker expects TF_CONFIG to name two workers or more"
 
 
-def test_all_folds_are_trained_one_after_another(demo_data, tmp_path):
-    done = run("--stage=coarse", "--preset=demo", f"--data_dir={demo_data}", "--fold=all", "--epochs=1",
+@pytest.mark.parametrize("fold", ["4", pytest.param("all", marks=pytest.mark.soak)])
+def test_one_fold_or_all_are_trained_one_after_another(demo_data, tmp_path, fold):
+    done = run("--stage=coarse", "--preset=demo", f"--data_dir={demo_data}", f"--fold={fold}", "--epochs=1",
                "--steps_per_epoch=1", "--batch_size=2", "--base_filters=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for fold in range(5):
-        assert (tmp_path / "runs" / "demo" / "coarse" / f"fold{fold}" / "best.weights.h5").exists()
+    written = sorted(path.parent.name for path in tmp_path.glob("runs/demo/coarse/*/best.weights.h5"))
+    assert written == (["fold4"] if fold == "4" else [f"fold{number}" for number in range(5)])
 
 
 def test_a_shard_that_goes_bad_in_the_middle_is_named(demo_data, tmp_path):
     data = shutil.copytree(demo_data, tmp_path / "data")
     arguments = ["--stage=coarse", "--preset=demo", f"--data_dir={data}", "--epochs=5000", "--steps_per_epoch=4",
                  "--batch_size=2", "--base_filters=1"]
-    with subprocess.Popen([sys.executable, str(ROOT / "train.py"), *arguments], cwd=tmp_path, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        for line in process.stdout:
-            if "epoch 2/" in line:
-                break
+    out, err = tmp_path / "out.txt", tmp_path / "err.txt"
+    with commands.started(out, commands.command, "train.py", *arguments, cwd=tmp_path, errors=err) as process:
+        while "epoch 2/" not in (out.read_text() if out.exists() else "") and process.is_alive():
+            time.sleep(0.02)
         shard = dataset.shard_path(data, "coarse", "case_00003")
         with open(shard, "r+b") as file:
             file.seek(shard.stat().st_size // 2)
             file.write(b"damage")
-        said = process.communicate(timeout=120)[1]
-    assert process.returncode == 1, said
+        process.join(120)
+        said = err.read_text()
+    assert process.exitcode == 1, said
     assert "Traceback" not in said
     assert said.splitlines()[-1] == f"{shard}: is damaged (DataLossError); write it anew with python -m data_prep"

@@ -1,6 +1,5 @@
 """Training on drawn ellipses: it learns, resumes, and refuses what does not belong together."""
 
-import csv
 import dataclasses
 import json
 import math
@@ -10,16 +9,19 @@ import shutil
 import signal
 import types
 
-import ellipses
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness import ellipses
+from harness.tables import read_rows
 
 from kits_tf import config as configs
-from kits_tf import models, runs
-from kits_tf.io.lock import only_writer
-from kits_tf.training import checkpoints, loop, scoring, stages, step, watching
-from kits_tf.volume import InputError
+from kits_tf import models
+from kits_tf.errors import InputError
+from kits_tf.files import runs
+from kits_tf.files.lock import only_writer
+from kits_tf.training import checkpoints, loop, scoring, step, watching
+from kits_tf.training.task import make_task
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +36,12 @@ def data_dir(tmp_path_factory, config):
 
 def train(config, stage, data_dir, run_dir, seed=0, strategy=None):
     lines = []
-    history = loop.train(stages.task(config, stage, data_dir, 0, seed), run_dir, strategy, report=lines.append)
+    history = loop.train(make_task(config, stage, data_dir, 0, seed), run_dir, strategy, report=lines.append)
     return history, lines
 
 
 def read_history(run_dir, stage):
-    with open(runs.stage_folder(run_dir, stage, 0) / runs.HISTORY, newline="") as file:
-        return list(csv.DictReader(file))
+    return read_rows(runs.stage_folder(run_dir, stage, 0) / runs.HISTORY)
 
 
 @pytest.mark.parametrize(("stage", "learning_rate", "kidney_weight"), [
@@ -64,7 +65,7 @@ def test_a_few_dozen_steps_learn_to_find_ellipses(config, data_dir, tmp_path, st
 
 
 def test_held_out_loss_is_that_of_all_examples_as_one_batch(config, data_dir, tmp_path):
-    task = stages.task(config, "tumor2d", data_dir, 0, seed=1)
+    task = make_task(config, "tumor2d", data_dir, 0, seed=1)
     _, net, _ = task.build()
     batches = list(task.held_out_batches())
     assert len(batches) > 1
@@ -76,7 +77,7 @@ def test_held_out_loss_is_that_of_all_examples_as_one_batch(config, data_dir, tm
 
 def test_tumor3d_may_learn_the_kidney_too_and_each_has_its_share_of_the_loss(config, data_dir):
     config = dataclasses.replace(config, tumor3d=dataclasses.replace(config.tumor3d, kidney_weight=0.3))
-    task = stages.task(config, "tumor3d", data_dir, 0, seed=1)
+    task = make_task(config, "tumor3d", data_dir, 0, seed=1)
     _, net, _ = task.build()
     image, target, _ = next(iter(task.training_batches()))
     tumor, kidney = target[..., :1], target[..., 1:]
@@ -118,7 +119,7 @@ def finished(tmp_path_factory, config, data_dir):
 
 def test_weights_load_into_a_net_built_from_the_saved_config(config, data_dir, finished):
     folder = runs.stage_folder(finished, "coarse", 0)
-    task = stages.task(runs.load_config(folder), "coarse", data_dir, 0, seed=1)
+    task = make_task(runs.load_config(folder), "coarse", data_dir, 0, seed=1)
     model = models.load(task.config, "coarse", folder / runs.BEST)
     score = scoring.scorer(tf.distribute.get_strategy(), models.logits_model(model), task, task.held_out_batches())
     best = max(read_history(finished, "coarse"), key=lambda row: float(row["val_dice"]))
@@ -210,7 +211,7 @@ def test_a_loss_that_is_no_number_stops_the_run_names_the_records_and_saves_noth
     with pytest.raises(InputError, match=r"loss became \S+ in epoch 1; train with a lower learning_rate") as caught:
         train(config, "fine", data_dir, tmp_path)
     step, *records = re.search(r"records of step (\d+): (.*)$", str(caught.value)).groups()
-    batches = list(stages.task(config, "fine", data_dir, 0, 0).training_batches())
+    batches = list(make_task(config, "fine", data_dir, 0, 0).training_batches())
     expected = [f"case_0000{1 + case} from ({z}, {y}, {x})" for case, z, y, x, _ in batches[int(step) - 1][2].numpy()]
     assert records == [", ".join(expected)]
     assert not (runs.stage_folder(tmp_path, "fine", 0) / runs.LAST).exists()
@@ -221,7 +222,7 @@ def test_weights_that_the_last_step_broke_are_not_saved(config, data_dir, tmp_pa
     with pytest.raises(InputError, match=r"loss on held-out cases became nan in epoch 1; train with a lower"):
         train(config, "fine", data_dir, tmp_path)
     assert not (runs.stage_folder(tmp_path, "fine", 0) / runs.LAST).exists()
-    task = stages.task(config, "fine", data_dir, 0, 0)
+    task = make_task(config, "fine", data_dir, 0, 0)
     train_step = step.TrainStep(task, tf.distribute.get_strategy())
     saved = checkpoints.Checkpoints(tmp_path, task, train_step)
     train_step.weights[0].assign(tf.fill(train_step.weights[0].shape, np.inf))
@@ -232,19 +233,19 @@ def test_weights_that_the_last_step_broke_are_not_saved(config, data_dir, tmp_pa
 
 def test_each_stage_is_trained_on_what_its_config_says(config, data_dir):
     for stage in configs.STAGES:
-        task = stages.task(config, stage, data_dir, 1, 0)
+        task = make_task(config, stage, data_dir, 1, 0)
         assert [path.stem for path in task.held_out] == ["case_00001"]
         assert len(task.train) == 4
         assert {path.parent.name for path in task.train} == {stage}
     logits = tf.constant([[[1.0], [-2.0]]])
     labels = tf.constant([[[1.0], [0.0]]])
     entropy = math.log(1 + math.exp(-1)) / 2 + math.log(1 + math.exp(-2)) / 2
-    assert float(stages.task(config, "tumor3d", data_dir, 0, 0).loss()(labels, logits)) == pytest.approx(entropy)
+    assert float(make_task(config, "tumor3d", data_dir, 0, 0).loss()(labels, logits)) == pytest.approx(entropy)
 
 
 def test_the_same_seed_starts_from_the_same_weights(config, data_dir):
     def fresh(seed):
-        model, _, _ = stages.task(config, "fine", data_dir, 0, seed).build()
+        model, _, _ = make_task(config, "fine", data_dir, 0, seed).build()
         return model.get_weights()
 
     first, again, other = fresh(1), fresh(1), fresh(2)
@@ -318,12 +319,11 @@ def test_a_run_of_old_goes_on_and_its_history_lacks_the_new_columns(config, data
     progress = checkpoints.Progress.from_json(json.dumps(rows))
     assert progress == checkpoints.Progress(rows, 0, (0.0, 0.0, 0.0))
     watching.write_history(tmp_path, rows)
-    with open(tmp_path / runs.HISTORY, newline="") as file:
-        assert next(csv.DictReader(file))["input_wait"] == ""
+    assert read_rows(tmp_path / runs.HISTORY)[0]["input_wait"] == ""
     again = checkpoints.Progress(rows, 3, (0.1 + 0.2, 1e-17, 3.5))
     assert checkpoints.Progress.from_json(again.to_json()) == again
 
 
 def test_no_records_says_which_command_makes_them(config, tmp_path):
     with pytest.raises(InputError, match="python -m data_prep"):
-        stages.task(config, "fine", tmp_path, 0, 0)
+        make_task(config, "fine", tmp_path, 0, 0)

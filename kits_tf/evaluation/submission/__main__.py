@@ -9,8 +9,8 @@ zips them. Exit status 1, and no zip, if anything is wrong.
 from absl import flags
 
 from kits_tf import command
+from kits_tf.errors import InputError
 from kits_tf.evaluation.submission import TEST_CASES
-from kits_tf.volume import InputError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("predictions", None, "folder of prediction_<id>.nii.gz, as predict.py writes it", required=True)

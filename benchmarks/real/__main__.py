@@ -1,0 +1,130 @@
+"""Scores a model on real scans and on single slices with tumors.
+
+python -m benchmarks.real --scans=DIR --model=EXPORT --output=DIR [--phantoms=STUDY] [--before=DIR]
+
+Writes results.csv (a row per scan), slices.csv (a row per kidney with tumor of DIR/tumor-slices), summary.md (means and
+worst beside the targets), pictures in gallery/ and slices/, and labels with their reports in predictions/. With
+--phantoms also what the clipping of the tumor slices costs. A scan that fails is a row with its reason, and the exit
+status is 1.
+"""
+
+import json
+import pathlib
+
+from absl import flags
+
+from kits_tf import command
+from kits_tf.errors import InputError
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("scans", None, "folder of <name>/imaging.nii.gz, kidney.nii.gz beside it, and scans.csv")
+flags.DEFINE_string("model", None, "exported cascade; the model that ships unless given")
+flags.DEFINE_string("output", None, "folder for tables, pictures and predictions")
+flags.DEFINE_string("phantoms", None, "study of phantoms whose slices are scored as they are and clipped to 8 bit")
+flags.DEFINE_string("before", None, "output of an earlier run, whose means and worst are shown beside")
+flags.DEFINE_list("only", None, "names of scans; all unless given")
+flags.DEFINE_boolean("tumor_slices", True, "score the slices of DIR/tumor-slices too")
+flags.mark_flags_as_required(["scans", "output"])
+
+
+def main() -> int:
+    from benchmarks.real import protocol  # with the rest: not for --help
+
+    scans = protocol.find_scans(FLAGS.scans)
+    unknown = set(FLAGS.only or ()) - {scan.name for scan in scans}
+    if unknown:
+        raise InputError(f"--only={','.join(sorted(unknown))}: no such scan in {FLAGS.scans}")
+    return run_benchmark([scan for scan in scans if not FLAGS.only or scan.name in FLAGS.only],
+                         pathlib.Path(FLAGS.scans) / protocol.TUMOR_SLICES if FLAGS.tumor_slices else None,
+                         FLAGS.phantoms and pathlib.Path(FLAGS.phantoms), FLAGS.model, pathlib.Path(FLAGS.output),
+                         FLAGS.before and pathlib.Path(FLAGS.before))
+
+
+def run_benchmark(scans, tumor_slices, phantoms, model, output, before=None) -> int:
+    """Scores and writes everything; the exit status.
+
+    Args:
+        scans: list of protocol.Scan.
+        tumor_slices, phantoms: folders or None; one that is not there is left out.
+        model: an export folder, or None for the model that ships.
+        output: pathlib.Path.
+        before: pathlib.Path of an earlier run's output, or None.
+    """
+    from benchmarks.real import scans as scoring
+    from benchmarks.real import slices, summary
+    from kits_tf.files import exports
+    from kits_tf.files.atomic import write_table, write_text
+    from kits_tf.quiet import say
+    from kits_tf.serving import Predictor
+
+    earlier = summary.read(before) if before else ((), ())
+    predictor = Predictor(model) if model else Predictor()
+    says = f"Preset {predictor.config.preset}, model {exports.export_digest(predictor.path)[:16]}."
+    rows = []
+    for scan in scans:
+        rows.append(scoring.score_scan(scan, predictor.explain, keeper(scan, output)))
+        say(f"{scan.name}: {rows[-1]['note'] or one_line(rows[-1])}")
+        write_table(output / "results.csv", scoring.COLUMNS, rounded(rows))
+    crops = []
+    if (tumor_slices and tumor_slices.is_dir()) or phantoms:
+        nets = slices.nets_of(predictor.path)
+        if tumor_slices and tumor_slices.is_dir():
+            crops += slices.score_real(tumor_slices, nets, predictor.config, crop_keeper(predictor.config, output))
+        if phantoms:
+            crops += slices.score_phantoms(phantoms, nets, predictor.config)
+        write_table(output / "slices.csv", slices.COLUMNS, rounded(crops))
+    write_text(output / "summary.md", summary.write(rows, crops, says, earlier))
+    print((output / "summary.md").read_text())
+    return 1 if any(row.get("note") for row in (*rows, *crops)) else 0
+
+
+def keeper(scan, output):
+    """What score_scan calls with each result: writes labels, report and picture."""
+    from benchmarks.real import gallery
+    from kits_tf.files.atomic import write_text
+    from kits_tf.scans.nifti import write_labels
+
+    def keep(ct, labels, reference, report, row):
+        write_labels(output / "predictions" / f"{scan.name}.nii.gz", labels.voxels, like=scan.imaging)
+        write_text(output / "predictions" / f"{scan.name}.json", json.dumps(report, indent=2) + "\n")
+        phase = scan.phase or "phase unknown"
+        gallery.draw(output / "gallery" / f"{scan.name}.png", ct, labels, reference,
+                     f"{scan.name}, {phase}, {scan.split}: {one_line(row)}",
+                     "; ".join(filter(None, (scan.facts.get("licence"), scan.facts.get("remarks")))))
+
+    return keep
+
+
+def crop_keeper(config, output):
+    """What score_real calls with each kidney of a slice: draws it."""
+    from benchmarks.real import gallery
+
+    def keep(one, found, row):
+        scores = ", ".join(f"{name} {row[name]:.2f}" for name in ("kidney_dice", "inside_true", "tumor_dice"))
+        gallery.draw_crop(output / "slices" / f"{row['slice']}_{row['kidney']}.png", one, found,
+                          config.spacing_mm[1:], f"{row['slice']}, {row['split']}: {scores}")
+
+    return keep
+
+
+def one_line(row):
+    """The scores of a scan in words; what is not known is left out."""
+    says = {"kidney_dice": "kidney Dice {:.3f}", "labelled_ml": "labelled {:.0f} ml", "reference_ml": "true {:.0f} ml",
+            "false_kidney_ml": "false {:.1f} ml", "false_tumor_ml": "tumor {:.1f} ml"}
+    return ", ".join(text.format(row[name]) for name, text in says.items() if row[name] is not None)
+
+
+def rounded(rows):
+    """Rows with floats of four digits after the point."""
+    return [{name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
+            for row in rows]
+
+
+def run() -> None:
+    command.run(main, {"In and out": ("scans", "model", "output", "phantoms", "before", "only",
+                                   "tumor_slices")},
+                "results.csv holds the scans that are done")
+
+
+if __name__ == "__main__":
+    run()

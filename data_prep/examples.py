@@ -1,0 +1,156 @@
+"""Cuts a case into the training examples of the five stages, one function a stage, and writes them as shards.
+
+A NormalizedCase goes in, Examples come out: whole slices (coarse), sagittal planes around the kidneys (correction),
+axial crops around one kidney (fine and tumor2d), 3D patches (tumor3d). All geometry is kits_tf.ops and the cascade's
+own, so that the nets are trained on what they will see.
+"""
+
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from data_prep.cases import NormalizedCase, read_case
+from data_prep.manifest import write_note
+from kits_tf.cascade.kidney_steps import Kidneys, find_kidneys, kidney_blocks, tumor_pad
+from kits_tf.config import CascadeConfig
+from kits_tf.labels import CLASS_NAMES, foreground
+from kits_tf.ops.crop import cover_axis
+from kits_tf.ops.resample import pad_to_square
+from kits_tf.records import dataset, schema
+from kits_tf.records.schema import BOX, Example
+from kits_tf.scans.discovery import Case
+
+
+def cut_coarse(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
+    """Every axial slice, padded to a square with air and resized whole: (y, x) on the coarse grid."""
+    size = config.coarse.size_voxels
+    image, labels = case.coarse_image(size), case.coarse_classes(size)
+    square = max(case.grid[1:])
+    y, x = (-int(pad_to_square(length, square)) for length in case.grid[1:])
+    for z in range(len(image)):
+        yield Example(image[z], labels[z], case.name, (z, y, x), -1, int(labels[z].max()))
+
+
+def cut_correction(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
+    """Sagittal planes (z, y) cut around the centroid of the ground truth: all that meet a kidney and as many that do
+    not, or all of these if they are fewer."""
+    box_start, mask = case.foreground
+    where = np.argwhere(mask)
+    if not len(where):  # the labels are thinner than half a normalized voxel
+        return
+    centre = np.floor(where[:, :2].mean(axis=0) + box_start[:2] + 0.5).astype(int)
+    size = np.array(config.record_shape("correction"))
+    start = np.array([*(centre - size // 2), 0])
+    block = np.array([*size, case.grid[2]])
+    image, labels = case.image(start, block), case.classes(start, block)
+    with_kidney = np.flatnonzero(foreground(labels).any(axis=(0, 1)))
+    without = np.setdiff1d(np.arange(case.grid[2]), with_kidney)
+    count = min(len(with_kidney), len(without))
+    drawn = case.generator("correction").choice(without, count, replace=False)
+    for x in sorted([*with_kidney.tolist(), *drawn.tolist()]):
+        plane = labels[:, :, x]
+        yield Example(image[:, :, x], plane, case.name, (int(start[0]), int(start[1]), x), -1, int(plane.max()))
+
+
+def ground_truth_kidneys(case: NormalizedCase, config: CascadeConfig) -> Kidneys:
+    """The case's kidneys as the cascade would find them in a perfect mask; the largest, if none is large enough."""
+    start, mask = case.foreground
+    mask, offset = tf.constant(mask), -tf.constant(start, tf.float32)
+    found = find_kidneys(mask, tf.ones(3), offset, case.grid, config.kidney_min_voxels)
+    if len(found.start) or not len(found.voxels):
+        return found
+    return find_kidneys(mask, tf.ones(3), offset, case.grid, float(tf.reduce_max(found.voxels)) - 0.5)
+
+
+def cut_fine(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
+    """Axial crops (y, x) around one kidney at a time, with room to jitter: all slices of each kidney and a few beyond
+    either pole, in each of the crops that cover it.
+
+    Tumor2d has the same. Which slices its epochs see, and the roughened kidney mask beside the scan, are drawn anew in
+    training (kits_tf/inputs).
+    """
+    kidneys = ground_truth_kidneys(case, config)
+    size = np.array(config.record_shape("fine"))
+    room = np.array(config.jitter("fine"))
+    for kidney in range(len(kidneys.start)):
+        blocks = kidney_blocks(kidneys, kidney, case.grid, config)
+        low = np.array([int(blocks.start[0]), *(blocks.start.numpy()[1:] - room)])
+        high = np.array([int(blocks.stop[0]), *(blocks.stop.numpy()[1:] + room)])
+        image, labels = case.image(low, high - low), case.classes(low, high - low)
+        for y in blocks.positions[1].numpy() - blocks.start.numpy()[1]:
+            for x in blocks.positions[2].numpy() - blocks.start.numpy()[2]:
+                for z in range(high[0] - low[0]):
+                    cut = np.s_[z, y:y + size[0], x:x + size[1]]
+                    start = (int(low[0]) + z, int(low[1] + y), int(low[2] + x))
+                    yield Example(image[cut], labels[cut], case.name, start, kidney, int(labels[cut].max()))
+
+
+def cut_tumor3d(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
+    """Patches (z, y, x) with room to jitter, inside the box around the kidneys: `centres_per_class` centred in
+    background, in kidney and in tumor. Then the box itself, in slabs as deep as a patch: a case that is held out is
+    scored on all of it.
+
+    Dense training as in DeepMedic (Kamnitsas et al. 2017): as many centres of each class; training draws from them.
+    """
+    pad = np.array(tumor_pad(config))
+    start, stop = case.foreground_box()
+    start, stop = np.maximum(start - pad, 0), np.minimum(stop + pad, case.grid)
+    size = np.array(config.record_shape("tumor3d"))
+    low = start - size // 2
+    high = stop + size - size // 2
+    image, labels = case.image(low, high - low), case.classes(low, high - low)
+    inside = tuple(slice(a, b) for a, b in zip(start - low, stop - low, strict=True))
+
+    def cut(first, shape, kind):
+        at = tuple(slice(a, a + length) for a, length in zip(first - low, shape, strict=True))
+        z, y, x = (int(value) for value in first)
+        voxels, ids = np.ascontiguousarray(image[at]), np.ascontiguousarray(labels[at])
+        return Example(voxels, ids, case.name, (z, y, x), -1, kind)
+
+    generator = case.generator("tumor3d")
+    for kind in CLASS_NAMES:
+        centres = np.flatnonzero(labels[inside] == kind)
+        count = min(config.tumor3d.centres_per_class, len(centres))
+        for flat in np.sort(generator.choice(centres, count, replace=False)) if count else ():
+            centre = start + np.unravel_index(flat, labels[inside].shape)
+            yield cut(centre - size // 2, size, kind)
+    depth = config.tumor3d.patch_voxels[0]
+    middle = tf.cast(start[0] + stop[0] - 1, tf.float32) / 2.0
+    for z in cover_axis(start[0], stop[0], middle, depth, 0).numpy():
+        yield cut(np.array([z, *start[1:]]), (depth, *(stop - start)[1:]), BOX)
+
+
+# tumor2d is trained on the crops of the fine stage.
+CUTTERS = {"coarse": cut_coarse, "correction": cut_correction, "fine": cut_fine, "tumor3d": cut_tumor3d,
+           "tumor2d": cut_fine}
+
+
+def write_shards(case: Case, data_dir: str | pathlib.Path, stages: list[str], config: CascadeConfig,
+                 found: dict) -> tuple[str, ...]:
+    """Writes a case's shards for some stages; notes each when it is whole.
+
+    Args:
+        case: kits_tf.scans.discovery.Case.
+        data_dir: folder to write to.
+        stages: names out of config.STAGES.
+        config: CascadeConfig.
+        found: manifest.sources of the case.
+
+    Returns:
+        The case's warnings, as cases.NormalizedCase has them.
+
+    Raises:
+        InputError: as cases.read_case.
+        RunError: if the disk is full.
+    """
+    normalized = read_case(case, config.spacing_mm)
+    made = {}
+    for stage in stages:
+        cut = CUTTERS[stage]
+        if cut not in made:  # tumor2d's are fine's
+            made[cut] = list(cut(normalized, config))
+        count = schema.write(dataset.shard_path(data_dir, stage, case.name), made[cut])
+        write_note(data_dir, stage, case.name, config.record_settings(stage), found, count)
+    return normalized.warnings

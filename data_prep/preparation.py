@@ -1,0 +1,94 @@
+"""Prepares a whole study: every case, every stage, and the five folds. Apart from the flags, so that other code can
+call it."""
+
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Sequence
+
+import tqdm
+
+from data_prep.manifest import Manifest
+from data_prep.shards import prepare_case
+from kits_tf import cluster
+from kits_tf.config import CascadeConfig
+from kits_tf.errors import InputError
+from kits_tf.files.atomic import write_table, write_text
+from kits_tf.files.lock import only_writer
+from kits_tf.quiet import say
+from kits_tf.records import dataset
+from kits_tf.scans.discovery import IMAGING, SEGMENTATION, Case, find_study
+
+SUMMARY = ("case", "status", "seconds", "message")
+SAVED_EVERY = 2.0  # seconds between two savings of the manifests: in a large study they are large too
+
+
+def find_cases(study: str | pathlib.Path) -> list[Case]:
+    """The study's cases, sorted by name.
+
+    Raises:
+        InputError: if the folder is missing or holds none.
+    """
+    cases = find_study(study)
+    if not cases:
+        raise InputError(f"{study}: holds no case, expected case_xxxxx/{IMAGING}.nii.gz and {SEGMENTATION}.nii.gz")
+    return cases
+
+
+def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stages: Sequence[str], config: CascadeConfig,
+                  seed: int, place: cluster.Place = cluster.HERE) -> int:
+    """Prepares every case for the stages. A case that cannot be used is one line on stderr and one in summary.csv; the
+    others go on. What is odd about a case, yet usable, is a line each on stderr.
+
+    Args:
+        study: folder of case_xxxxx/imaging.nii.gz and segmentation.nii.gz.
+        data_dir: folder to write to, made if absent.
+        stages: names out of config.STAGES.
+        config: CascadeConfig.
+        seed: int, deals the cases into folds.
+        place: where the cases are worked on.
+
+    Returns:
+        The exit status: 0 if all cases are prepared, 1 if one is not.
+
+    Raises:
+        InputError: if nothing can start, another run writes there, or the run cannot go on: the disk is full, the
+            scheduler is lost.
+    """
+    cases = {case.name: case for case in find_cases(place.path(study))}
+    data_dir = place.path(data_dir)
+    with only_writer(data_dir):
+        (data_dir / "summary.csv").unlink(missing_ok=True)  # that of an earlier run
+        folds = {"seed": seed, "folds": dataset.deal_folds(cases, seed)}
+        write_text(dataset.folds_path(data_dir), json.dumps(folds, indent=1) + "\n")
+        manifests = {stage: Manifest(data_dir, stage, config) for stage in stages}
+        for manifest in manifests.values():
+            manifest.keep_only(cases)
+        jobs = [cluster.Job(name, {"case": case, "data_dir": data_dir, "config": config, "entries": {
+            stage: manifest.cases.get(name) for stage, manifest in manifests.items()}}) for name, case in cases.items()]
+        rows, saved = {}, time.monotonic()
+        try:
+            for done in cluster.run(prepare_case, jobs, "preparing", place):
+                for manifest in manifests.values():
+                    if done.failure is None:
+                        manifest.enter(done.name)
+                    else:
+                        manifest.failed(cases[done.name], done.failure)
+                result = done.result or {"status": "failed", "message": done.failure, "warnings": ()}
+                for warning in result["warnings"]:
+                    tqdm.tqdm.write(f"warning: {warning}", file=sys.stderr)
+                rows[done.name] = {"case": done.name, "seconds": done.seconds, **result}
+                if time.monotonic() - saved > SAVED_EVERY:
+                    for manifest in manifests.values():
+                        manifest.save()
+                    saved = time.monotonic()
+            for manifest in manifests.values():
+                manifest.sweep()
+        finally:
+            for manifest in manifests.values():
+                manifest.close()
+        write_table(data_dir / "summary.csv", SUMMARY, [rows[name] for name in cases])
+    statuses = [row["status"] for row in rows.values()]
+    say(f"{cluster.counted(statuses)}; records in {data_dir}")
+    return 1 if "failed" in statuses else 0

@@ -1,0 +1,118 @@
+"""The second half of the method: which voxels of the kidneys are tumor.
+
+The 3D net looks for lesions in the box around the kidneys, lesions that do not touch a kidney are dropped, and the
+two-channel 2D net redraws what is left; where nothing is left, or too little to count, it searches the whole kidney
+region instead.
+
+Source: Zhang et al., KiTS19 entry, section 2; where it is silent, kits_tf/config and the comments here decide.
+"""
+
+import typing
+
+import tensorflow as tf
+
+from kits_tf.cascade import tiling
+from kits_tf.cascade.kidney_steps import THRESHOLD, Kidneys, predict_kidneys, tumor_pad
+from kits_tf.config import CascadeConfig
+from kits_tf.ops import components, crop
+
+
+class Lesions(typing.NamedTuple):
+    """What tumor3d found, after the lesion rule."""
+
+    probabilities: tf.Tensor  # float32 (z, y, x), of the kept lesions and the voxels next to them; zero elsewhere
+    mask: tf.Tensor  # bool (z, y, x), the kept lesions
+    kept: tf.Tensor  # int32, how many
+    dropped: tf.Tensor  # int32, how many touched no kidney
+
+
+def keep_connected(probabilities: tf.Tensor, kidney_mask: tf.Tensor) -> Lesions:
+    """The lesion rule: a lesion stays if it is connected (26 neighbours) to the mask, the fine result, else it goes.
+
+    The probabilities one voxel around a kept lesion stay too, so that its edge lies where the net put it when it is
+    interpolated; no voxel of a dropped lesion is that near, or they would be one.
+    """
+    mask, kept, dropped = components.connected_to(probabilities > THRESHOLD, kidney_mask)
+    near = tf.where(crop.dilate(mask, (1, 1, 1)), probabilities, 0.0)
+    return Lesions(near, mask, kept, dropped)
+
+
+def with_threshold_at_half(probabilities: tf.Tensor, threshold: float) -> tf.Tensor:
+    """Probabilities as a constant added to their logits makes them, so that `threshold` comes to lie at one half.
+
+    What follows, interpolation and the union with tumor2d, goes by one half. It is also what Bayes' rule does where a
+    net was trained on more foreground than it meets.
+    """
+    if threshold == 0.5:
+        return probabilities
+    foreground = probabilities * (1.0 - threshold)
+    return foreground / (foreground + (1.0 - probabilities) * threshold)
+
+
+def detect(net: tiling.Net, image: tf.Tensor, kidney_mask: tf.Tensor, config: CascadeConfig) -> tf.Tensor:
+    """The 3D net, tile by tile, over the bounding box of the fine result with a frame around it.
+
+    Args:
+        net: the tumor3d net.
+        image: float32 (z, y, x), the windowed region.
+        kidney_mask: bool, same shape, the fine result; not empty.
+        config: CascadeConfig.
+
+    Returns:
+        Probabilities float32 (z, y, x), zero outside that box; config.lesion_threshold lies at one half.
+    """
+    tile = config.tumor3d.tile_voxels
+    start, stop = crop.box_of(kidney_mask)
+    pad = tumor_pad(config)
+    start = tf.maximum(start - pad, 0)
+    stop = tf.minimum(stop + pad, tf.shape(image))
+    middle = tf.cast(start + stop - 1, tf.float32) / 2.0
+    positions = [crop.cover_axis(start[axis], stop[axis], middle[axis], tile[axis],
+                                 int(tile[axis] * config.tumor3d.tile_overlap)) for axis in range(3)]
+    found = tiling.predict_tiles(net, [image], positions, tile, tiling.BLOCK)
+    inside = with_threshold_at_half(tf.slice(found, start, stop - start), config.lesion_threshold)
+    return tf.pad(inside, tf.stack([start, tf.shape(image) - stop], axis=1))
+
+
+def segment_tumor(nets: dict[str, tiling.Net], image: tf.Tensor, kidney_probabilities: tf.Tensor, kidneys: Kidneys,
+                  origin: tf.Tensor, grid: tf.Tensor,
+                  config: CascadeConfig) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+    """From the fine result to tumor probabilities.
+
+    Args:
+        nets: dict with the nets of tumor3d and tumor2d.
+        image: float32 (z, y, x), the windowed region.
+        kidney_probabilities: float32, same shape, from the fine net.
+        kidneys, origin, grid: as predict_kidneys takes them.
+        config: CascadeConfig.
+
+    Returns:
+        (tumor, foreground, report): probabilities float32 (z, y, x) of tumor, and of kidney with the kept lesions; and
+        a dict of scalars.
+    """
+    kidney_mask = kidney_probabilities > THRESHOLD
+    some_kidney = tf.reduce_any(kidney_mask)
+    detected = tf.cond(some_kidney, lambda: detect(nets["tumor3d"], image, kidney_mask, config),
+                       lambda: tf.zeros_like(image))
+    lesions = keep_connected(detected, kidney_mask)
+    nothing = tf.math.count_nonzero(lesions.mask, dtype=tf.int32) < config.tumor_min_voxels
+    fallback = some_kidney & nothing
+    # What counts as nothing is neither kidney nor tumor because of the 3D net.
+    lesion_mask = lesions.mask & ~nothing
+    lesion = tf.where(nothing, 0.0, lesions.probabilities)
+
+    # tumor2d acts around the lesions that were detected, or, with none, around the whole kidneys.
+    margin = config.refine_margin_voxels
+    searched = tf.cond(fallback, lambda: kidney_mask, lambda: lesion_mask)
+    region = crop.dilate(searched, (config.slices_of(margin), margin, margin))
+    answers = predict_kidneys(nets["tumor2d"], [image, tf.cast(kidney_mask, tf.float32)], kidneys, origin, grid,
+                              config, config.tumor2d.predict_batch, active=region, elsewhere=-1.0)
+    # What the 2D net finds answers to the same rule as what the 3D net finds, so that it brings nothing back.
+    refined = keep_connected(tf.where(region, answers, 0.0), kidney_mask | lesion_mask).probabilities
+
+    looked = answers >= 0  # a lesion may reach beyond the crops of its kidney
+    alone = config.tumor_fusion == "tumor2d"
+    tumor = tf.where(looked, refined, lesion) if alone else tf.maximum(lesion, refined)
+    foreground = tf.maximum(kidney_probabilities, lesion)
+    report = {"lesions_kept": lesions.kept, "lesions_dropped": lesions.dropped, "tumor_fallback_used": fallback}
+    return tumor, foreground, report

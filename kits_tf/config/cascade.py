@@ -1,0 +1,107 @@
+"""The settings of the whole cascade: the five stages, and the rules that chain them.
+
+The defaults are the method of Zhang et al. (KiTS19 entry) with our decisions where it is silent. "Normalized" means:
+at `CascadeConfig.spacing_mm`.
+"""
+
+import dataclasses
+import typing
+
+from kits_tf.config.checks import check, check_least, check_types
+from kits_tf.config.stages import (
+    STAGES,
+    CoarseConfig,
+    CorrectionConfig,
+    FineConfig,
+    Tumor2dConfig,
+    Tumor3dConfig,
+    plane_axes,
+)
+from kits_tf.volume import BODY_HU
+
+RECORDS = 2  # version of what records hold: to be raised when the same case and settings would give other examples
+
+
+@dataclasses.dataclass(frozen=True)
+class CascadeConfig:
+    """The five stages and the rules that chain them."""
+
+    preset: str = "paper"
+    spacing_mm: tuple[float, float, float] = (3.0, 0.7816, 0.7816)  # normalized voxels, z, y, x
+    window_hu: tuple[float, float] = (-79.0, 304.0)  # scaled to 0..1; the KiTS19 convention
+    kidney_min_voxels: int = 10000  # a smaller component of the coarse mask is no kidney (18 ml)
+    normal_kidneys: int = 2  # any other count is abnormal and goes to the correction net
+    body_hu: float = BODY_HU  # above it is body: where to look when the coarse mask is empty
+    tumor_min_voxels: int = 50  # fewer detected by tumor3d count as nothing (0.1 ml)
+    refine_margin_voxels: int = 10  # in-plane, around what was detected: where tumor2d may act; along z the same in mm
+    lesion_threshold: float = 0.5  # of tumor3d's probability; its patches hold more tumor than patients do
+    tumor_fusion: str = "union"  # inside the detected region: "union" of tumor3d and tumor2d, or "tumor2d" alone
+    coarse: CoarseConfig = CoarseConfig()
+    correction: CorrectionConfig = CorrectionConfig()
+    fine: FineConfig = FineConfig()
+    tumor3d: Tumor3dConfig = Tumor3dConfig()
+    tumor2d: Tumor2dConfig = Tumor2dConfig()
+
+    def __post_init__(self):
+        check_types(self)
+        check(all(0 < mm < float("inf") for mm in self.spacing_mm), "spacing_mm", self.spacing_mm,
+               "three positive numbers")
+        check_least(self, 0, "kidney_min_voxels", "normal_kidneys", "tumor_min_voxels", "refine_margin_voxels")
+        low, high = self.window_hu
+        check(low < high, "window_hu", self.window_hu, "rising")
+        check(0 < self.lesion_threshold < 1, "lesion_threshold", self.lesion_threshold, "between 0 and 1")
+        check(self.tumor_fusion in ("union", "tumor2d"), "tumor_fusion", self.tumor_fusion, '"union" or "tumor2d"')
+
+    def stage(self, name: str) -> typing.Any:
+        """The settings of one stage. Raises ValueError for a name that is none of STAGES."""
+        check(name in STAGES, "stage", name, "one of " + ", ".join(STAGES))
+        return getattr(self, name)
+
+    def input_shape(self, stage: str) -> tuple[int, ...]:
+        """What one stage's net sees, without channels: (y, x), for correction (z, y), for tumor3d (z, y, x)."""
+        return {
+            "coarse": (self.coarse.size_voxels,) * 2,
+            "correction": self.correction.crop_voxels,
+            "fine": (self.fine.crop_voxels,) * 2,
+            "tumor3d": self.tumor3d.patch_voxels,
+            "tumor2d": (self.fine.crop_voxels,) * 2,
+        }[stage]
+
+    def outputs(self, stage: str) -> int:
+        """How many masks one stage's net learns: its own, and for tumor3d the kidney if it has a `kidney_weight`."""
+        return 2 if stage == "tumor3d" and self.tumor3d.kidney_weight else 1
+
+    def jitter(self, stage: str) -> tuple[int, ...]:
+        """How far a training crop may move from the centre of its record, per axis of `input_shape`."""
+        return {
+            "coarse": (0, 0),
+            "correction": self.correction.jitter_voxels,
+            "fine": (self.fine.jitter_voxels,) * 2,
+            "tumor3d": self.tumor3d.jitter_voxels,
+            "tumor2d": (self.fine.jitter_voxels,) * 2,
+        }[stage]
+
+    def record_shape(self, stage: str) -> tuple[int, ...]:
+        """The shape of one stored training example: the input with room to jitter on every side."""
+        return tuple(size + 2 * room for size, room in zip(self.input_shape(stage), self.jitter(stage), strict=True))
+
+    def record_settings(self, stage: str) -> dict:
+        """The settings that decide what a stage's records hold, as plain JSON values; training settings do not."""
+        settings = {"version": RECORDS, "spacing_mm": list(self.spacing_mm),
+                    "record_shape": list(self.record_shape(stage))}
+        if stage in ("fine", "tumor2d"):
+            settings |= {name: getattr(self.fine, name) for name in (
+                "crop_voxels", "margin_voxels", "overlap_voxels", "extra_slices")}
+            settings["kidney_min_voxels"] = self.kidney_min_voxels
+        if stage == "tumor3d":
+            settings |= {name: getattr(self.tumor3d, name) for name in ("centres_per_class", "roi_pad_voxels")}
+            settings["patch_voxels"] = list(self.tumor3d.patch_voxels)
+        return settings
+
+    def plane_spacing_mm(self, stage: str) -> tuple[float, ...]:
+        """Voxel size along `plane_axes`, in mm."""
+        return tuple(self.spacing_mm["zyx".index(axis)] for axis in plane_axes(stage))
+
+    def slices_of(self, in_plane_voxels: int) -> int:
+        """The length of some in-plane voxels as a number of slices, at least as long."""
+        return int(-(-in_plane_voxels * self.spacing_mm[1] // self.spacing_mm[0]))

@@ -1,0 +1,37 @@
+"""The method of Zhang et al. (KiTS19 entry) at full size, with our decisions where it is silent.
+
+For      training on KiTS19's 210 cases, or data of your own like them, on a GPU
+Command  python -m data_prep --input=kits19/data --output=data
+         python train.py --stage=all --data_dir=data --run_dir=runs/kits
+Hours    3 a fold on one GPU that sustains 10 TFLOP/s in float32, estimated (BUILD.md has the stages); days on a CPU
+Memory   of the GPU, estimated: 2 GB (coarse, correction), 3 GB (fine, tumor2d), 5 GB (tumor3d); 21 GB of disk for the
+         records of 210 cases
+Scores   none yet: these nets were never trained in full
+"""
+
+import dataclasses
+
+from kits_tf.config.cascade import CascadeConfig
+from kits_tf.config.stages import (
+    LESION_LOSS,
+    CoarseConfig,
+    CorrectionConfig,
+    FineConfig,
+    Tumor2dConfig,
+    Tumor3dConfig,
+)
+from kits_tf.config.training import AugmentConfig, TrainingConfig
+
+VARIED = AugmentConfig(rotate_degrees=15.0, scale=0.15, shear=0.1, elastic_voxels=2.0, brightness=0.1, contrast=0.15,
+                       gamma=0.3, blur_voxels=0.5, low_resolution=0.3, noise=0.05)
+MIRRORED = dataclasses.replace(VARIED, flip_x=True)  # left and right kidneys are one population
+
+PAPER = CascadeConfig(
+    preset="paper",
+    coarse=CoarseConfig(training=TrainingConfig(augment=VARIED)),
+    correction=CorrectionConfig(training=TrainingConfig(augment=VARIED)),
+    fine=FineConfig(training=TrainingConfig(augment=MIRRORED)),
+    tumor3d=Tumor3dConfig(training=TrainingConfig(augment=MIRRORED, batch_size=4, dice_weight=0.0,
+                                                  cross_entropy_weight=1.0)),
+    tumor2d=Tumor2dConfig(training=TrainingConfig(augment=MIRRORED, **LESION_LOSS)),
+)

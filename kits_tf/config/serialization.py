@@ -1,0 +1,49 @@
+"""Config dataclasses as JSON text and back, as they are saved beside weights and inside exports."""
+
+import dataclasses
+import json
+import typing
+
+from kits_tf.config.cascade import CascadeConfig
+from kits_tf.config.checks import check
+
+
+def to_json(config: typing.Any) -> str:
+    """A config dataclass as JSON text; `from_json` is the inverse."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(text: str | bytes, cls: type = CascadeConfig) -> typing.Any:
+    """The config that `to_json` wrote.
+
+    Raises:
+        ValueError: if the text is no JSON, names a field that the class lacks or one twice, or a value breaks a rule.
+    """
+    try:
+        fields = json.loads(text, object_pairs_hook=_each_once)
+    except RecursionError as error:
+        raise ValueError(f"{cls.__name__} must be a JSON object, got one nested too deeply") from error
+    return _build(cls, fields, cls.__name__)
+
+
+def _each_once(pairs):
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    check(not twice, "a JSON object's fields", ", ".join(twice), "named once each")
+    return dict(pairs)
+
+
+def _build(cls, fields, path):
+    check(isinstance(fields, dict), path, fields, "a JSON object")
+    known = typing.get_type_hints(cls)
+    unknown = sorted(set(fields) - set(known))
+    if unknown:
+        raise ValueError(f"{path} has no field {unknown[0]}; it has {', '.join(known)}")
+    values = {}
+    for name, value in fields.items():
+        if dataclasses.is_dataclass(known[name]):
+            value = _build(known[name], value, f"{path}.{name}")
+        elif isinstance(value, list):
+            value = tuple(value)
+        values[name] = value
+    return cls(**values)

@@ -1,0 +1,197 @@
+"""A study scored: which files belong together, what each case scores, and where that is written.
+
+A folder of predictions and a folder of ground truth go in; scores.csv, summary.json and a printed table come out.
+"""
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Iterable
+
+import numpy as np
+import tqdm
+
+from kits_tf import cluster
+from kits_tf.errors import InputError
+from kits_tf.evaluation import scores, surface, tables
+from kits_tf.evaluation.tables import MISSING, SCORES, VOLUMES, CaseScores
+from kits_tf.files.atomic import write_text
+from kits_tf.files.lock import only_writer
+from kits_tf.labels import KIDNEY, TUMOR
+from kits_tf.scans.discovery import ENDINGS, PREFIX, check_name, short_name, stem
+from kits_tf.scans.nifti import read_labels
+from kits_tf.volume import check_same_place
+
+
+@dataclasses.dataclass(frozen=True)
+class CaseFiles:
+    """What belongs to one case: its name as in the ground truth, its labels, and its prediction or None."""
+
+    case: str
+    truth: pathlib.Path
+    prediction: pathlib.Path | None
+
+
+def case_id(name: str) -> str:
+    """The part of a name that predictions and labels share: 00210 for prediction_00210, case_00210 and 00210."""
+    return short_name(name.removeprefix(PREFIX))
+
+
+def find_cases(predictions: str | pathlib.Path, labels: str | pathlib.Path,
+               only: Iterable[str] | None = None) -> tuple[list[CaseFiles], list[pathlib.Path]]:
+    """Pairs ground truth with predictions.
+
+    Args:
+        predictions: folder of prediction_<id>.nii.gz (or .nii); if no file is named so, of <case>.nii.gz.
+        labels: a study of case_xxxxx/segmentation.nii.gz, or a folder of label files named by case.
+        only: names or ids of the cases wanted; None for all.
+
+    Returns:
+        (cases, strays): list of CaseFiles sorted by case, and the predictions for which there are no labels; none of
+        these where `only` limits the cases.
+
+    Raises:
+        InputError: if a folder is missing, there are no labels, two files stand for one case, or a case of `only` has
+            no labels.
+    """
+    truths = _truths(_folder(labels, "--labels"))
+    found = _predictions(_folder(predictions, "--predictions"))
+    if not truths:
+        raise InputError(f"{labels}: no labels here, expected case_xxxxx/segmentation.nii.gz or label files")
+    strays = [] if only is not None else [path for identity, path in sorted(found.items()) if identity not in truths]
+    wanted = sorted(truths) if only is None else sorted({case_id(case) for case in only})
+    unknown = [identity for identity in wanted if identity not in truths]
+    if unknown:
+        raise InputError(f"{labels}: no labels for case {', '.join(unknown)}, named in --cases")
+    cases = [CaseFiles(case, truth, found.get(identity)) for identity in wanted for case, truth in [truths[identity]]]
+    return sorted(cases, key=lambda files: files.case), strays
+
+
+def _folder(path, flag):
+    path = pathlib.Path(path)
+    if not path.is_dir():
+        raise InputError(f"{path}: {'is a file' if path.exists() else 'no such folder'}, {flag} expects a folder")
+    return path
+
+
+def _volumes_in(folder):
+    return [path for path in sorted(folder.iterdir())
+            if path.name.lower().endswith(ENDINGS) and not path.name.startswith(".")]  # be it a broken link
+
+
+def _truths(folder):
+    """{id: (case, path)}."""
+    named = [(path.parent.name, path) for ending in ENDINGS for path in folder.glob(f"*/segmentation{ending}")]
+    named = named or [(stem(path), path) for path in _volumes_in(folder)]
+    named = [(case.removeprefix(PREFIX), path) for case, path in named]
+    for case, _ in named:
+        check_name(case, folder)
+    paths = _unique((case_id(case), path) for case, path in named)
+    cases = {path: case for case, path in named}
+    return {identity: (cases[path], path) for identity, path in paths.items()}
+
+
+def _predictions(folder):
+    """{id: path}."""
+    paths = _volumes_in(folder)
+    named = [path for path in paths if path.name.startswith(PREFIX)]
+    return _unique((case_id(stem(path)), path) for path in named or paths)
+
+
+def _unique(pairs):
+    found = {}
+    for identity, path in pairs:
+        if identity in found:
+            raise InputError(f"{found[identity]} and {path} both stand for case {identity}")
+        found[identity] = path
+    return found
+
+
+def score_case(files: CaseFiles) -> CaseScores:
+    """Reads and scores one case.
+
+    Args:
+        files: CaseFiles.
+
+    Returns:
+        CaseScores; all scores 0 where the prediction is missing, cannot be read as labels, or does not lie where the
+        ground truth lies.
+
+    Raises:
+        InputError: if the ground truth cannot be read: no score, not even 0, would be fair.
+    """
+    truth = read_labels(files.truth)
+    volumes = dict.fromkeys(VOLUMES) | _volumes_ml("true", truth)
+    zeros: dict[str, float | None] = dict.fromkeys(SCORES, 0.0)
+    if files.prediction is None:
+        return CaseScores(files.case, zeros, volumes, MISSING)
+    try:
+        predicted = read_labels(files.prediction)
+        check_same_place(files.prediction, predicted, truth)
+    except InputError as error:
+        return CaseScores(files.case, zeros, volumes, str(error))
+    found: dict[str, float | None] = {
+        **scores.dice_scores(truth.voxels, predicted.voxels),
+        **surface.surface_scores(truth.voxels, predicted.voxels, truth.spacing_mm)}
+    return CaseScores(files.case, found, volumes | _volumes_ml("predicted", predicted))
+
+
+def _volumes_ml(whose, labels):
+    count = {name: np.count_nonzero(labels.voxels == value) for name, value in (("kidney", KIDNEY), ("tumor", TUMOR))}
+    return {f"{whose}_{name}_ml": voxels * labels.voxel_ml for name, voxels in count.items()}
+
+
+def score_files(files: CaseFiles) -> dict:
+    """score_case for workers: its result as a dict."""
+    return dataclasses.asdict(score_case(files))
+
+
+def evaluate_study(predictions: str | pathlib.Path, labels: str | pathlib.Path, output: str | pathlib.Path,
+                   only: Iterable[str] | None = None, place: cluster.Place = cluster.HERE) -> int:
+    """Scores all cases, writes scores.csv and summary.json, prints the table.
+
+    Args:
+        predictions: folder of predictions.
+        labels: ground truth, a study or a folder of label files.
+        output: folder to write to; made if need be.
+        only: names or ids of the cases wanted; None for all.
+        place: where the cases are worked on.
+
+    Returns:
+        The exit status: 0, or 1 if a prediction could not be compared or ground truth could not be read.
+
+    Raises:
+        InputError: if a folder is missing, no case could be scored, the scheduler is lost, another run writes to the
+            output, or it cannot be written.
+    """
+    cases, strays = find_cases(place.path(predictions), place.path(labels), only)
+    with only_writer(output):  # before the work, not after it
+        return _evaluate(cases, strays, labels, pathlib.Path(output), place)
+
+
+def _evaluate(cases: list[CaseFiles], strays: list[pathlib.Path], labels: str | pathlib.Path, output: pathlib.Path,
+              place: cluster.Place) -> int:
+    """As evaluate_study, for who holds the output folder."""
+    for stray in strays:
+        print(f"warning: {stray}: no labels, not scored", file=sys.stderr)
+    jobs = [cluster.Job(files.case, {"files": files}) for files in cases]
+    found: dict[str, CaseScores] = {}
+    for done in cluster.run(score_files, jobs, "scoring", place):
+        if done.result is not None:
+            row = CaseScores(**done.result)
+            if row.note:
+                tqdm.tqdm.write(f"warning: {row.case}: scores 0, {row.note}", file=sys.stderr)
+        else:
+            row = CaseScores(done.name, dict.fromkeys(SCORES), dict.fromkeys(VOLUMES), str(done.failure))
+        found[row.case] = row
+    rows = [found[files.case] for files in cases]
+    if not any(row.scored for row in rows):
+        raise InputError(f"{labels}: no case could be scored")
+    summary = tables.summarize(rows)
+    print(tables.to_table(rows, summary))
+    try:
+        write_text(output / "scores.csv", tables.to_csv(rows))
+        write_text(output / "summary.json", tables.to_json(summary))
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written to ({error.strerror})") from error
+    return 1 if summary["failed"] else 0

@@ -1,0 +1,67 @@
+"""Irregular shapes, and fillings of hollow organs."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from kits_tf.phantoms.body.canvas import Canvas, Drawn
+from kits_tf.phantoms.drawing import Shape, edge
+
+GAS_HU = -985.0
+
+
+def waves(rng: np.random.Generator, wavelength_mm: float, count: int = 6) -> Callable:
+    """A smooth random function of any positions (z, y, x), mean 0 and standard deviation 1: a sum of plane waves."""
+    directions = rng.normal(size=(count, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    numbers = (directions * (2 * np.pi / (wavelength_mm * rng.uniform(0.7, 1.6, (count, 1))))).astype(np.float32)
+    phases = rng.uniform(0, 2 * np.pi, count).astype(np.float32)
+    scale = np.float32(np.sqrt(2 / count))
+
+    def value(z, y, x):
+        total = 0.0
+        for number, phase in zip(numbers, phases, strict=True):
+            total = total + np.sin(number[0] * z + number[1] * y + number[2] * x + phase)
+        return total * scale
+
+    return value
+
+
+def lumpy(rng: np.random.Generator, shape: Shape, size_mm: float, wavelength_mm: float) -> Shape:
+    """The same shape with bumps of a standard deviation of `size_mm`."""
+    bumps = waves(rng, wavelength_mm)
+    return Shape(tuple(np.subtract(shape.low_mm, 2 * size_mm)), tuple(np.add(shape.high_mm, 2 * size_mm)),
+                 lambda *at: shape.level(*at) + np.float32(size_mm) * bumps(*at))
+
+
+def shrunk(shape: Shape, mm: float) -> Shape:
+    """What lies `mm` or more under a shape's surface."""
+    return Shape(shape.low_mm, shape.high_mm, lambda *at: shape.level(*at) + np.float32(mm))
+
+
+def tilted(rng: np.random.Generator, spread: float) -> np.ndarray:
+    """A random rotation near upright; rows are axes (z, y, x)."""
+    axes, _ = np.linalg.qr(np.eye(3) + rng.normal(0, spread * 0.6, (3, 3)))
+    return axes * np.sign(np.diag(axes))[:, None]
+
+
+def inside(shape: Shape, point: Sequence[float]) -> float:
+    """How deep a point lies under a shape's surface, in mm; negative outside."""
+    return -float(np.asarray(shape.level(*(np.full((1, 1, 1), part, np.float32) for part in point))).item())
+
+
+def fill_hollow(canvas: Canvas, parts: Sequence[Shape], wall_mm: float, wall: float, content: Callable | float,
+                gas_y_mm: float | None, step_mm: float) -> None:
+    """Paints a hollow organ of parts that open into each other: wall, content, and gas in front of a level."""
+    for part in parts:
+        canvas.paint(part, wall, step_mm)
+
+    def value(drawn: Drawn) -> np.ndarray | float:
+        hu = content(drawn) if callable(content) else content
+        if gas_y_mm is None:
+            return hu
+        above = np.float32(gas_y_mm) - canvas.along_y(drawn)
+        return hu + edge(-above if canvas.prone else above, 2.0) * (np.float32(GAS_HU) - hu)
+
+    for part in parts:
+        canvas.paint(shrunk(part, wall_mm), value, step_mm)

@@ -1,0 +1,117 @@
+"""A prepared data folder: which shard belongs to which stage, case and fold.
+
+    DATA/folds.json                            five lists of case ids, disjoint, drawn from a seed
+    DATA/records/<stage>/<case>.tfrecord       the examples of one case for one stage
+    DATA/records/<stage>/manifest.json         what each shard was written from, under which settings
+
+Written by data_prep, read by training.
+"""
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterable
+
+from kits_tf.config import CascadeConfig
+from kits_tf.errors import InputError
+from kits_tf.scans.discovery import check_name
+
+FOLDS = 5
+
+
+def shard_path(data_dir: str | pathlib.Path, stage: str, case: str) -> pathlib.Path:
+    """The file with one case's examples for one stage. Raises InputError for a name that would lead elsewhere."""
+    check_name(case, manifest_path(data_dir, stage))
+    return pathlib.Path(data_dir) / "records" / stage / f"{case}.tfrecord"
+
+
+def manifest_path(data_dir: str | pathlib.Path, stage: str) -> pathlib.Path:
+    """The file that says what a stage's shards were written from."""
+    return pathlib.Path(data_dir) / "records" / stage / "manifest.json"
+
+
+def folds_path(data_dir: str | pathlib.Path) -> pathlib.Path:
+    """The file that says which case is held out in which fold."""
+    return pathlib.Path(data_dir) / "folds.json"
+
+
+def read_manifest(data_dir: str | pathlib.Path, stage: str) -> dict | None:
+    """A stage's manifest as a dict with `settings` and `cases`, or None if there is none.
+
+    Raises:
+        InputError: if it is there but cannot be read, or names a case that would lead out of the folder.
+    """
+    path = manifest_path(data_dir, stage)
+    if not path.exists():
+        return None
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        known = {"settings": manifest["settings"], "cases": {
+            name: dict(entry) for name, entry in dict(manifest["cases"]).items()}}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); write it anew with python -m data_prep") from error
+    for name in known["cases"]:
+        check_name(name, path)
+    return known
+
+
+def deal_folds(names: Iterable[str], seed: int) -> list[list[str]]:
+    """Five lists of case names, disjoint and of equal size give or take one; the same for the same names and seed."""
+    ranked = sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).hexdigest())
+    return [sorted(ranked[fold::FOLDS]) for fold in range(FOLDS)]
+
+
+def read_folds(data_dir: str | pathlib.Path) -> list[set[str]]:
+    """The five lists of case ids.
+
+    Raises:
+        InputError: if they are missing, cannot be read, or a case is in two of them.
+    """
+    path = folds_path(data_dir)
+    try:
+        folds = [set(names) for names in json.loads(path.read_text(encoding="utf-8"))["folds"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); make it anew with python -m data_prep") from error
+    for case in set().union(*folds):
+        if sum(case in fold for fold in folds) > 1:
+            raise InputError(f"{path}: has {case} in two folds; make it anew with python -m data_prep")
+    return folds
+
+
+def split(data_dir: str | pathlib.Path, stage: str, fold: int,
+          config: CascadeConfig) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
+    """The shards to train on and those held out.
+
+    Args:
+        data_dir: the prepared folder.
+        stage: one of config.STAGES.
+        fold: 0 to 4.
+        config: CascadeConfig whose record settings the shards must have.
+
+    Returns:
+        (train, held_out): lists of paths, sorted by case.
+
+    Raises:
+        InputError: without records, with records of other settings, or if either list would be empty.
+    """
+    command = f"python -m data_prep --input=STUDY --output={data_dir} --preset={config.preset} --stage={stage}"
+    manifest = read_manifest(data_dir, stage)
+    if manifest is None:
+        raise InputError(f"{data_dir}: no {stage} records; make them with: {command}")
+    if manifest["settings"] != config.record_settings(stage):
+        raise InputError(f"{manifest_path(data_dir, stage)}: the {stage} records were made with other settings than "
+                         f"preset {config.preset}'s; make them anew with: {command}")
+    folds = read_folds(data_dir)
+    if fold not in range(len(folds)):
+        raise InputError(f"{data_dir}: has folds 0 to {len(folds) - 1}, no fold {fold}")
+    written = {case for case, entry in manifest["cases"].items() if entry.get("records")}
+    astray = sorted(written.difference(*folds))
+    if astray:
+        raise InputError(f"{folds_path(data_dir)}: {astray[0]} is in no fold; make it anew with: {command}")
+    held_out = sorted(written & folds[fold])
+    train = sorted(written - folds[fold])
+    if not train or not held_out:
+        raise InputError(f"{data_dir}: fold {fold} leaves {len(train)} cases to train on and {len(held_out)} held out; "
+                         f"each needs one at least")
+    return [shard_path(data_dir, stage, case) for case in train], [
+        shard_path(data_dir, stage, case) for case in held_out]

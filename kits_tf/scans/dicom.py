@@ -1,0 +1,396 @@
+"""DICOM in, DICOM SEG out: a CT series in a folder or a zip becomes a Volume, labels become a segmentation object.
+
+highdicom puts the slices together; what makes a series no volume is looked for here and named: slices of several
+series, missing, doubled or damaged slices, a tilted gantry, another modality.
+
+No slice vanishes without a word. Passed over is only what clearly is none: objects without an image by their SOP class
+(DICOMDIR, reports, segmentations, presentation states, ...), hidden files, texts, and files of other formats. What is
+empty, cut or unknown is refused by name: it may have been a slice.
+"""
+
+import copy
+import hashlib
+import io
+import pathlib
+import re
+import warnings
+import zipfile
+import zlib
+
+import highdicom as hd
+import numpy as np
+import pydicom
+from highdicom.sr.coding import CodedConcept
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.pixels import get_decoder
+from pydicom.sr.codedict import codes
+
+from kits_tf import labels as classes
+from kits_tf.errors import InputError
+from kits_tf.files.atomic import write_bytes
+from kits_tf.scans.discovery import DICOM_MARK, ENDINGS
+from kits_tf.scans.limits import check_extent, check_spacing, check_voxels, is_bomb
+from kits_tf.volume import Volume, spacing_of
+
+# What pydicom finds wrong in a file it also warns of; an InputError says it once, in one line.
+warnings.filterwarnings("ignore", module="pydicom")
+
+MOST_BYTES = 2**33  # of a series' files, unpacked
+MOST_DEFLATED_BYTES = 2**26  # of one file of the transfer syntax that deflates all of it, unpacked
+HEAD_BYTES = 4096  # of a file, that show whether it may be DICOM
+MOST_TILT_DEGREES = 0.5
+SPACING_TOLERANCE = 0.05  # of the median distance between slices
+SAME_PLACE_MM = 1e-3
+SLICE_CLASSES = (pydicom.uid.CTImageStorage,)
+# SOP classes of objects that are no image, by DICOM's names for them. Some have pixels all the same: masks, doses.
+NO_IMAGE = re.compile(r"Directory|Segmentation|Presentation State|\bSR\b|Key Object|Encapsulated|RT (?!Image)|Waveform"
+                      r"|Registration|ECG|Fiducials|Raw Data|Real World Value|Tractography|Protocol|Procedure")
+# How files of other formats begin: PNG, JPEG, GIF, TIFF, PDF, zip, gzip, 7z, rar, Microsoft's (Thumbs.db), SQLite.
+OTHER_FORMATS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"%PDF", b"PK\3\4", b"\x1f\x8b",
+                 b"7z\xbc\xaf", b"Rar!", b"\xd0\xcf\x11\xe0", b"SQLite format", b"\xff\xfe", b"\xfe\xff")
+SAME = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "FrameOfReferenceUID")  # in every slice
+NUMBERS = {"PixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}
+READ = (*SAME, "ImagePositionPatient", "RescaleSlope", "RescaleIntercept", "BitsAllocated", "SamplesPerPixel",
+        "SOPClassUID", "SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "ImageType",
+        "NumberOfFrames", "SliceThickness", "SpacingBetweenSlices")
+THICKNESS = ("SpacingBetweenSlices", "SliceThickness")  # of a single slice, the better one first
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+CANONICAL = "FPL"  # the axes' directions in DICOM's letters: to the feet, back and left
+
+# SNOMED CT, as DICOM's CID 7151 and 7192 list them.
+_SEGMENTS = {
+    classes.KIDNEY: ("kidney", codes.SCT.Organ, CodedConcept("64033007", "SCT", "Kidney")),
+    classes.TUMOR: ("kidney tumor", codes.SCT.MorphologicallyAbnormalStructure,
+                    CodedConcept("108369006", "SCT", "Neoplasm")),
+}
+
+
+def _one_line(value):
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(value)).split())
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _datasets(path):
+    """All DICOM images in a folder or zip: a list of (name, pydicom Dataset)."""
+    try:
+        found = [(name, _dataset(path, name, data)) for name, data in _dicom_files(path)]
+    except InputError:
+        raise
+    except Exception as error:  # zipfile has many, down to zlib.error
+        raise InputError(f"{path}: cannot be read as DICOM ({_one_line(error) or type(error).__name__})") from error
+    return [(name, dataset) for name, dataset in found if dataset is not None]
+
+
+def _dataset(path, name, data):
+    """One file's pydicom Dataset, whatever is read of it decoded; None for an object that is no image."""
+    try:
+        _check_deflated(path, name, data)
+        dataset = pydicom.dcmread(io.BytesIO(data))
+        kind = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+        if kind and NO_IMAGE.search(kind.name):
+            return None
+        if "PixelData" not in dataset:
+            what = _one_line(kind.name) if kind else "and no SOPClassUID"
+            raise InputError(f"{path}: {name} has no pixels ({what}); it is cut or damaged, or no slice: copy it "
+                             f"anew, or take it away")
+        for field in READ:  # pydicom decodes a field when it is asked for, and not before
+            dataset.get(field)
+        for field, count in NUMBERS.items():
+            numbers = np.ravel(np.array(dataset.get(field) or [], float))
+            if numbers.size not in (0, count) or not np.isfinite(numbers).all():
+                raise ValueError(f"its {field} is {numbers.tolist()}, expected {count} numbers")
+    except InputError:
+        raise
+    except Exception as error:  # of a damaged file: struct.error, BytesLengthException and others
+        raise InputError(f"{path}: {name} cannot be read as DICOM ({_one_line(error) or type(error).__name__}); is it "
+                         f"damaged?") from error
+    return dataset
+
+
+def _dicom_files(path):
+    """Name and bytes of each DICOM file in a folder or zip, sorted by name."""
+    if path.is_dir():
+        children = [child for child in sorted(path.iterdir()) if child.is_file()]
+        _check_bytes(path, sum(child.stat().st_size for child in children))
+        for child in children:
+            with open(child, "rb") as stream:
+                if _is_dicom(path, child.name, stream.read(HEAD_BYTES)):
+                    stream.seek(0)
+                    yield _one_line(child.name), stream.read()
+        return
+    with zipfile.ZipFile(path) as archive:
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        size = sum(entry.file_size for entry in entries)
+        _check_bytes(path, size)
+        if is_bomb(size, path.stat().st_size):
+            raise InputError(f"{path}: unpacks to {size / path.stat().st_size:.0f} times its size, as no series does; "
+                             f"is it a zip bomb?")
+        for entry in sorted(entries, key=lambda entry: entry.filename):
+            with archive.open(entry) as stream:
+                head = stream.read(HEAD_BYTES)
+                if _is_dicom(path, entry.filename, head):
+                    yield _one_line(entry.filename), head + stream.read()
+
+
+def _check_bytes(path, size):
+    if size > MOST_BYTES:
+        raise InputError(f"{path}: unpacks to {size / 2**30:.0f} GiB, expected one CT series")
+
+
+def _check_deflated(path, name, data):
+    """Refuses a deflated file that unpacks to more than a slice, before pydicom unpacks all of it."""
+    stream = io.BytesIO(data)
+    try:
+        read_preamble(stream, force=False)
+        meta = read_dataset(stream, is_implicit_VR=False, is_little_endian=True,
+                            stop_when=lambda tag, *_: tag.group != 2)  # leaves the stream where the packed part begins
+        if meta.get("TransferSyntaxUID") != pydicom.uid.DeflatedExplicitVRLittleEndian:
+            return
+    except Exception:  # pydicom reads the same, and its words are passed on
+        return
+    unpacking = zlib.decompressobj(-zlib.MAX_WBITS)
+    unpacking.decompress(stream.read(), MOST_DEFLATED_BYTES)
+    if unpacking.unconsumed_tail:
+        raise InputError(f"{path}: {name} unpacks to more than {MOST_DEFLATED_BYTES // 2**20} MiB, as no slice does")
+
+
+def _is_dicom(path, name, head):
+    """Whether a file is DICOM by its first bytes; False for what clearly is not, InputError for what may have been."""
+    if head[DICOM_MARK] == b"DICM":
+        return True
+    base = name.rsplit("/", 1)[-1]
+    if base.startswith(".") or base.lower().endswith(ENDINGS):
+        return False
+    if not head:
+        raise InputError(f"{path}: {_one_line(name)} is empty; copy it anew, or take it away if it is no slice")
+    if head.startswith(OTHER_FORMATS) or _is_text(head):
+        return False
+    raise InputError(f"{path}: {_one_line(name)} does not say that it is DICOM (DICM from byte {DICOM_MARK.start}); it "
+                     f"is cut or damaged, or no slice: copy it anew, or take it away")
+
+
+def _is_text(head):
+    """Whether bytes are UTF-8 or, a few letters in each line, of an older alphabet."""
+    text = head.decode("utf-8", errors="replace")
+    broken = text.count("\ufffd")
+    return broken < 1 + len(text) / 8 and all(letter.isprintable() or letter.isspace() for letter in text)
+
+
+def read_series(path: str | pathlib.Path) -> tuple[Volume, list[pydicom.Dataset]]:
+    """Reads a CT series.
+
+    Args:
+        path: folder that holds the files of one series (folders in it are not looked into), or a zip of them. What
+            clearly is no slice is passed over, as this file's docstring says.
+
+    Returns:
+        (volume, slices): Volume of int16 HU (float32 if they are no whole numbers) in the canonical orientation, and
+        the slices' pydicom Datasets, for write_segmentation. The volume's `doubts` say where a single slice's thickness
+        comes from.
+
+    Raises:
+        InputError: if the files are not one series of CT slices that lie evenly on a straight, untilted stack, one of
+            them is damaged, or they are beyond limits.py.
+    """
+    path = pathlib.Path(path)
+    named = _datasets(path)
+    if not named:
+        raise InputError(f"{path}: holds no DICOM image, expected the slices of one CT series")
+    slices, doubts = [dataset for _, dataset in named], []
+    try:
+        _check_series(path, named)
+        between_mm = _check_stack(path, slices)
+        if between_mm is None:
+            between_mm, doubts = _thickness(path, *named[0])
+        first = slices[0]
+        check_extent(path, (len(slices), int(first.Rows), int(first.Columns)),
+                     [float(mm) for mm in (between_mm, *first.PixelSpacing)])
+        check_voxels(path, (len(slices), int(first.Rows), int(first.Columns)))
+        _check_pixels(path, named)
+        for dataset in slices:  # they differ by rounding alone, which highdicom would refuse
+            dataset.PixelSpacing, dataset.ImageOrientationPatient = first.PixelSpacing, first.ImageOrientationPatient
+        stacked = slices
+        if len(slices) == 1:  # highdicom would take 1 mm where SpacingBetweenSlices does not say
+            stacked = [copy.deepcopy(first)]
+            stacked[0].SpacingBetweenSlices = between_mm
+        stack = hd.get_volume_from_series(stacked, dtype=np.float32, apply_real_world_transform=False,
+                                          apply_modality_transform=True, apply_presentation_lut=False,
+                                          rtol=SPACING_TOLERANCE)
+        stack = stack.to_patient_orientation(CANONICAL)
+        affine = LPS_TO_RAS @ stack.affine
+        check_spacing(path, spacing_of(affine))
+        voxels = np.ascontiguousarray(stack.array)
+        if not np.isfinite(voxels).all():
+            raise InputError(f"{path}: has voxels that are NaN or infinite, expected Hounsfield units")
+        whole = np.clip(voxels, -2**15, 2**15 - 1).astype(np.int16)
+        volume = Volume(whole if np.array_equal(whole, voxels) else voxels, spacing_of(affine), affine, tuple(doubts))
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged value makes of highdicom, pydicom and their decoders
+        raise InputError(f"{path}: its slices cannot be put together ({_one_line(error) or type(error).__name__})"
+                         ) from error
+    return volume, slices
+
+
+def _thickness(path, name, dataset):
+    """(mm, doubts) of a single slice, whose neighbours cannot show how far apart slices are."""
+    for field in THICKNESS:
+        if dataset.get(field):
+            mm = float(dataset.get(field))
+            return mm, [f"It is a single slice; that it is {mm:g} mm thick is taken from its {field}."]
+    raise InputError(f"{path}: {name} is a single slice and does not say how thick it is (no {' or '.join(THICKNESS)})")
+
+
+def _check_pixels(path, named):
+    """Refuses pixels that are cut, or compressed as nothing here can read."""
+    for name, dataset in named:
+        syntax = dataset.file_meta.get("TransferSyntaxUID")
+        if syntax is None:
+            raise InputError(f"{path}: {name} does not say how it is stored (no TransferSyntaxUID); is it damaged?")
+        if syntax.is_encapsulated and not _can_decode(syntax):
+            raise InputError(f"{path}: {name} is compressed as {_one_line(syntax.name)}, which cannot be read here; "
+                             f"convert the series by dcmdjpeg or gdcmconv --raw, or pip install pylibjpeg "
+                             f"pylibjpeg-libjpeg")
+        try:
+            dataset.convert_pixel_data()  # kept by pydicom, for highdicom too
+        except Exception as error:
+            raise InputError(f"{path}: its slices cannot be put together (the pixels of {name} cannot be read: "
+                             f"{_one_line(error) or type(error).__name__}); is it cut or damaged?") from error
+
+
+def _can_decode(syntax):
+    try:
+        return get_decoder(syntax).is_available
+    except NotImplementedError:
+        return False
+
+
+def _check_series(path, named):
+    """Refuses what is not one series of CT slices."""
+    series = {}
+    for name, dataset in named:
+        series.setdefault(dataset.get("SeriesInstanceUID"), []).append((name, dataset))
+    if len(series) > 1:
+        listed = ", ".join(sorted(f"{_describe(members[0][1])} with {len(members)} files"
+                                  for members in series.values()))
+        raise InputError(f"{path}: holds {len(series)} series ({listed}); give a folder with one of them")
+    for name, dataset in named:
+        kind = dataset.get("SOPClassUID")
+        if kind not in SLICE_CLASSES:
+            raise InputError(f"{path}: {name} {f'is a {_one_line(kind.name)}' if kind else 'has no SOPClassUID'}, "
+                             f"expected CT Image Storage, a file per slice")
+        if "LOCALIZER" in dataset.get("ImageType", []):
+            raise InputError(f"{path}: {name} is a localizer, expected axial slices alone")
+        for field in ("RescaleSlope", "RescaleIntercept"):  # an anonymizer may leave one there and empty
+            if dataset.get(field) in (None, ""):
+                raise InputError(f"{path}: {name} does not say how its values become Hounsfield units (no {field})")
+    first_name, first = named[0]
+    for field in SAME:
+        for name, dataset in named:
+            value, expected = dataset.get(field), first.get(field)
+            if value is None or (value == "" and field in NUMBERS):  # an anonymizer may empty a UID
+                raise InputError(f"{path}: {name} has no {field}, which every slice of a series has")
+            same = (np.allclose(value, expected, atol=1e-4) if isinstance(expected, pydicom.multival.MultiValue)
+                    and isinstance(value, pydicom.multival.MultiValue) else value == expected)
+            if not same:
+                raise InputError(f"{path}: {name} has {field} {_one_line(value)} and {first_name} "
+                                 f"{_one_line(expected)}; slices of one series have the same")
+    for name, dataset in named:
+        if not dataset.get("ImagePositionPatient"):
+            raise InputError(f"{path}: {name} has no ImagePositionPatient, which every slice of a series has")
+
+
+def _describe(dataset):
+    text = " ".join(str(dataset.get("SeriesDescription") or "").split())
+    return _one_line(f"{dataset.get('Modality')} {dataset.get('SeriesNumber', '')} {text!r}")
+
+
+def _check_stack(path, slices):
+    """Refuses slices that are not evenly spaced along their own normal; returns their distance, None for one slice."""
+    row, column = np.reshape([float(value) for value in slices[0].ImageOrientationPatient], (2, 3))
+    normal = np.cross(row, column)
+    positions = np.array([[float(value) for value in dataset.ImagePositionPatient] for dataset in slices])
+    positions = positions[np.argsort(positions @ normal)]
+    along = positions @ normal
+    if len(along) < 2:
+        return None
+    steps = np.diff(along)
+    doubled = np.flatnonzero(steps < SAME_PLACE_MM)
+    if doubled.size:
+        raise InputError(f"{path}: has two slices at {along[doubled[0]]:.1f} mm; is this more than one phase, or are "
+                         f"files doubled?")
+    usual = float(np.median(steps))
+    gaps = np.flatnonzero(np.abs(steps - usual) > SPACING_TOLERANCE * usual)
+    if gaps.size:
+        at = gaps[0]
+        raise InputError(f"{path}: slices are {usual:.2f} mm apart, but {steps[at]:.2f} mm between {along[at]:.1f} and "
+                         f"{along[at + 1]:.1f} mm; are some missing?")
+    stacking = positions[-1] - positions[0]
+    tilt = np.degrees(np.arccos(np.clip(stacking @ normal / np.linalg.norm(stacking), -1, 1)))
+    if tilt > MOST_TILT_DEGREES:
+        raise InputError(f"{path}: its gantry was tilted by {tilt:.1f} degrees; resample the series to a straight "
+                         f"stack first")
+    return usual
+
+
+def write_segmentation(path: str | pathlib.Path, labels: Volume, slices: list[pydicom.Dataset], version: str) -> bool:
+    """Writes labels as a DICOM segmentation of the slices they were made from, whole or not at all.
+
+    Kidney and tumor are a binary segment each; a class that was not found has none. The same labels of the same series
+    give the same bytes.
+
+    Args:
+        path: the .dcm file.
+        labels: Volume of class ids, as read_series' volume lies.
+        slices: what read_series returned.
+        version: of the software and model, as text.
+
+    Returns:
+        True if there is anything to write: DICOM knows no segmentation without a segment.
+
+    Raises:
+        InputError: if the series has a damaged value that a segmentation repeats. It names no file.
+    """
+    found = [class_id for class_id in _SEGMENTS if (labels.voxels == class_id).any()]
+    if not found:
+        return False
+    try:
+        data = _segmentation(labels, slices, version, found)
+    except Exception as error:  # a value beside the pixels, as a date, that is damaged in the series
+        raise InputError(f"no DICOM segmentation can be made of the series ({_one_line(error)}); leave dicomseg out of "
+                         f"--output_format") from error
+    write_bytes(path, data)
+    return True
+
+
+def _segmentation(labels, slices, version, found):
+    """The bytes of a segmentation of the classes that were found."""
+    masks = np.stack([labels.voxels == class_id for class_id in found], axis=-1)
+    stack = hd.Volume(masks.astype(np.uint8), LPS_TO_RAS @ labels.affine, coordinate_system="PATIENT",
+                      frame_of_reference_uid=slices[0].FrameOfReferenceUID,
+                      channels={"SegmentNumber": list(range(1, len(found) + 1))})
+    algorithm = hd.AlgorithmIdentificationSequence("kits_tf", codes.DCM.ArtificialIntelligence, version)
+    descriptions = [
+        hd.seg.SegmentDescription(number, name, category, kind, hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC, algorithm)
+        for number, (name, category, kind) in enumerate((_SEGMENTS[class_id] for class_id in found), 1)]
+    made_from = [slices[0].SeriesInstanceUID, version, hashlib.sha256(labels.voxels.tobytes()).hexdigest()]
+    series_uid, instance_uid, dimensions_uid = (pydicom.uid.generate_uid(entropy_srcs=[*made_from, what])
+                                                for what in ("series", "instance", "dimensions"))
+    segmentation = hd.seg.Segmentation(
+        source_images=slices, pixel_array=stack, segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=descriptions, series_instance_uid=series_uid, series_number=900,
+        sop_instance_uid=instance_uid, instance_number=1, manufacturer="kits_tf", manufacturer_model_name="kits_tf",
+        software_versions=version, device_serial_number="0", series_description="Kidney and tumor, kits_tf",
+        content_label="KIDNEY_TUMOR")
+    # Dates of the scan, not of today, and no random numbers: the same case gives the same bytes.
+    for field in ("ContentDate", "ContentTime", "InstanceCreationDate", "InstanceCreationTime", "SeriesDate",
+                  "SeriesTime"):
+        if field in segmentation:
+            setattr(segmentation, field, slices[0].get("StudyDate" if field.endswith("Date") else "StudyTime", ""))
+    for equipment in segmentation.ContributingEquipmentSequence:
+        del equipment.ContributionDateTime
+    for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
+        item.DimensionOrganizationUID = dimensions_uid
+    stream = io.BytesIO()
+    segmentation.save_as(stream)
+    return stream.getvalue()

@@ -1,0 +1,231 @@
+"""Which cases lie in a folder, and what they are called.
+
+A study is KiTS-shaped: <case>/imaging.nii.gz, with <case>/segmentation.nii.gz where there is ground truth. A scan to
+predict may also be a DICOM series: a folder of its files, or a zip.
+"""
+
+import dataclasses
+import errno
+import os
+import pathlib
+import re
+import sys
+import unicodedata
+
+from kits_tf.errors import InputError
+
+ENDINGS = (".nii.gz", ".nii")
+HEADERS = (".hdr.gz", ".hdr")  # of scans in two files: header and voxels
+IMAGING = "imaging"
+SEGMENTATION = "segmentation"
+ZIP = ".zip"
+PREFIX = "prediction_"  # of what predict.py writes, as KiTS19 wants it
+DICOM_MARK = slice(128, 132)  # where every DICOM file says DICM
+LONGEST_NAME = 200  # bytes; a file system takes 255, and prefix and ending come on top
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One scan: its name, its file (or folder, of a DICOM series), the file of its ground truth or None, and files that
+    claim the same place as one of the two, with the other ending."""
+
+    name: str
+    imaging: pathlib.Path
+    segmentation: pathlib.Path | None = None
+    doubles: tuple[pathlib.Path, ...] = ()
+
+    def check_single(self) -> None:
+        """Raises InputError if it has doubles: which of the two is meant nobody can tell."""
+        for double in self.doubles:
+            name = stem(double)
+            raise InputError(f"{double.parent}: holds both {name}{ENDINGS[0]} and {name}{ENDINGS[1]}; take one away")
+
+    @property
+    def short_name(self) -> str:
+        """00210 for case_00210, as KiTS names submissions; else the name."""
+        return short_name(self.name)
+
+
+def stem(path: str | pathlib.Path) -> str:
+    """The file's name without its NIfTI ending, or without its last ending if it has none of those.
+
+    A folder keeps what looks like one: series are often named by a UID, 1.2.840.1 and 1.2.840.2.
+    """
+    name = pathlib.Path(path).name
+    for ending in (*ENDINGS, *HEADERS):
+        if name.lower().endswith(ending):
+            return name[: -len(ending)]
+    return name if os.path.isdir(path) else pathlib.Path(path).stem
+
+
+def short_name(name: str) -> str:
+    """00210 for case_00210; other names stay."""
+    numbered = re.fullmatch(r"case_(\d+)", name)
+    return numbered[1] if numbered else name
+
+
+def check_name(name: str, where: str | pathlib.Path) -> None:
+    """Refuses a case name that is no plain file name: one that would lead out of its folder, or break a line.
+
+    Args:
+        name: the case's name; spaces and any script are welcome.
+        where: the file or folder that has it, for the message.
+
+    Raises:
+        InputError: if it is empty, too long, "." or "..", or holds a separator, a control character or broken Unicode.
+    """
+    strange = not (name.isascii() and name.isprintable()) and any(
+        unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name)
+    if strange or name in ("", ".", "..") or "/" in name or "\\" in name or len(os.fsencode(name)) > LONGEST_NAME:
+        shown = ascii(name) if len(name) <= 60 else ascii(name[:60]) + "..."
+        raise InputError(f"{where}: has a case named {shown}, expected a plain file name of at most {LONGEST_NAME} "
+                         f"bytes without /, \\ or control characters; rename it")
+
+
+def _either(folder, name):
+    """(What has that name with either ending, or None; a list of what has it with the other one). Be it a broken link,
+    or in a folder that may not be looked into: whoever reads it says so."""
+    found = []
+    for ending in ENDINGS:
+        path = f"{folder}/{name}{ending}"  # a string: a study may have 100000 cases
+        try:
+            os.lstat(path)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+                continue
+            return pathlib.Path(path), []
+        found.append(pathlib.Path(path))
+    return (found[0] if found else None), found[1:]
+
+
+def find_study(folder: str | pathlib.Path) -> list[Case]:
+    """The cases of a KiTS-shaped study, sorted by name: every subfolder that holds imaging or a segmentation.
+
+    A case without imaging, or whose folder is a broken link or may not be looked into, is listed all the same, with the
+    path where imaging was expected: whoever reads it says so. So is a case that has a file twice, by both endings
+    (Case.check_single).
+
+    Raises:
+        InputError: if the folder is missing or cannot be read, or a case has a name as check_name refuses it.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, expected a study of case_xxxxx/{IMAGING}.nii.gz")
+    cases = []
+    for child in _children(folder):
+        (imaging, doubles), (segmentation, more) = _either(child, IMAGING), _either(child, SEGMENTATION)
+        if imaging or segmentation or not os.path.exists(child):
+            check_name(child.name, folder)
+            cases.append(Case(child.name, imaging or child / f"{IMAGING}{ENDINGS[0]}", segmentation,
+                              (*doubles, *more)))
+    return cases
+
+
+def _children(folder):
+    """The folders in a folder, and links that lead nowhere, sorted by name."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries
+                     if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and _may_be_folder(entry.path))]
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
+    return [folder / name for name in sorted(names)]
+
+
+def _may_be_folder(link):
+    return os.path.isdir(link) or not (os.path.exists(link) or link.lower().endswith(ENDINGS))
+
+
+def find_scans(path: str | pathlib.Path) -> list[Case]:
+    """The scans that a file, a study, one of its cases, a DICOM series, or a folder of files and series names, sorted
+    by name. What lies loose beside a study's cases is none of them, nor are DICOM slices or predictions that lie beside
+    scans; a warning on stderr says so.
+
+    Raises:
+        InputError: if there are none, two would have one name, or one has a name as check_name refuses it.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        own, doubles = _either(path, IMAGING)
+        cases = [_from_file(own, doubles)] if own else _in_folder(path)
+        if not cases:
+            raise InputError(f"{path}: holds no scan, expected .nii, .nii.gz or .hdr files, "
+                             f"case_xxxxx/{IMAGING}.nii.gz, or DICOM series as folders or zips")
+    elif os.path.lexists(path):
+        cases = [_from_file(path)]
+    else:
+        raise InputError(f"{path}: no such file or folder")
+    seen: dict[str, Case] = {}
+    for case in cases:
+        check_name(case.name, path)
+        if case.short_name in seen:
+            raise InputError(f"{path}: {seen[case.short_name].imaging} and {case.imaging} would both be written as "
+                             f"prediction_{case.short_name}; rename one")
+        seen[case.short_name] = case
+    return cases
+
+
+def _in_folder(path):
+    """The cases of a study, or else of a series, or else of all files and series in a folder."""
+    cases = find_study(path)
+    known = {case.imaging.parent.name for case in cases}
+    children = [child for child in sorted(path.iterdir()) if child.name[0] != "." and child.name not in known]
+    endings = (*ENDINGS, *HEADERS)
+    files = [child for child in children if child.name.lower().endswith(endings)]
+    series = [child for child in children if not child.name.lower().endswith(endings) and _may_be_series(child)]
+    predicted = [child for child in files if child.name.startswith(PREFIX)]
+    scans = [child for child in files if not child.name.startswith(PREFIX)] + series
+    if cases:
+        _leave_out(path, "is taken as a study", [child for child in (*files, *series) if not child.is_dir()])
+        return cases
+    if is_series(path):
+        if not scans:
+            _leave_out(path, "is taken as a DICOM series", predicted)
+            return [Case(path.resolve().name, path)]
+        print(f"warning: {path}: is taken as a folder of scans, the DICOM slices in it are left out; give them a "
+              f"folder of their own", file=sys.stderr)
+    if scans:
+        _leave_out(path, "is taken as a folder of scans", predicted)
+    return [_from_file(child) for child in sorted(scans or predicted)]
+
+
+def _may_be_series(path):
+    try:
+        return is_series(path)
+    except OSError as error:
+        print(f"warning: {path}: cannot be read ({error.strerror}), left out", file=sys.stderr)
+        return False
+
+
+def _leave_out(path, why, files):
+    if files:
+        print(f"warning: {path}: {why}, {_few(files)} left out; give loose files a folder of their own",
+              file=sys.stderr)
+
+
+def _from_file(path, doubles=()):
+    name = stem(path)
+    if name == IMAGING:  # one case of a study, named by its folder
+        name = path.parent.resolve().name or name
+    return Case(name, path, doubles=tuple(doubles))
+
+
+def _few(files):
+    return f"{files[0].name} is" if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more are"
+
+
+def is_series(path: str | pathlib.Path) -> bool:
+    """Whether a path may be a DICOM series: a zip, or a folder with a DICOM file in it."""
+    path = pathlib.Path(path)
+    if path.is_dir():
+        return any(child.is_file() and is_dicom(child) for child in sorted(path.iterdir()))
+    return path.name.lower().endswith(ZIP)
+
+
+def is_dicom(path: str | pathlib.Path) -> bool:
+    """Whether a file says that it is DICOM."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(DICOM_MARK.stop)[DICOM_MARK] == b"DICM"
+    except OSError:
+        return False

@@ -1,0 +1,375 @@
+"""NIfTI in, NIfTI out. The only file that knows a NIfTI file's axis order and header.
+
+A scan of any orientation and spacing becomes a Volume in the canonical orientation (volume.py); labels go back into
+the geometry of the file they were made from: same axis order, shape, affine, and qform and sform codes.
+
+Files may lie: nothing is believed that the file's size cannot hold, headers are parsed from a bounded piece of it, and
+voxels come a few slices at a time, straight into the array that is returned.
+"""
+
+import dataclasses
+import io
+import logging
+import math
+import pathlib
+import warnings
+
+import nibabel as nib
+import numpy as np
+from isal import igzip, isal_zlib
+
+from kits_tf.errors import InputError
+from kits_tf.files.atomic import whole_file
+from kits_tf.scans.discovery import ENDINGS
+from kits_tf.scans.limits import check_extent, check_spacing, check_voxels, is_bomb, times
+from kits_tf.scans.orientation import invert, reorient, reorient_affine, to_canonical_transform
+from kits_tf.volume import Volume, is_singular, skew_degrees, spacing_of
+
+# What nibabel finds wrong in a header it also logs or warns of; an InputError says it once, in one line.
+nib.imageglobals.logger.setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module=r"nibabel\.nifti1")
+
+PAIRS = (".hdr", ".img", ".hdr.gz", ".img.gz")  # a header and its voxels in two files
+EXPECTED = "expected NIfTI (.nii or .nii.gz)"
+
+MOST_HEADER_BYTES = 2**24  # extensions included
+MOST_BYTES_AFTER = 2**20  # that may follow the voxels
+DEFLATE_RATIO = 1032  # bytes that gzip can make of one, at most
+SLAB_VOXELS = 2**22  # read at once
+SAME_FORMS_MM = 0.1  # how far qform and sform may lie apart: quaternions are rounded
+MOST_SKEW_DEGREES = 0.5  # as of a DICOM series' gantry
+UNITS = {1: "metres", 3: "micrometres"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Source:
+    """A file whose header was read and makes sense.
+
+    Attributes:
+        path: as the user gave it.
+        image: nibabel's image, for its header and affine; its voxels are read by _slabs.
+        voxels: the file that holds the voxels; another one for a pair.
+        shape: the file's three dimensions.
+        affine: canonical.
+        transform: nibabel orientation, from the file's axes to the canonical ones.
+    """
+
+    path: pathlib.Path
+    image: nib.Nifti1Pair
+    voxels: pathlib.Path
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    transform: np.ndarray
+
+
+def _one_line(error):
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _stream(path):
+    return igzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb")
+
+
+def _open(path):
+    """Reads a file's header: a _Source, or InputError."""
+    path = pathlib.Path(path)
+    try:
+        if path.is_symlink() and not path.exists():
+            raise InputError(f"{path}: is a symbolic link that leads nowhere, {EXPECTED}")
+        if not path.exists():
+            raise InputError(f"{path}: no such file")
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder, {EXPECTED}")
+        if not path.is_file():  # a pipe would be waited for
+            raise InputError(f"{path}: is no regular file, {EXPECTED}")
+        image, raw_header, voxels = _header(path)
+        shape = _spatial_shape(path, image)
+        _check_size(path, shape, image.get_data_dtype().itemsize, image.dataobj.offset, voxels)
+    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError,
+            OSError, EOFError, isal_zlib.error, ValueError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: cannot be read as NIfTI ({_one_line(error)}), {EXPECTED}") from error
+    return _Source(path, image, voxels, shape, *_geometry(path, image, raw_header, shape))
+
+
+def pair_of(path: str | pathlib.Path) -> tuple[pathlib.Path, ...]:
+    """Header and voxels of a scan in two files, whichever of them is named; nothing for one file."""
+    if not str(path).lower().endswith(PAIRS):
+        return ()
+    files = nib.Nifti1Pair.filespec_to_file_map(str(path))
+    return tuple(pathlib.Path(str(files[role].filename)) for role in ("header", "image"))
+
+
+def _header(path):
+    """(nibabel image, its header as stored, file with the voxels)."""
+    name = path.name.lower()
+    if name.endswith(ENDINGS):
+        kinds = (nib.Nifti1Image, nib.Nifti2Image)
+    elif name.endswith(PAIRS):
+        kinds = (nib.Nifti1Pair, nib.Nifti2Pair)
+    else:
+        raise InputError(f"{path}: cannot be read as NIfTI by its name, {EXPECTED}")
+    files = {role: pathlib.Path(file.filename) for role, file in kinds[0].filespec_to_file_map(str(path)).items()}
+    with _stream(files.get("header", files["image"])) as stream:
+        start = stream.read(1024)
+        kind = next((kind for kind in kinds if kind.header_class.may_contain_header(start)), None)
+        if kind is None:
+            raise InputError(f"{path}: cannot be read as NIfTI (it has no such header), {EXPECTED}")
+        size = kind.header_class.sizeof_hdr
+        raw_header = kind.header_class(start[:size], check=False)
+        # Only as much as the header may be long: an extension can claim any length, and gzip can deliver it.
+        end = float(raw_header["vox_offset"]) if len(files) == 1 else MOST_HEADER_BYTES
+        if not 0 <= end <= MOST_HEADER_BYTES:
+            raise InputError(f"{path}: its header claims that voxels begin at byte {end:g}; is it damaged?")
+        start += stream.read(max(0, int(end) - len(start)))
+    # nibabel is given the header's bytes alone: it reads voxels when they are asked for, and these never are.
+    holders = {role: nib.FileHolder(fileobj=io.BytesIO(start)) for role in files}
+    return kind.from_file_map(holders), raw_header, files["image"]
+
+
+def _geometry(path, image, raw_header, shape):
+    """(canonical affine, orientation transform), or InputError."""
+    affine = image.affine
+    if affine is None or not np.isfinite(affine).all():
+        raise InputError(f"{path}: its affine is not finite, expected voxel positions in mm")
+    if is_singular(affine):
+        raise InputError(f"{path}: its affine is singular {affine[:3, :3].tolist()}, expected three separate axes")
+    # The header's own spacing counts too; nibabel replaces a zero by 1 mm and a negative number by its size.
+    check_spacing(path, [float(mm) for mm in raw_header["pixdim"][1:4]])
+    check_extent(path, shape, spacing_of(affine))
+    transform = to_canonical_transform(affine)
+    return reorient_affine(affine, transform, shape), transform
+
+
+def _spatial_shape(path, image):
+    """The file's three dimensions; a fourth of one frame is let go. Raises InputError for anything else."""
+    shape = tuple(int(size) for size in image.shape)
+    if len(shape) > 3 and set(shape[3:]) == {1}:
+        shape = shape[:3]
+    if len(shape) != 3 or min(shape) < 1:
+        raise InputError(f"{path}: has shape {image.shape}, expected one 3D volume")
+    return shape
+
+
+def _canonical_shape(source):
+    shape = np.empty(3, int)
+    shape[source.transform[:, 0].astype(int)] = source.shape
+    return tuple(int(size) for size in shape)
+
+
+def _check_size(path, shape, itemsize, offset, file):
+    """Refuses voxels that no file of that size can hold, before memory is asked for."""
+    claimed, size = math.prod(shape) * itemsize, file.stat().st_size
+    if offset + claimed > size * (DEFLATE_RATIO if file.name.lower().endswith(".gz") else 1):
+        raise InputError(f"{path}: its voxels cannot be read (its header claims {claimed} bytes of them, the file has "
+                         f"{size}); is the file whole?")
+    check_voxels(path, shape)
+
+
+def _slabs(source, stored, after):
+    """Reads the voxels, a few slices of the file's last axis at a time.
+
+    Args:
+        source: _Source.
+        stored: dtype of the voxels in the file.
+        after: list that gets the number of bytes that follow the voxels, at the end.
+
+    Yields:
+        (slice of the last axis, block): float64 with slope and intercept applied, or as stored where there are none.
+    """
+    plane, slices = math.prod(source.shape[:2]), source.shape[2]
+    slope, inter = source.image.dataobj.slope, source.image.dataobj.inter
+    step = max(1, SLAB_VOXELS // plane)
+    with _stream(source.voxels) as stream:
+        stream.seek(source.image.dataobj.offset)
+        for first in range(0, slices, step):
+            count = min(step, slices - first)
+            data = stream.read(count * plane * stored.itemsize)
+            if len(data) < count * plane * stored.itemsize:
+                raise EOFError(f"they end in slice {first + len(data) // (plane * stored.itemsize)} of {slices}")
+            block = np.frombuffer(data, stored).reshape((*source.shape[:2], count), order="F")
+            if (slope, inter) != (1, 0):
+                block = block.astype(np.float64) * slope + inter
+            yield np.s_[..., first:first + count], block
+        after.append(len(stream.read(MOST_BYTES_AFTER + 1)))  # to the end, where gzip has its checksum
+
+
+def _read(path, take, dtype):
+    """Reads a file's voxels.
+
+    Args:
+        path: the file.
+        take: function of (path, block) that returns what to keep of a block of voxels, or raises InputError.
+        dtype: of the array to begin with; it becomes float32 at the first block that does not fit it.
+
+    Returns:
+        (array in canonical axes, _Source, doubts).
+    """
+    source = _open(path)
+    stored = source.image.get_data_dtype()
+    if stored.kind not in "iuf":
+        raise InputError(f"{path}: holds {stored} voxels, expected real numbers (Hounsfield units)")
+    claimed, size, after = math.prod(source.shape) * stored.itemsize, source.voxels.stat().st_size, []
+    if dtype == np.int16 and is_bomb(claimed, size):
+        raise InputError(f"{path}: unpacks to {claimed / size:.0f} times its size, as no scan does; is it a gzip bomb?")
+    try:
+        back = invert(source.transform)
+        voxels = np.empty(_canonical_shape(source), dtype)
+        for place, block in _slabs(source, stored, after):
+            block = take(path, block)
+            if not np.can_cast(block.dtype, voxels.dtype):
+                voxels = voxels.astype(np.float32)
+            reorient(voxels, back)[place] = block
+    except (OSError, EOFError, isal_zlib.error, ValueError, MemoryError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: its voxels cannot be read ({_one_line(error)}); is the file whole?") from error
+    if after[0] > MOST_BYTES_AFTER:
+        raise InputError(f"{path}: goes on after the {times(source.shape)} voxels that its header claims; header and "
+                         f"voxels do not belong together")
+    doubts = [f"{after[0]} bytes follow the voxels and were ignored."] if after[0] else []
+    return voxels, source, [*_header_doubts(source), *doubts]
+
+
+def _header_doubts(source):
+    """What is odd about a header that can be used all the same: sentences."""
+    header, doubts = source.image.header, []
+    skew = skew_degrees(source.affine)
+    if skew > MOST_SKEW_DEGREES:
+        doubts.append(f"Its axes are {skew:.1f} degrees off a right angle (a tilted gantry?): lengths and volumes are "
+                      f"those of straight voxels, and too large; resample it to a straight stack first.")
+    unit = int(header["xyzt_units"]) & 7
+    if unit in UNITS:
+        doubts.append(f"The header says that its spacing is in {UNITS[unit]}; it was taken as millimetres.")
+    qform, sform = int(header["qform_code"]), int(header["sform_code"])
+    if qform == sform == 0:
+        doubts.append("The header does not say how the scan lies in the patient (qform and sform codes are 0); an "
+                      "orientation was assumed.")
+    elif qform and sform:
+        try:
+            by_qform = header.get_qform()
+        except ValueError:
+            return [*doubts, "The header's qform makes no sense; its sform was used."]
+        corners = np.array(np.meshgrid(*((-0.5, size - 0.5) for size in source.shape), [1])).reshape(4, -1)
+        apart_mm = np.linalg.norm((by_qform - source.image.affine) @ corners, axis=0).max()
+        if not apart_mm <= SAME_FORMS_MM:
+            doubts.append(f"The header's qform and sform disagree by up to {apart_mm:.1f} mm; the sform was used.")
+    return doubts
+
+
+def read_geometry(path: str | pathlib.Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """Reads a file's header only.
+
+    Returns:
+        (shape, affine): shape and affine of the Volume that `read_volume` would return.
+
+    Raises:
+        InputError: as read_volume, for what a header can show.
+    """
+    source = _open(path)
+    return _canonical_shape(source), source.affine
+
+
+def read_stored_geometry(path: str | pathlib.Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """(shape, affine) in the file's own axis order, which those who compare files voxel by voxel go by.
+
+    Raises:
+        InputError: as read_geometry.
+    """
+    source = _open(path)
+    return source.shape, source.image.affine
+
+
+def _hounsfield(path, block):
+    """int16 where the block holds whole numbers that fit it, however they are stored, else finite float32."""
+    if block.dtype.kind == "f":
+        block = _finite(path, block)
+        whole = block.astype(np.int16) if np.abs(block).max() < 2**15 else None
+        return whole if whole is not None and np.array_equal(whole, block) else block
+    limits = np.iinfo(np.int16)
+    fits = np.can_cast(block.dtype, np.int16) or (
+        limits.min <= int(block.min()) and int(block.max()) <= limits.max)
+    return block.astype(np.int16 if fits else np.float32, copy=False)
+
+
+def _finite(path, block):
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
+        block = block.astype(np.float32, copy=False)
+    bad = block.size - np.count_nonzero(np.isfinite(block))
+    if bad:
+        raise InputError(f"{path}: at least {bad} voxels are NaN or infinite, expected finite numbers")
+    return block
+
+
+def read_volume(path: str | pathlib.Path) -> Volume:
+    """Reads a scan.
+
+    Returns:
+        A Volume in the canonical orientation, with scl_slope and scl_inter applied: int16 where all voxels are whole
+        numbers that fit it, else float32. Its `doubts` say what is odd about the header.
+
+    Raises:
+        InputError: if the file is missing, damaged, no NIfTI, not one 3D volume, not real numbers, holds NaN or Inf,
+            claims more voxels than it can hold or than a scan has (limits.py), or its affine or spacing makes no sense.
+    """
+    voxels, source, doubts = _read(path, _hounsfield, np.int16)
+    return Volume(voxels, spacing_of(source.affine), source.affine, tuple(doubts))
+
+
+def read_labels(path: str | pathlib.Path, classes: int = 3) -> Volume:
+    """Reads a label volume: a Volume of uint8 class ids, canonical.
+
+    Raises:
+        InputError: as read_volume, and if a voxel is not one of the class ids 0 to classes - 1.
+    """
+    def ids(path, block):
+        block = _finite(path, block) if block.dtype.kind == "f" else block
+        with np.errstate(invalid="ignore"):  # what is no class id may be no uint8 either
+            found = block.astype(np.uint8, copy=False)
+        wrong = (found >= classes) | (found != block)
+        if wrong.any():
+            raise InputError(f"{path}: holds label {block[wrong].min():g}, expected only "
+                             f"{', '.join(map(str, range(classes)))}")
+        return found
+
+    voxels, source, doubts = _read(path, ids, np.uint8)
+    return Volume(voxels, spacing_of(source.affine), source.affine, tuple(doubts))
+
+
+def write_labels(path: str | pathlib.Path, labels: np.ndarray, like: str | pathlib.Path) -> None:
+    """Writes labels in the geometry of the file that the scan came from.
+
+    Args:
+        path: file to write; .nii.gz or .nii. Written to a temporary name and renamed: whole or absent.
+        labels: uint8 array (z, y, x) in the canonical orientation.
+        like: path of the scan; its axis order, affine, qform and sform codes are kept.
+    """
+    source = _open(like)
+    voxels = reorient(np.asarray(labels, np.uint8), invert(source.transform))
+    if voxels.shape != source.shape:
+        raise ValueError(f"labels must have the shape of {like}, {source.shape}, got {voxels.shape}")
+    image = source.image
+    header = image.header.copy()
+    header.set_data_dtype(np.uint8)
+    header.set_slope_inter(1, 0)
+    header["cal_min"], header["cal_max"] = 0, 0
+    image_class = type(image) if isinstance(image, nib.Nifti1Image) else nib.Nifti1Image  # a pair becomes one file
+    _save(image_class, voxels.reshape(image.shape), image.affine, header, path)
+
+
+def write_volume(path: str | pathlib.Path, volume: Volume) -> None:
+    """Writes a Volume as NIfTI with axes (z, y, x), as KiTS19 stores its cases; whole or absent."""
+    header = nib.Nifti1Header()
+    header.set_data_dtype(volume.voxels.dtype)
+    header.set_xyzt_units("mm")
+    _save(nib.Nifti1Image, volume.voxels, volume.affine, header, path)
+
+
+def _save(image_class, voxels, affine, header, path):
+    path = pathlib.Path(path)
+    ending = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), None)
+    if ending is None:
+        raise ValueError(f"{path}: must end in .nii or .nii.gz")
+    with whole_file(path) as temporary:
+        nib.save(image_class(voxels, affine, header), temporary)

@@ -1,0 +1,114 @@
+"""What is odd about a scan or its labels, but no reason to refuse them: sentences for a human reader.
+
+Nothing here changes a voxel. predict.py puts the sentences into its report, data_prep prints them. What the header
+alone shows comes with the Volume (scans/nifti.py, scans/dicom.py).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kits_tf.labels import foreground
+from kits_tf.volume import AIR_HU, BODY_HU, Volume
+
+SAMPLES = 2**21  # voxels looked at, about; a scan has a hundred times as many
+FAR = {"coarser": 2.5, "finer": 1 / 6}  # times the spacing the nets were trained at; KiTS19's scans lie in between
+LEAST_MM = {"z": 100.0, "y": 150.0, "x": 200.0}  # a kidney's length, a slim body's depth, KiTS19's narrowest scan
+AXES = {"z": ("from head to feet", ("head", "feet")), "y": ("from front to back", ("front", "back")),
+        "x": ("from right to left", ("right", "left"))}
+
+
+def scan_doubts(volume: Volume, spacing_mm: Sequence[float]) -> list[str]:
+    """All that is odd about a scan.
+
+    Args:
+        volume: Volume, canonical, in what should be Hounsfield units.
+        spacing_mm: the normalized spacing of the nets, z, y, x.
+
+    Returns:
+        List of sentences, those of its header first.
+    """
+    steps = [max(1, round(size / (SAMPLES ** (1 / 3)))) for size in volume.voxels.shape]
+    sample = volume.voxels[tuple(slice(step // 2, None, step) for step in steps)].astype(np.float32)
+    unit = _unit_doubts(volume.voxels, sample)
+    return [*volume.doubts, *_extent_doubts(volume, spacing_mm), *unit, *([] if unit else _direction_doubts(sample))]
+
+
+def _extent_doubts(volume, spacing_mm):
+    doubts = []
+    for axis, size, mm, wanted_mm in zip("zyx", volume.voxels.shape, volume.spacing_mm, spacing_mm, strict=True):
+        ratio = mm / wanted_mm
+        if ratio > FAR["coarser"] or ratio < FAR["finer"]:
+            doubts.append(f"Its spacing of {mm:g} mm along {axis} is far from the {wanted_mm:g} mm that the nets were "
+                          f"trained at.")
+        if size == 1:
+            doubts.append(f"It is one voxel thick {AXES[axis][0]}.")
+        elif size * mm < LEAST_MM[axis]:
+            doubts.append(f"It covers only {size * mm:.0f} mm {AXES[axis][0]}: organs may be cut off.")
+    return doubts
+
+
+def _unit_doubts(voxels, sample):
+    """Whether the numbers are Hounsfield units: air near -1000, soft tissue near 0, all within int16."""
+    low, high = float(voxels.min()), float(voxels.max())
+    air, tissue = float(np.mean(sample < -500)), float(np.mean((sample > -150) & (sample < 250)))
+    shifted = float(np.mean((sample > -150 - AIR_HU) & (sample < 250 - AIR_HU)))
+    limits = np.iinfo(np.int16)
+    if low >= 0 and high <= 255:
+        return [f"Its values go from {low:g} to {high:g}, as in an 8-bit picture: these are no Hounsfield units."]
+    if low >= 0 and shifted > max(tissue, 0.1):
+        return [f"No value is below 0 and {shifted:.0%} lie where tissue would be with {-AIR_HU} added: subtract "
+                f"{-AIR_HU} to get Hounsfield units."]
+    if low >= 0:
+        return [f"Its values go from {low:g} to {high:g} without air below -500: these are no Hounsfield units (MRI?)."]
+    doubts = []
+    if air < 0.005:
+        doubts.append(f"Only {air:.1%} of it is air (below -500, the least is {low:g}): it is cropped, masked, or not "
+                      f"in Hounsfield units.")
+    if tissue < 0.02:
+        doubts.append(f"Only {tissue:.1%} of it has the Hounsfield units of soft tissue (-150 to 250).")
+    if low < limits.min or high > limits.max:
+        doubts.append(f"Its values go from {low:g} to {high:g}; what lies beyond {limits.min} or {limits.max} is cut "
+                      f"there.")
+    return doubts
+
+
+def _direction_doubts(sample):
+    """Whether the body lies as the header says: spine and pelvis to the back, lungs to the head.
+
+    A scan mirrored from right to left cannot be told by these.
+    """
+    body, bone = sample > BODY_HU, sample > 350
+    lung = (sample > -950) & (sample < -650)
+    if not bone.any() or min(sample.shape) < 4:
+        return []
+    doubts = []
+    depth = body.sum(axis=(0, 2))
+    inside = np.flatnonzero(depth > 0.1 * depth.max())
+    place = np.arange(sample.shape[1])
+    behind = np.average(place, weights=bone.sum(axis=(0, 2))) - np.average(place, weights=depth)
+    if bone.sum() > 0.002 * body.sum() and behind < -0.03 * (inside[-1] - inside[0] + 1):
+        doubts.append("Its bones lie towards the front: the header may have front and back the wrong way round.")
+    quarter = max(1, sample.shape[0] // 4)
+    share = lung.sum(axis=(1, 2)) / np.maximum(body.sum(axis=(1, 2)), 1)
+    head, feet = share[:quarter].mean(), share[-quarter:].mean()
+    if feet > 2 * head and feet - head > 0.1:
+        doubts.append("It has lung towards the feet: the header may have head and feet the wrong way round.")
+    return doubts
+
+
+def label_doubts(labels: np.ndarray) -> list[str]:
+    """Where labelled kidneys or tumors touch the edge of their scan.
+
+    Args:
+        labels: uint8 (z, y, x), class ids, canonical.
+
+    Returns:
+        List of sentences; none for an axis of one voxel.
+    """
+    doubts = []
+    for axis, name in enumerate("zyx"):
+        for place, end in zip((0, -1), AXES[name][1], strict=True):
+            if labels.shape[axis] > 1 and foreground(labels.take(place, axis)).any():
+                doubts.append(f"A kidney or tumor touches the scan's edge towards the {end}: it may be cut off.")
+    return doubts

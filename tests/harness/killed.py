@@ -1,0 +1,101 @@
+"""Runs a command's main function again and again and kills it at random moments; what it left must be whole each time.
+
+It runs in a fork of the server of harness/commands.py, and each run is a fork of that, so that a hundred kills take
+minutes and not an hour.
+"""
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import time
+
+import predict
+from data_prep import preparation
+from kits_tf.config import PRESETS, STAGES
+from kits_tf.files.atomic import TEMPORARY
+
+PASSING = ("summary.csv", ".lock")  # of a run and not of its cases
+
+
+def main(what, scans, output, quiet, kills, seed, model):
+    """Kills a command so many times.
+
+    After each kill all files in `output` must be the bytes of those in `quiet`, where a run in peace leaves them, or
+    temporaries. After a run that comes to its end the next starts from nothing. Prints a JSON line: kills, runs that
+    ended in peace, how long one takes, how many files one leaves and how many runs were killed half-way.
+
+    Args:
+        what: "predict" or "prepare".
+        scans: the study.
+        output: folder of the runs that are killed.
+        quiet: folder of the run in peace.
+        kills: how many.
+        seed: of the moments.
+        model: folder of an export, for "predict".
+    """
+    output, quiet, chance = pathlib.Path(output), pathlib.Path(quiet), random.Random(int(seed))
+
+    def work(folder):
+        if what == "predict":
+            return predict.predict(model, scans, folder)
+        return preparation.prepare_study(scans, folder, STAGES, PRESETS["demo"], 0)
+
+    began = time.monotonic()
+    assert run(lambda: work(quiet)) == 0
+    seconds = time.monotonic() - began
+    expected = files(quiet)
+    assert len(expected) > 3
+    killed, ended, found = 0, 0, []
+    while killed < int(kills):
+        status = run(lambda: work(output), after=chance.uniform(0, 1.1 * seconds))
+        assert status in (0, -signal.SIGKILL), status
+        there = files(output)
+        for name, raw in there.items():
+            assert raw == expected[name], f"{name} is not as a run in peace left it"
+        killed += status != 0
+        found.append(len(there))
+        if status == 0:
+            ended += 1
+            assert there.keys() == expected.keys()
+            assert not [path for path in output.rglob(f"{TEMPORARY}*")]
+            shutil.rmtree(output)
+    assert run(lambda: work(output)) == 0
+    assert files(output) == expected
+    assert not [path for path in output.rglob("*") if path.name.startswith(".")]
+    print(json.dumps({"kills": killed, "ended": ended, "seconds": round(seconds, 1), "files": len(expected),
+                      "partly done": sum(0 < count < len(expected) for count in found)}))
+
+
+def run(function, after=None):
+    """The exit status of a function in a fork, killed after some seconds; minus the signal if that ended it."""
+    pid = os.fork()
+    if not pid:
+        status = 3
+        try:
+            status = function()
+        finally:
+            os._exit(status)
+    deadline = None if after is None else time.monotonic() + after
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if deadline and time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            deadline = None
+        time.sleep(0.002)
+
+
+def files(folder):
+    """What a run is asked for, by path; JSON that a run updates must at least be JSON."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if path.name == "manifest.json" or path.parent.name == ".done":
+            if not path.name.startswith(TEMPORARY):
+                json.loads(path.read_text())
+        elif path.name not in PASSING and not path.name.startswith(TEMPORARY):
+            found[path.relative_to(folder).as_posix()] = path.read_bytes()
+    return found

@@ -1,0 +1,98 @@
+"""The perfect cascade: threshold nets on a scan made from labels, and the score it cannot exceed.
+
+The ceiling is computed with NumPy alone: the scan resampled to the normalized spacing, cut by the same thresholds,
+resampled back and cut at one half. What the cascade loses beyond it, its crops, rules or grids lost.
+"""
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from harness.patients import HU, KIDNEY_ABOVE, TUMOR_ABOVE
+from kits_tf import config as configs
+
+WINDOW_HU = (-79, 304)
+NORMALIZED_MM = (3.0, 0.7816, 0.7816)
+
+
+def nets():
+    """Nets of all five stages that answer by thresholds on their first channel."""
+
+    def above(threshold):
+        return lambda inputs: tf.cast(inputs[..., :1] > threshold, tf.float32)
+
+    kidney, tumor = above(KIDNEY_ABOVE), above(TUMOR_ABOVE)
+    return {"coarse": kidney, "correction": kidney, "fine": kidney, "tumor3d": tumor, "tumor2d": tumor}
+
+
+class Thresholds(tf.Module):
+    """What an exported cascade answers, by two thresholds on the scan itself: loads and runs in a moment, for tests of
+    everything around the cascade."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None), tf.int16, name="volume"),
+                                  tf.TensorSpec((3,), tf.float32, name="spacing_mm")])
+    def serve(self, volume, spacing_mm):
+        labels = tf.cast(volume > 60, tf.uint8) + tf.cast(volume > 160, tf.uint8)
+        ml = [tf.reduce_prod(spacing_mm) / 1000 * tf.cast(tf.math.count_nonzero(labels == kind), tf.float32)
+              for kind in (1, 2)]
+        yes, no = tf.constant(True), tf.constant(False)
+        one = tf.constant(1)
+        return {"labels": labels, "kidneys_coarse": one + one, "coarse_empty": no, "correction_used": no,
+                "kidneys": one + one, "lesions_kept": one, "lesions_dropped": one - one,
+                "tumor_fallback_used": tf.logical_not(yes), "kidney_ml": ml[0], "tumor_ml": ml[1],
+                "coarse_components_ml": tf.stack(ml)}
+
+
+def export_thresholds(directory):
+    """Writes Thresholds where an exported cascade would be."""
+    module = Thresholds()
+    tf.saved_model.save(module, str(directory), signatures={"serving_default": module.serve})
+    (pathlib.Path(directory) / "assets" / "config.json").write_text(configs.to_json(configs.PRESETS["demo"]))
+
+
+def dice(one, other):
+    """KiTS19's Dice of two masks; both empty is 1."""
+    total = int(one.sum()) + int(other.sum())
+    return 2.0 * int((one & other).sum()) / total if total else 1.0
+
+
+def scores(labels, truth):
+    """(kidney with tumor, tumor) Dice."""
+    return dice(labels > 0, truth > 0), dice(labels == 2, truth == 2)
+
+
+def _matrix(size_in, size_out):
+    """Linear resampling of an axis over the same extent, the triangle widened by the step where it shrinks."""
+    step = size_in / size_out
+    centre = (np.arange(size_out) + 0.5) * step - 0.5
+    weights = np.maximum(0, 1 - np.abs(np.arange(size_in) - centre[:, np.newaxis]) / max(step, 1.0))
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _apply(volume, matrices):
+    for axis, matrix in enumerate(matrices):
+        volume = np.moveaxis(np.tensordot(matrix, volume, axes=(1, axis)), 0, axis)
+    return volume
+
+
+def _there_and_back(values, spacing_mm, threshold):
+    grid = [max(1, round(size * mm / target)) for size, mm, target in
+            zip(values.shape, spacing_mm, NORMALIZED_MM, strict=True)]
+    there = _apply(values, [_matrix(size, to) for size, to in zip(values.shape, grid, strict=True)])
+    cut = (there > threshold).astype(np.float32)
+    return _apply(cut, [_matrix(to, size) for size, to in zip(values.shape, grid, strict=True)]) > 0.5
+
+
+def ceiling(truth, spacing_mm):
+    """Labels that perfect nets could give at best: thresholds on the resampled scan."""
+    scan = HU[truth].astype(np.float32)
+    low, high = WINDOW_HU
+    masks = [_there_and_back(scan, spacing_mm, low + above * (high - low)) for above in (KIDNEY_ABOVE, TUMOR_ABOVE)]
+    return np.where(masks[1], 2, masks[0]).astype(np.uint8)
+
+
+def mask_ceiling(truth, spacing_mm):
+    """The same for masks resampled as masks, cut at one half: what perfect nets would need to see to get there."""
+    masks = [_there_and_back((truth >= least).astype(np.float32), spacing_mm, 0.5) for least in (1, 2)]
+    return np.where(masks[1], 2, masks[0]).astype(np.uint8)

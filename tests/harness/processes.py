@@ -1,0 +1,66 @@
+"""Processes for tests that kill them, or lay out devices, which a process can do only once.
+
+They are forks of the server of harness/commands.py, so that each starts at once.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import sys
+
+import tensorflow as tf
+
+from harness import ellipses
+from kits_tf import config as configs
+from kits_tf.errors import InputError
+from kits_tf.training import epochs, loop, workers
+from kits_tf.training.task import make_task
+
+
+def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None, stage="fine"):
+    """Trains a stage on a CPU that counts as several devices, deterministically; prints every step's loss.
+
+    Args:
+        config: the config as JSON.
+        cluster: (ports of all workers, index of this one), or None.
+    """
+    if cluster:
+        ports, index = cluster
+        os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": [f"127.0.0.1:{port}" for port in ports]},
+                                              "task": {"type": "worker", "index": index}})
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],
+                                               [tf.config.LogicalDeviceConfiguration()] * devices)
+    tf.config.experimental.enable_op_determinism()
+    workers.LOOK_EVERY = 0.5  # 3 s in earnest
+    settle = epochs.Epochs._settle
+
+    def settle_and_tell(self, progress, told, record):
+        print(f"step {len(progress.history)}.{progress.steps} loss {told[0]:.7f}")
+        return settle(self, progress, told, record)
+
+    epochs.Epochs._settle = settle_and_tell
+    try:
+        task = make_task(configs.from_json(config), stage, data_dir, 0, 0)
+        loop.train(task, run_dir, workers.strategy(strategy))
+    except InputError as error:
+        sys.exit(str(error))
+    except loop.StoppedError as error:
+        print(error, file=sys.stderr)
+        sys.exit(143)
+
+
+def free_ports(number):
+    """Ports that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def prepared(folder, **training):
+    """A tiny config with these training settings of the fine stage, as JSON, and its records."""
+    config = ellipses.with_training(ellipses.tiny_config(), "fine", **training)
+    return configs.to_json(config), ellipses.write(pathlib.Path(folder) / "data", config, stages=["fine"])

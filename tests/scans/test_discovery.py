@@ -1,0 +1,219 @@
+"""Which cases lie in a folder and what they are called; nothing is opened, so the files may be empty."""
+
+import errno
+import os
+import pathlib
+
+import pytest
+
+from kits_tf.errors import InputError
+from kits_tf.scans.discovery import find_scans, find_study, short_name, stem
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return folder
+
+
+def test_a_study_is_its_case_folders_sorted_by_name(tmp_path):
+    touch(tmp_path, "case_00010/imaging.nii.gz", "case_00010/segmentation.nii.gz", "case_00002/imaging.nii",
+          "case_00002/notes.txt", "kits.json", "LICENSE", "empty/readme.txt", "loose.nii.gz")
+    cases = find_study(tmp_path)
+    assert [(case.name, case.short_name) for case in cases] == [("case_00002", "00002"), ("case_00010", "00010")]
+    assert cases[0].imaging == tmp_path / "case_00002" / "imaging.nii"
+    assert cases[0].segmentation is None
+    assert cases[1].segmentation == tmp_path / "case_00010" / "segmentation.nii.gz"
+
+
+def test_a_case_without_imaging_is_listed_with_the_path_that_was_expected(tmp_path):
+    touch(tmp_path, "case_00001/segmentation.nii.gz")
+    assert find_study(tmp_path)[0].imaging == tmp_path / "case_00001" / "imaging.nii.gz"
+
+
+@pytest.mark.parametrize("name", ["imaging", "segmentation"])
+def test_both_endings_at_once_are_listed_for_the_reader_to_refuse(name, tmp_path):
+    touch(tmp_path, "case_00001/imaging.nii.gz", "case_00001/segmentation.nii", "case_00002/imaging.nii",
+          f"case_00001/{name}.nii.gz", f"case_00001/{name}.nii")
+    double, single = find_study(tmp_path)
+    single.check_single()
+    with pytest.raises(InputError) as caught:
+        double.check_single()
+    assert str(caught.value) == f"{tmp_path}/case_00001: holds both {name}.nii.gz and {name}.nii; take one away"
+
+
+def test_both_endings_in_a_case_folder_given_alone_are_refused_too(tmp_path):
+    case, = find_scans(touch(tmp_path, "imaging.nii", "imaging.nii.gz"))
+    with pytest.raises(InputError, match="take one away"):
+        case.check_single()
+
+
+def test_an_empty_folder_is_a_study_of_none(tmp_path):
+    assert find_study(tmp_path) == []
+
+
+@pytest.mark.parametrize("what", ["nowhere", "file"])
+def test_a_study_that_is_no_folder_is_named(what, tmp_path):
+    touch(tmp_path, "file")
+    with pytest.raises(InputError, match=what):
+        find_study(tmp_path / what)
+
+
+@pytest.mark.parametrize(("name", "short"), [
+    ("case_00210", "00210"), ("case_7", "7"), ("case_00210_0000", "case_00210_0000"), ("case_", "case_"),
+    ("patient", "patient"), ("showcase_1", "showcase_1")])
+def test_short_names_are_kits_submission_names(name, short):
+    assert short_name(name) == short
+
+
+def test_one_file_is_one_scan_named_after_itself(tmp_path):
+    touch(tmp_path, "liver.v2.nii.gz")
+    case, = find_scans(tmp_path / "liver.v2.nii.gz")
+    assert (case.name, case.short_name) == ("liver.v2", "liver.v2")
+
+
+def test_imaging_of_one_case_is_named_after_its_folder(tmp_path):
+    touch(tmp_path, "case_00007/imaging.nii.gz")
+    case, = find_scans(tmp_path / "case_00007" / "imaging.nii.gz")
+    assert case.short_name == "00007"
+
+
+def test_a_folder_of_files_is_its_nifti_files(tmp_path):
+    touch(tmp_path, "b.nii.gz", "a.NII", "notes.txt", ".hidden.nii.gz", "c.dcm")
+    assert [case.name for case in find_scans(tmp_path)] == ["a", "b"]
+
+
+def test_a_scan_in_two_files_is_one_case_of_a_folder(tmp_path):
+    for name in ("a.hdr", "a.img", "b.hdr.gz", "b.img.gz", "c.nii"):
+        (tmp_path / name).touch()
+    assert [(case.name, case.imaging.name) for case in find_scans(tmp_path)] == [
+        ("a", "a.hdr"), ("b", "b.hdr.gz"), ("c", "c.nii")]
+
+
+def test_a_case_folder_given_alone_is_its_imaging(tmp_path):
+    touch(tmp_path, "case_00007/imaging.nii.gz", "case_00007/segmentation.nii.gz")
+    assert [(case.name, case.imaging.name) for case in find_scans(tmp_path / "case_00007")] == [
+        ("case_00007", "imaging.nii.gz")]
+
+
+@pytest.mark.parametrize(("loose", "told"), [
+    (["loose.nii.gz"], "loose.nii.gz is"), (["a.nii", "b.nii.gz", "c.nii"], "a.nii and 2 more are")])
+def test_a_study_hides_loose_files_beside_it_and_says_so_in_one_line(loose, told, tmp_path, capsys):
+    touch(tmp_path, "case_00001/imaging.nii.gz", "study.nii/imaging.nii.gz", "kits.json", ".hidden.nii", *loose)
+    assert [case.name for case in find_scans(tmp_path)] == ["case_00001", "study.nii"]
+    assert capsys.readouterr().err == (f"warning: {tmp_path}: is taken as a study, {told} left out; give loose files "
+                                       f"a folder of their own\n")
+
+
+def test_a_study_or_a_folder_of_files_alone_brings_no_warning(tmp_path, capsys):
+    touch(tmp_path, "study/case_00001/imaging.nii.gz", "files/a.nii.gz")
+    assert len(find_scans(tmp_path / "study") + find_scans(tmp_path / "files")) == 2
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("names", [("a.nii", "a.nii.gz"), ("case_00001.nii", "00001.nii")])
+def test_two_scans_of_one_name_are_refused(names, tmp_path):
+    touch(tmp_path, *names)
+    with pytest.raises(InputError, match="rename one") as caught:
+        find_scans(tmp_path)
+    assert all(name in str(caught.value) for name in names)
+
+
+def test_series_in_folders_and_zips_named_by_uids_keep_their_last_part(tmp_path):
+    for name in ("1.2.840.1", "1.2.840.2"):
+        touch(tmp_path, f"{name}/IM0000")
+        (tmp_path / name / "IM0000").write_bytes(bytes(128) + b"DICM")
+    touch(tmp_path, "1.2.840.3.zip")
+    assert [case.name for case in find_scans(tmp_path)] == ["1.2.840.1", "1.2.840.2", "1.2.840.3"]
+
+
+def series_in(folder, *names):
+    for name in names:
+        touch(folder, f"{name}/IM0000")
+        (folder / name / "IM0000").write_bytes(bytes(128) + b"DICM")
+    return folder
+
+
+def test_files_and_series_side_by_side_are_all_scans(tmp_path, capsys):
+    touch(series_in(tmp_path, "b"), "a.nii.gz", "c.zip")
+    assert [case.name for case in find_scans(tmp_path)] == ["a", "b", "c"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_study_says_which_series_beside_its_cases_it_leaves_out(tmp_path, capsys):
+    touch(tmp_path, "case_00001/imaging.nii.gz", "more.zip")
+    assert [case.name for case in find_scans(tmp_path)] == ["case_00001"]
+    assert "is taken as a study, more.zip is left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("scans", ["files", "series", "a series"])
+def test_predictions_beside_their_scans_are_none(scans, tmp_path, capsys):
+    """The same command again, its output among its input."""
+    expected = ["a", "b"] if scans != "a series" else ["folder"]
+    folder = tmp_path / "folder"
+    if scans == "files":
+        touch(folder, "a.nii.gz", "b.nii.gz")
+    elif scans == "series":
+        series_in(folder, "a", "b")
+    else:
+        series_in(tmp_path, "folder")
+    touch(folder, *(f"prediction_{name}.nii.gz" for name in expected))
+    assert [case.name for case in find_scans(folder)] == expected
+    told = "prediction_a.nii.gz and 1 more are" if scans != "a series" else "prediction_folder.nii.gz is"
+    assert f"{told} left out" in capsys.readouterr().err
+
+
+def test_predictions_alone_are_scans_for_who_asks_for_them(tmp_path):
+    touch(tmp_path, "prediction_00000.nii.gz", "prediction_00001.nii.gz")
+    assert [case.name for case in find_scans(tmp_path)] == ["prediction_00000", "prediction_00001"]
+
+
+def test_slices_in_a_folder_of_files_are_left_out_with_a_warning(tmp_path, capsys):
+    touch(series_in(tmp_path, "folder") / "folder", "scan.nii.gz")
+    assert [case.name for case in find_scans(tmp_path / "folder")] == ["scan"]
+    assert "the DICOM slices in it are left out" in capsys.readouterr().err
+
+
+def test_a_case_that_may_not_be_looked_into_is_listed_once(tmp_path, monkeypatch):
+    touch(tmp_path, "case_00000/imaging.nii.gz", "case_00001/imaging.nii.gz", "case_00001/segmentation.nii.gz")
+    lstat = os.lstat
+
+    def forbidden(path, *given, **named):
+        if "case_00001/" in str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return lstat(path, *given, **named)
+
+    monkeypatch.setattr(os, "lstat", forbidden)
+    _, hidden = find_study(tmp_path)
+    assert (hidden.name, hidden.imaging) == ("case_00001", tmp_path / "case_00001" / "imaging.nii.gz")
+    hidden.check_single()
+
+
+def test_a_folder_that_may_not_be_looked_into_is_left_out_with_a_warning(tmp_path, monkeypatch, capsys):
+    (series_in(tmp_path, "a") / "lost+found").mkdir()
+    iterdir = pathlib.Path.iterdir
+
+    def forbidden(path):
+        if path.name == "lost+found":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(pathlib.Path, "iterdir", forbidden)
+    assert [case.name for case in find_scans(tmp_path)] == ["a"]
+    assert capsys.readouterr().err == f"warning: {tmp_path}/lost+found: cannot be read (Permission denied), left out\n"
+
+
+@pytest.mark.parametrize("what", ["nowhere", "nothing_here"])
+def test_a_place_without_scans_is_named(what, tmp_path):
+    touch(tmp_path, "nothing_here/notes.txt")
+    with pytest.raises(InputError, match=what):
+        find_scans(tmp_path / what)
+
+
+@pytest.mark.parametrize(("name", "without"), [
+    ("a/case.nii.gz", "case"), ("case.nii", "case"), ("CASE.NII.GZ", "CASE"), ("v1.2.nii.gz", "v1.2"), ("x.txt", "x"),
+    ("scan", "scan")])
+def test_stem_drops_the_nifti_ending(name, without):
+    assert stem(name) == without
