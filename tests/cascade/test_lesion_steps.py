@@ -54,6 +54,6 @@ def test_as_many_voxels_as_the_threshold_are_a_lesion_and_one_fewer_count_as_not
     grid = tf.constant(kidney.shape)
     kidneys = find_kidneys(tf.constant(kidney > 0), tf.ones(3), tf.zeros(3), grid, min_voxels=100.0)
     nets = dict.fromkeys(("tumor3d", "tumor2d"), lambda images: tf.cast(images[..., :1] > 0.7, tf.float32))
-    *_, report = lesion_steps.segment_tumor(nets, tf.constant(image), tf.constant(kidney), kidneys, tf.zeros(3, tf.int32),
-                                       grid, config)
+    *_, report = lesion_steps.segment_tumor(nets, tf.constant(image), tf.constant(kidney), kidneys,
+                                            tf.zeros(3, tf.int32), grid, config)
     assert bool(report["tumor_fallback_used"]) == fallback and int(report["lesions_kept"]) == 1
