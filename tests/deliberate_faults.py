@@ -284,7 +284,7 @@ FAULTS = (
           "the seed does not deal the folds"),
     Fault("data_prep/cases.py",
           "np.rint(values.numpy()).astype(np.int16)", "values.numpy().astype(np.int16)",
-          ("tests/data_prep/test_stages.py::"
+          ("tests/data_prep/test_examples.py::"
            "test_every_record_is_its_block_of_the_scan_and_labels_that_scipy_resampled",),
           "resampled Hounsfield units are truncated in records"),
     Fault("data_prep/cases.py",
@@ -297,7 +297,7 @@ FAULTS = (
           "every case draws by the same seed"),
     Fault("data_prep/examples.py",
           "start = (int(low[0]) + z,", "start = (z,",
-          ("tests/data_prep/test_stages.py::"
+          ("tests/data_prep/test_examples.py::"
            "test_each_kidney_has_its_slices_two_beyond_either_pole_and_crops_that_lose_nothing",),
           "a record's slice is counted from its kidney"),
     Fault("data_prep/examples.py",
@@ -325,12 +325,12 @@ FAULTS = (
           "the coarse grid's padding is swapped between y and x"),
     Fault("kits_tf/cascade/kidney_steps.py",
           "tf.where(outlined & ~connected, 0.0, probabilities)", "tf.where(connected, probabilities, 0.0)",
-          ("tests/cascade/test_kidneys.py::"
+          ("tests/cascade/test_kidney_steps.py::"
            "test_a_part_that_neighbours_the_mask_by_a_corner_stays_and_one_voxel_further_goes",),
           "probabilities around a kept kidney are cut off"),
     Fault("kits_tf/cascade/kidney_steps.py",
           "tf.floor((along + offset[axis]) / scale[axis])", "tf.round((along + offset[axis]) / scale[axis])",
-          ("tests/cascade/test_kidneys.py::"
+          ("tests/cascade/test_kidney_steps.py::"
            "test_a_part_stays_whole_if_it_touches_the_mask_on_its_own_grid_wherever_the_region_begins",),
           "a mask is looked up half a voxel off"),
     Fault("kits_tf/cascade/kidney_steps.py",
@@ -344,12 +344,12 @@ FAULTS = (
           "the frame around the kidneys is in voxels, not mm"),
     Fault("kits_tf/cascade/kidney_steps.py",
           "tf.maximum(start[0] - settings.extra_slices, 0)", "tf.maximum(start[0] - settings.extra_slices + 1, 0)",
-          ("tests/data_prep/test_stages.py::"
+          ("tests/data_prep/test_examples.py::"
            "test_each_kidney_has_its_slices_two_beyond_either_pole_and_crops_that_lose_nothing",),
           "one slice too few beyond a kidney's pole"),
     Fault("kits_tf/cascade/kidney_steps.py",
           "crop.paste_max(done, found, start)", "crop.paste_add(done, found, start)",
-          ("tests/cascade/test_kidneys.py::"
+          ("tests/cascade/test_kidney_steps.py::"
            "test_overlapping_crops_are_averaged_within_a_kidney_and_the_larger_counts_between_two",),
           "probabilities of two kidneys' crops are added"),
     Fault("kits_tf/cascade/module.py",
@@ -383,7 +383,7 @@ FAULTS = (
           "the dilation around a kept lesion is left out"),
     Fault("kits_tf/cascade/lesion_steps.py",
           "< config.tumor_min_voxels", "<= config.tumor_min_voxels",
-          ("tests/cascade/test_lesions.py::"
+          ("tests/cascade/test_lesion_steps.py::"
            "test_as_many_voxels_as_the_threshold_are_a_lesion_and_one_fewer_count_as_nothing",),
           "a lesion of exactly the smallest size counts as nothing"),
     Fault("kits_tf/cascade/lesion_steps.py",
@@ -705,7 +705,7 @@ FAULTS = (
           "the overlay is upside down"),
     Fault("kits_tf/reporting/overlay.py",
           "line[:, ::-1] + (box[1].start - 1, box[0].start - 1)", "line + (box[0].start - 1, box[1].start - 1)",
-          ("tests/evaluation/test_overlay.py::"
+          ("tests/reporting/test_overlay.py::"
            "test_outline_lies_halfway_between_voxels_and_is_closed_at_the_pictures_edge",),
           "outlines swap rows and columns"),
     Fault("kits_tf/evaluation/submission/packing.py",
