@@ -80,8 +80,9 @@ class Patient:
         fronts = [38, 40, 50, 72, 98 + 0.3 * deep, 96 + 0.5 * deep, self.front_mm + 8, self.front_mm,
                   self.front_mm - 4, 0.75 * self.front_mm + 22, 80, 76, 66, 60, 60]
         backs = [24, 24, 40, 66, 78, 74, self.back_mm + 8, self.back_mm, self.back_mm, 60, 74, 68, 56, 50, 50]
-        return tuple(np.interp(z, marks, np.array(line, np.float32)).astype(np.float32)
-                     for line in (widths, fronts, backs))
+        width, front, back = (np.interp(z, marks, np.array(line, np.float32)).astype(np.float32)
+                              for line in (widths, fronts, backs))
+        return width, front, back
 
     def trunk(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Level that body wall and skin follow, in mm; negative inside."""

@@ -4,6 +4,7 @@ All of it is background to the labels.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kits_tf.labels import BACKGROUND
 from kits_tf.phantoms.body.canvas import Canvas
@@ -24,7 +25,7 @@ def draw_vessels(canvas: Canvas, tissues: Tissues, kidney: Kidney, rng: np.rando
     thick = rng.uniform(3.5, 6.0)
     if kidney.side > 0 and not low:
         front = np.array([z - 4, -43.0, 4.0])
-        course = [np.add(cava, (0, -6, 4)), front, (z, -32, 26), door]
+        course: list[ArrayLike] = [np.add(cava, (0, -6, 4)), front, (z, -32, 26), door]
         canvas.tubes(course, [thick, thick * 0.8, thick, thick], tissues.vein)
         canvas.tubes([aorta, behind], rng.uniform(2.2, 3.4), tissues.artery)
     else:
@@ -74,7 +75,7 @@ def draw_collecting_system(canvas: Canvas, tissues: Tissues, kidney: Kidney, rng
         if extrarenal:
             notes.append("extrarenal pelvis")
         exit_ = np.add(beyond, (wide, 0, 0))
-    course = [middle, exit_, (exit_[0] + 30, -14, kidney.side * 42), (95, -26, kidney.side * 44),
+    course: list[ArrayLike] = [middle, exit_, (exit_[0] + 30, -14, kidney.side * 42), (95, -26, kidney.side * 44),
               (155, -32, kidney.side * 38), (205, 5, kidney.side * 52), (236, -6, kidney.side * 14)]
     if kidney.centre_mm[0] > 100:
         course = [middle, exit_, (236, -6, kidney.side * 14)]
