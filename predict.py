@@ -5,11 +5,11 @@ python predict.py --model=runs/demo/export --input=kits19/data --output=out --wo
 python predict.py --model=runs/demo/export --input=dicom_folder --output=out --output_format=nifti,dicomseg
 python predict.py --server=HOST:8500 --server_ca=ca.pem --input=kits19/data --output=out
 
-Writes prediction_<id>.nii.gz (0 background, 1 kidney, 2 tumor, in the scan's own geometry), a JSON report of what the
-cascade decided and a PNG overlay beside it, and for the run summary.csv, a row per case, and findings.csv, a row per
-kidney and per tumor; with --report also report.html and a web page per case. What is done already, from the same scan
-with the same model, is skipped. A case that fails does not stop the others.
-Exit status: 0 if all cases were done, 1 if one failed or nothing could start, 130 after Ctrl-C.
+For each case, writes prediction_<id>.nii.gz (0 background, 1 kidney, 2 tumor, in the scan's own geometry), a JSON
+report of the cascade's decisions, and a PNG overlay. For the run, writes summary.csv (one row per case) and
+findings.csv (one row per kidney and per tumor). With --report, also writes report.html and one web page per case.
+Skips cases that are up to date (same scan, model and settings). A case that fails does not stop the others.
+Exit status: 0 if all cases succeeded, 1 if a case failed or the run could not start, 130 after Ctrl-C.
 """
 
 import dataclasses
@@ -53,7 +53,15 @@ cluster.define_flags()
 
 def choose(model: str | pathlib.Path | None, server: Server | None, xla: str,
            place: cluster.Place) -> tuple[pathlib.Path | Server, str, str | pathlib.Path]:
-    """Finds the model: (its source and fingerprint, as predictions.Settings has them, and its name for people)."""
+    """Finds the model in an export folder or on a server.
+
+    Returns:
+        (source, fingerprint, name): source and fingerprint as in predictions.Settings, and the name to show.
+
+    Raises:
+        ValueError: if neither a model nor a server is given.
+        InputError: if there is no export, or the server has no such model ready.
+    """
     if model is not None:
         version = exports.find_export(place.path(model))
         return version, exports.export_digest(version), version
@@ -63,27 +71,27 @@ def choose(model: str | pathlib.Path | None, server: Server | None, xla: str,
     from kits_tf.reporting import predictions
 
     remote = cluster.once(predictions.open_predictor, server, xla)
-    server = dataclasses.replace(server, version=remote.version)  # the same for every case, whoever works on it
+    server = dataclasses.replace(server, version=remote.version)  # every worker uses the same version for every case
     return server, remote.digest, remote.path
 
 
 def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output: str | pathlib.Path, xla: str = "auto",
             overlay: bool = True, report: bool = False, place: cluster.Place = cluster.HERE,
             formats: Sequence[str] = ("nifti",), server: Server | None = None) -> int:
-    """Segments every scan that a path names, with an exported model or by a server; returns the exit status.
+    """Segments every scan under a path, with an exported model or on a server, and returns the exit status.
 
     Raises:
-        InputError: if nothing can start: no model, no server, no scan, no output folder, another run in it, no
-            cluster; or if the run cannot go on: the disk is full, the scheduler is lost.
+        InputError: if the run cannot start (no model, server, scan, output folder or cluster, or another run writes to
+            the output folder), or cannot continue (full disk, lost scheduler).
     """
     cases = find_scans(place.path(scans))
     source, fingerprint, name = choose(model, server, xla, place)
     output = place.path(output)
-    from kits_tf.reporting import pages, predictions  # with matplotlib, a second: not for --help or a mistyped path
+    from kits_tf.reporting import pages, predictions  # imports matplotlib (1 s), which --help and bad paths do not need
 
     with only_writer(output):
         for table in ("summary.csv", "findings.csv"):
-            (output / table).unlink(missing_ok=True)  # that of an earlier run
+            (output / table).unlink(missing_ok=True)  # from an earlier run
         settings = predictions.Settings(source, fingerprint, xla, overlay, report, tuple(formats), output)
         jobs = [cluster.Job(case.name, {"case": case, "settings": settings}) for case in cases]
         rows = {}

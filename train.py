@@ -1,10 +1,10 @@
-"""Trains the nets of the cascade, one stage or all.
+"""Trains one stage of the cascade, or all five.
 
     python train.py --stage=fine                                  the paper's settings, records in data/
     python train.py --stage=all --preset=demo --run_dir=runs/demo
     python train.py --stage=coarse --fold=all --optimizer=sgd --warm_up_steps=500
 
-The same command again goes on where the last one stopped. A run leaves runs/<name>/<stage>/fold<k>/ behind.
+To resume an interrupted run, rerun the same command. Results are written to runs/<name>/<stage>/fold<k>/.
 """
 
 import dataclasses
@@ -38,23 +38,26 @@ flags.DEFINE_integer("base_filters", None, "Width of the nets in place of the pr
 flags.DEFINE_bool("start_from_fine", None, "Whether tumor2d starts from the fine net's best weights in place of fresh "
                   "ones; as the preset has it unless given.")
 flags.DEFINE_bool("describe", False, "Print the five nets of the preset and stop.")
-# Every number and word of TrainingConfig, which says what they are, is a flag too.
+# Every int, float and str field of TrainingConfig is also a flag. TrainingConfig documents them.
 TRAINING = {field.name: field.type for field in dataclasses.fields(configs.TrainingConfig)
             if field.type in (int, float, str)}
 DEFINE: dict = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
 for field, kind in TRAINING.items():
     DEFINE[kind](field, None, "")
-# And so is everything that augmentation varies, as augment_<field>.
+# Every field of AugmentConfig is also a flag, named augment_<field>.
 AUGMENT = {f"augment_{field.name}": field.name for field in dataclasses.fields(configs.AugmentConfig)}
 for flag, field in AUGMENT.items():
     (flags.DEFINE_bool if field.startswith("flip") else flags.DEFINE_float)(flag, None, "")
 
 
 def overridden(config: configs.CascadeConfig) -> configs.CascadeConfig:
-    """The preset with the flags that were given in place of its fields, in every stage alike.
+    """Returns a copy of a preset in which the given flags replace its fields.
+
+    Training and augmentation flags apply to every stage, --start_from_fine to tumor2d only. --base_filters sets
+    `base_filters` of the U-Nets; tumor3d gets 1, 2 and 3 times that width.
 
     Raises:
-        ValueError: if a value breaks a rule of the config; it names both.
+        ValueError: if a value is invalid; the message names the field and the rule.
     """
     changes = {name: FLAGS[name].value for name in TRAINING if FLAGS[name].value is not None}
     varied = {field: FLAGS[flag].value for flag, field in AUGMENT.items() if FLAGS[flag].value is not None}
@@ -94,7 +97,7 @@ def main() -> int:
         return 0
     if FLAGS.stage is None:
         raise InputError("--stage must say what to train: " + ", ".join([*configs.STAGES, "all"]))
-    if not tf.config.list_physical_devices("GPU"):  # beside one, the CPU's memory serves the input's many threads
+    if not tf.config.list_physical_devices("GPU"):  # with a GPU, many input threads use the host memory instead
         keep_freed_memory()
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -115,12 +118,12 @@ def main() -> int:
         raise InputError(str(error)) from error
     except loop.StoppedError as error:
         print(error, file=sys.stderr)
-        return 143  # 128 + SIGTERM: not done, and no failure
+        return 143  # 128 + SIGTERM: the run is incomplete but did not fail
     return 0
 
 
 def run() -> None:
-    """Entry point of the installed command (pyproject.toml)."""
+    """Runs the installed command (entry point in pyproject.toml)."""
     command.run(main, {
         "What is trained, and where": ("stage", "fold", "data_dir", "run_dir", "preset", "describe"),
         "How": ("seed", "deterministic", "strategy", "precision", "xla", "base_filters", "start_from_fine"),

@@ -1,8 +1,8 @@
-"""Runs the benchmarks one after another and writes RESULTS.md; what make bench calls.
+"""Runs the benchmarks one after another and writes RESULTS.md. `make bench` runs this command.
 
     python -m benchmarks [--only=reading,components] [--work=DIR]
 
-Each section says on which machine and day it was made. --only makes those sections anew and leaves the others.
+Each section names its machine and date. --only updates the given sections and leaves the others unchanged.
 """
 
 import pathlib
@@ -15,7 +15,7 @@ from benchmarks import tables
 from kits_tf.files.atomic import write_text
 
 FLAGS = flags.FLAGS
-# What runs, in the order of RESULTS.md, and with which flags.
+# The benchmarks in the order of RESULTS.md, with their flags.
 RUNS = {"nnunet": ["--tiles=5", "--rounds=5"], "predict": [], "predict_bfloat16": ["--precision=bfloat16"], "nets": [],
         "growth": [], "training": [], "reading": [], "components": [], "startup": []}
 flags.DEFINE_list("only", list(RUNS), "which of " + ", ".join(RUNS))
@@ -45,7 +45,7 @@ def main(arguments):
 
 
 def replaced(text, name, section):
-    """RESULTS.md with one benchmark's section made anew: they lie between comments of their names, in RUNS' order."""
+    """Returns RESULTS.md with one section replaced. A comment with its name starts each section; RUNS has the order."""
     parts = dict(part.strip().split(" -->\n\n", 1) for part in text.split("<!-- ")[1:]) | {name: section}
     return "\n\n".join(["# Results", "By `make bench`.", *(f"<!-- {name} -->\n\n{parts[name]}" for name in RUNS
                                                            if name in parts)]) + "\n"

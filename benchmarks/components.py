@@ -1,6 +1,8 @@
-"""Connected components in the graph, beside cc3d on the host with the copies there and back, and beside a prediction.
+"""Times connected components in the graph, against cc3d on the host including the copies to the host and back.
 
     python -m benchmarks.components
+
+The masks are those of a prediction.
 """
 
 import statistics

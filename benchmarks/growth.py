@@ -1,8 +1,9 @@
-"""Time and memory of predict.py as scans grow longer.
+"""Measures time and memory of predict.py on scans of 29 to 1059 slices.
 
     python -m benchmarks.growth [--preset=paper]
 
-The same patient in slices of 5, 2.5, 1, 0.5 and 0.25 mm: twice the slices are twice the voxels, not twice the kidneys.
+The same phantom with slices of 5, 2, 1 and 0.5 mm (and a short scan of 29 slices of 5 mm): twice the slices are twice
+the voxels, but not twice the kidneys.
 """
 
 import pathlib
@@ -18,7 +19,7 @@ from kits_tf import config as configs
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("preset", "paper", list(configs.PRESETS), "whose nets and settings")
 flags.DEFINE_integer("rounds", 1, "how often each is timed", lower_bound=1)
-LENGTHS = {29: 5.0, 108: 5.0, 273: 2.0, 545: 1.0, 1059: 0.5}  # slices: mm apart
+LENGTHS = {29: 5.0, 108: 5.0, 273: 2.0, 545: 1.0, 1059: 0.5}  # number of slices to mm between them
 
 
 def main(arguments):

@@ -1,4 +1,4 @@
-"""Floating-point work of the nets per second, beside the machine's own large matrix product.
+"""Measures floating-point operations per second of the nets, against a large matrix product on the same machine.
 
     python -m benchmarks.nets [--preset=paper] [--precision=float32 --precision=bfloat16] [--xla=off --xla=on]
 """
@@ -18,7 +18,7 @@ flags.DEFINE_enum("preset", "paper", list(configs.PRESETS), "whose nets and sett
 flags.DEFINE_multi_enum("precision", ["float32", "bfloat16"], ["float32", "bfloat16"], "what the nets compute in")
 flags.DEFINE_multi_enum("xla", ["off"], ["off", "on"], "compiled, as the export's signature xla is, or not")
 flags.DEFINE_integer("rounds", 5, "calls of each that are timed", lower_bound=5)
-SIDE = 3000  # of the matrices
+SIDE = 3000  # rows and columns of the matrices
 
 
 def main(arguments):

@@ -1,10 +1,10 @@
-"""nnU-Net v2 beside us, on the same files and cores: preparing ten cases, and predicting one scan.
+"""Compares kits_tf with nnU-Net v2 on the same files and cores: preparing ten cases, and predicting one scan.
 
     python -m benchmarks.nnunet --work=DIR [--tiles=5]
 
-nnU-Net and PyTorch go into a virtual environment of their own in the work folder. It plans itself from the ten cases
-(3d_fullres) and predicts with the net of that plan, untrained, one fold, no mirroring. With --tiles its prediction is
-not run as a whole, which takes some 20 minutes on two cores, but so many of its tiles are timed and multiplied.
+Installs nnU-Net and PyTorch into their own virtual environment in the work folder. nnU-Net plans from the ten cases
+(3d_fullres) and predicts with that plan's net, untrained, one fold, without mirroring. Its whole prediction takes some
+20 minutes on two cores; with --tiles, only that many tiles are timed and the time is extrapolated.
 Source: Isensee et al. 2021, arXiv:1904.08128; github.com/MIC-DKFZ/nnUNet.
 """
 
@@ -27,15 +27,15 @@ flags.DEFINE_string("work", None, "folder for the peer's environment and files",
 flags.DEFINE_integer("tiles", 0, "time so many tiles of the peer's prediction instead of all", lower_bound=0)
 flags.DEFINE_integer("rounds", 1, "how often each is timed", lower_bound=1)
 DATASET, NAME = 20, "Dataset020_Speed"
-CASES = (  # slices and their mm, mm of a pixel. Thick slices are in nnU-Net's favour. The first is predicted too
+CASES = (  # slices, slice mm, pixel mm. Thick slices favor nnU-Net. The first case is also predicted
     (85, 5.0, 1.04), (133, 3.0, 0.70), (160, 2.5, 0.86), (80, 5.0, 0.90), (133, 3.0, 0.65), (160, 2.5, 0.74),
     (100, 4.0, 0.82), (133, 3.0, 0.78), (80, 5.0, 0.78), (133, 3.0, 0.70))
 PEER = pathlib.Path(__file__).parent / "peer" / "nnunet_predict.py"
-STEP = 0.5  # of a patch, between nnU-Net's tiles
+STEP = 0.5  # distance between nnU-Net's tiles, as a share of its patch
 
 
 def arrange(study, raw):
-    """The study as nnU-Net wants it, as links."""
+    """Arranges the study in nnU-Net's layout, as symbolic links."""
     for case in sorted(study.iterdir()):
         for folder, link, file in (("imagesTr", f"{case.name}_0000.nii.gz", "imaging.nii.gz"),
                                    ("labelsTr", f"{case.name}.nii.gz", "segmentation.nii.gz")):
@@ -48,7 +48,7 @@ def arrange(study, raw):
 
 
 def tile_count(shape, spacing_mm, prepared):
-    """How many tiles nnU-Net lays over a scan, and their size: by its plan."""
+    """Returns the number and the shape of the tiles that nnU-Net's plan gives for a scan."""
     plan = json.loads((prepared / "nnUNetPlans.json").read_text())["configurations"]["3d_fullres"]
     patch = plan["patch_size"]
     sizes = [max(round(size * mm / wanted), tile)
@@ -74,7 +74,7 @@ def main(arguments):
     ours, theirs = [], []
     data, labels = work / "data", work / "labels"
     for _ in range(FLAGS.rounds):
-        shutil.rmtree(data, ignore_errors=True)  # what is done already would be skipped
+        shutil.rmtree(data, ignore_errors=True)  # data_prep would skip cases that are up to date
         ours.append(tables.watched([sys.executable, "-m", "data_prep", f"--input={study}", "--preset=paper",
                                     f"--output={data}", f"--workers={cores}"]))
         theirs.append(tables.watched([tools / "nnUNetv2_plan_and_preprocess", "-d", DATASET, "-c", "3d_fullres",

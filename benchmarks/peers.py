@@ -1,4 +1,4 @@
-"""Peers in environments of their own, so that what they need never meets what we need."""
+"""Installs peers into their own virtual environments, so that their requirements cannot conflict with ours."""
 
 import pathlib
 import subprocess
@@ -8,7 +8,7 @@ NNUNET = ("torch>=2.1", "nnunetv2>=2.6,<3")
 
 
 def install(folder: pathlib.Path) -> pathlib.Path:
-    """A virtual environment with nnU-Net in a folder, made unless it is there: its bin folder."""
+    """Creates a virtual environment with nnU-Net in a folder, unless it exists, and returns its bin folder."""
     tools = folder / ".venv" / "bin"
     if not (tools / "nnUNetv2_train").exists():
         subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True)

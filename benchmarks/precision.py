@@ -1,8 +1,8 @@
-"""Seconds a training step takes in float32 and in mixed_bfloat16, stage by stage, on made-up batches.
+"""Times a training step in float32 and in mixed_bfloat16, stage by stage, on random batches.
 
     python -m benchmarks.precision --preset=demo --rounds=7
 
-The two take turns in one run, so that whatever else the machine does slows both; the table has medians.
+Both precisions alternate within one run, so that other load on the machine slows both. The table has medians.
 """
 
 import statistics
@@ -43,7 +43,7 @@ def main(_):
             for name, step in steps.items():
                 began = time.perf_counter()
                 step(image, target, False).numpy()
-                if number:  # the first builds the graph
+                if number:  # the first step builds the graph
                     seconds[name].append(time.perf_counter() - began)
         full, half = (statistics.median(seconds[name]) for name in PRECISIONS)
         print(f"{stage:<12}{size:>6}{full:>10.3f} s{half:>10.3f} s{full / half:>9.2f}x", flush=True)

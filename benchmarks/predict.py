@@ -1,9 +1,9 @@
-"""What a prediction's time goes into: the forward passes of the nets, the rest of the cascade, reading, writing, start.
+"""Splits a prediction's time into the nets' forward passes, the rest of the cascade, reading, writing and startup.
 
     python -m benchmarks.predict [--preset=paper] [--slices=85]
 
-A scan from benchmarks/scans.py through the cascade of benchmarks/untrained.py. The forward passes that the cascade
-makes are counted by running it with nets that count their calls, then timed alone.
+Runs the cascade of benchmarks/untrained.py on a scan from benchmarks/scans.py. Nets that count their calls give the
+number of forward passes, which are then timed alone.
 """
 
 import collections
@@ -24,11 +24,11 @@ flags.DEFINE_enum("preset", "paper", list(configs.PRESETS), "whose nets and sett
 flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "what the nets compute in")
 flags.DEFINE_integer("rounds", 5, "how often each is timed", lower_bound=1)
 flags.DEFINE_integer("slices", scans.SLICES, "of 5 mm", lower_bound=1)
-CALLS = collections.Counter()  # of the nets, by stage and shape of the input
+CALLS = collections.Counter()  # calls of the nets, by stage and input shape
 
 
 def forward_passes(config, volume):
-    """How often the cascade calls each net on a scan, by (stage, shape)."""
+    """Counts the cascade's calls of each net on a scan, by (stage, input shape)."""
     import tensorflow as tf
 
     from kits_tf.cascade.module import segment

@@ -1,4 +1,4 @@
-"""Reading a compressed scan of 512 x 512 x 300, beside nibabel alone.
+"""Times reading a compressed scan of 512 x 512 x 300, against nibabel alone.
 
     python -m benchmarks.reading
 """
@@ -21,7 +21,7 @@ SHAPE = (512, 512, 300)
 
 
 def noisy_body():
-    """A cylinder in air with the noise of a scanner, which is what makes a CT hard to pack: int16 (x, y, z)."""
+    """Returns a cylinder in air, int16 (x, y, z), with scanner noise, which makes a CT hard to compress."""
     rng = np.random.default_rng(0)
     x, y = np.ogrid[:SHAPE[0], :SHAPE[1]]
     body = (((x - 256) / 220) ** 2 + ((y - 256) / 180) ** 2 < 1)[..., np.newaxis]
@@ -35,7 +35,7 @@ def main(arguments):
     voxels = noisy_body()
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        # As KiTS19 stores its cases (z, y, x), and as most programs do (x, y, z).
+        # KiTS19 stores its cases as (z, y, x), most programs as (x, y, z).
         for name, stored, affine in (
                 ("slices first, as KiTS19", voxels.transpose(2, 1, 0), np.diag([1, 1, 1, 1])[[2, 1, 0, 3]] * 1.0),
                 ("slices last", voxels, np.diag([-1.0, -1.0, 1.0, 1.0]))):

@@ -1,4 +1,4 @@
-"""How long each command takes to say its --help, beside Python doing nothing and beside importing TensorFlow.
+"""Times --help of each command, against an empty Python run and against importing TensorFlow.
 
     python -m benchmarks.startup
 """

@@ -1,4 +1,4 @@
-"""What all benchmarks share: taking turns, medians, tables in Markdown, and what the machine is."""
+"""Shared by all benchmarks: alternating runs, time and memory of a command, Markdown tables, the machine's facts."""
 
 import datetime
 import importlib.metadata
@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 
 import psutil
 
-# Runs a command and says on its own last line how long it took and how much memory it took at most: in a process that
-# has no other children, since Linux counts the most of all.
+# Runs a command and prints its seconds and peak memory on the last line. It runs in a process without other children,
+# because Linux reports the maximum over all children.
 WATCH = """
 import resource, subprocess, sys, time
 began = time.perf_counter()
@@ -25,9 +25,9 @@ sys.exit(status)
 
 
 def alternate(rounds: int, **runs: Callable[[], object]) -> dict[str, list[float]]:
-    """Calls functions in turn, so that whatever else the machine does slows all of them: seconds of every call.
+    """Calls functions in turn, so that other load on the machine slows all of them. Returns the seconds of every call.
 
-    The first round, which builds graphs and fills caches, does not count.
+    The first round is left out, because it builds graphs and fills caches.
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
@@ -40,7 +40,7 @@ def alternate(rounds: int, **runs: Callable[[], object]) -> dict[str, list[float
 
 
 def watched(command: Sequence[str | os.PathLike], environment: dict[str, str] | None = None) -> tuple[float, float]:
-    """(seconds, MiB at the peak) of a command. Raises RuntimeError with the end of what it said if it fails."""
+    """Runs a command and returns (seconds, peak MiB). Raises RuntimeError with the end of its output if it fails."""
     done = subprocess.run([sys.executable, "-c", WATCH, *map(str, command)], capture_output=True, text=True,
                           env={**os.environ, **(environment or {})})
     if done.returncode:
@@ -50,23 +50,23 @@ def watched(command: Sequence[str | os.PathLike], environment: dict[str, str] | 
 
 
 def ratio(one: Sequence[float], other: Sequence[float]) -> float:
-    """How many times as long `one` takes as `other`: the median over pairs that ran one after the other."""
+    """Returns the ratio of `one` to `other`: the median over pairs of calls that ran one after the other."""
     return statistics.median(a / b for a, b in zip(one, other, strict=True))
 
 
 def markdown(title: str, header: Sequence[str], rows: Sequence[Sequence[object]], remark: str = "") -> str:
-    """A section with one table."""
+    """Formats a Markdown section with one table."""
     lines = [f"## {title}", "", *([remark, ""] if remark else []), header, ["---"] * len(header), *rows]
     return "\n".join(line if isinstance(line, str) else "| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]], remark: str = "") -> None:
-    """Prints a section in Markdown."""
+    """Prints a Markdown section with one table."""
     print("\n" + markdown(title, header, rows, remark), flush=True)
 
 
 def machine() -> str:
-    """One line: the processor, cores, memory, versions and the date."""
+    """Returns one line with the processor, cores, memory, versions and date."""
     cpu = platform.processor()
     info = pathlib.Path("/proc/cpuinfo")
     if info.exists():

@@ -1,9 +1,9 @@
-"""A training step of each stage beside the same Keras model, loss and optimizer under model.fit, and what feeds it.
+"""Times a training step of each stage against model.fit with the same Keras model, and the input pipeline.
 
     python -m benchmarks.training [--preset=demo] [--xla]
 
-Cases from benchmarks/scans.py are prepared first. The input pipeline's rate is with all its augmentation; beside it,
-that of reading and parsing the same records alone.
+First prepares cases from benchmarks/scans.py. model.fit uses the same loss and optimizer. The input pipeline's rate
+includes all augmentation and is compared with reading and parsing the same records alone.
 """
 
 import dataclasses
@@ -25,13 +25,13 @@ flags.DEFINE_enum("preset", "demo", list(configs.PRESETS), "whose nets, records 
 flags.DEFINE_multi_enum("stage", list(configs.STAGES), configs.STAGES, "which stages")
 flags.DEFINE_boolean("xla", False, "time a compiled step too, as train.py --xla makes it")
 flags.DEFINE_integer("rounds", 7, "steps of either kind that are timed", lower_bound=5)
-CASES, STEPS = 5, 4  # steps of one call of fit, whose own callbacks and epochs cost something too
+CASES, STEPS = 5, 4  # several steps per call of fit, because its callbacks and epochs take time too
 
 
 def rate(batches, size, seconds=4.0):
-    """Examples per second that a dataset gives, after its first few batches."""
+    """Returns a dataset's examples per second, after its first few batches."""
     stream = iter(batches)
-    for _ in range(6):  # what is prefetched does not count
+    for _ in range(6):  # skips prefetched batches
         next(stream)
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
@@ -87,7 +87,7 @@ def main(arguments):
             parsed = draw.map(lambda one, shape=shape, cases=cases: pipeline.decode(one, shape, cases),
                               num_parallel_calls=tf.data.AUTOTUNE).batch(size, drop_remainder=True).prefetch(4)
             alone = rate(parsed, size)
-            # While the step computes, the pipeline has what cores it leaves: this is measured, not derived.
+            # The pipeline and the step share the cores, so the waiting time is measured, not derived.
             stream, waited, began = iter(task.training_batches()), 0.0, None
             for number in range(FLAGS.rounds + 6):
                 asked = time.perf_counter()

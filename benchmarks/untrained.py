@@ -1,10 +1,10 @@
-"""Exports a cascade whose nets have their full size and random weights, to measure speed with.
+"""Exports a cascade with nets of full size and random weights, for speed measurements.
 
     python -m benchmarks.untrained --preset=paper --output=DIR
 
-Random nets find nothing, or everything, and the cascade's work depends on what they find. So each net answers by a
-threshold on its first input channel, half-way between the classes of a scan made from a mask (scans.py), plus a
-vanishing share of its own answer, so that no optimizer can leave it out.
+The cascade's work depends on what the nets find, and random nets find nothing or everything. So each net returns a
+threshold of its first input channel, halfway between the classes of a scan made from a mask (scans.py), plus a tiny
+share of its own output, so that no graph optimizer can remove the net.
 """
 
 import sys
@@ -21,11 +21,11 @@ flags.DEFINE_string("output", None, "export folder; each export is a new version
 flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "what the nets compute in")
 flags.mark_flags_as_required(["output"])
 
-SHARE = 1e-7  # of the net's own answer: no threshold feels it, no rounding removes it
+SHARE = 1e-7  # of the net's own output: too small to change a threshold, large enough to survive rounding
 
 
 def untrained_nets(config, precision="float32"):
-    """A net of every stage for export_cascade, folded as trained nets are.
+    """Builds a net of every stage for export_cascade, with folded batch norms like trained nets.
 
     Returns:
         dict from stage to a function from windowed float32 (n, [z,] y, x, channels) to probabilities.

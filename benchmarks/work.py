@@ -1,10 +1,10 @@
-"""How much work the nets do."""
+"""Counts the floating-point operations of the nets."""
 
 import math
 
 
 def shape_of(config, stage):
-    """What the cascade shows a net at once."""
+    """Returns the shape of a net's input in one call of the cascade, batch included."""
     if stage == "tumor3d":
         return (1, *config.tumor3d.tile_voxels, 1)
     from kits_tf.cascade.module import net_shape
@@ -13,7 +13,7 @@ def shape_of(config, stage):
 
 
 def operations(model, shape):
-    """Floating-point operations of a net's convolutions: two for each product."""
+    """Returns the floating-point operations of a net's convolutions, counting two per product."""
     import tensorflow as tf
 
     total = 0

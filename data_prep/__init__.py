@@ -1,9 +1,9 @@
 """Turns a KiTS-shaped study into TFRecord shards, one per case and stage: python -m data_prep.
 
-    preparation.py   the study: every case, every stage, the folds
-    shards.py        one case: which of its shards are due
-    cases.py         one case, read, checked and resampled
-    examples.py      the training examples of the five stages, cut and written
-    manifest.py      what each shard was written from
-    check.py         whether a prepared folder is whole
+    preparation.py   prepares a study: every case and stage, and the folds
+    shards.py        prepares one case: finds the shards that are not up to date and writes them
+    cases.py         reads, checks and resamples one case
+    examples.py      cuts the training examples of the five stages and writes them
+    manifest.py      records the sources and settings of each shard
+    check.py         checks a prepared folder for damaged, missing and stale shards
 """

@@ -1,12 +1,14 @@
-"""Prepares a KiTS-shaped study for training: TFRecord shards per case and stage, five folds, a manifest.
+"""Prepares a KiTS-shaped study for training: writes TFRecord shards per case and stage, five folds and manifests.
 
 python -m data_prep --input=kits19/data --output=data --workers=4
 python -m data_prep --input=runs/demo/study --output=runs/demo/data --preset=demo
 python -m data_prep --output=data --check                      # reads only; --input=STUDY and --preset= check more
 
-What is done already, from the same files under the same settings, is skipped. A case that cannot be used does not stop
-the others. Exit status: 0 if all cases are prepared, 1 if one is not or nothing could start. That of --check: 0 if all
-is whole, 2 if a shard is damaged, missing, stale or an orphan, 1 if nothing could be checked. 130 after Ctrl-C.
+Shards that are up to date (same source files, same settings) are skipped. A case that cannot be used does not stop the
+others.
+
+Exit status: 0 if all cases are prepared, 1 if a case failed or the run could not start, 130 after Ctrl-C. With
+--check: 0 if all shards are whole, 2 if a shard is damaged, missing, stale or an orphan, 1 if nothing could be checked.
 """
 
 from absl import flags
@@ -44,7 +46,7 @@ def main() -> int:
 
 
 def run() -> None:
-    """Entry point of the installed command (pyproject.toml)."""
+    """Runs the installed command (entry point in pyproject.toml)."""
     command.run(main, {"In and out": ("input", "output", "stage", "preset", "seed", "check"), **cluster.FLAGS},
                 "the same command goes on after the last whole case")
 

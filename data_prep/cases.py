@@ -1,4 +1,8 @@
-"""Reads a case of a study, checks it, and gives blocks of it at the normalized spacing."""
+"""Reads and checks one case of a study.
+
+A Case (paths of a scan and its segmentation) goes in. A NormalizedCase comes out; it resamples blocks of the scan and
+the labels to the normalized spacing on request.
+"""
 
 import dataclasses
 import functools
@@ -19,14 +23,14 @@ from kits_tf.volume import AIR_HU, check_same_place, to_int16
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NormalizedCase:
-    """A case whose blocks can be read at the normalized spacing, without ever building the whole.
+    """A case that returns blocks at the normalized spacing without resampling the whole volume.
 
     Attributes:
         name: the case's name.
         ct: int16 (z, y, x), HU, as stored.
         labels: uint8 (z, y, x), class ids, as stored.
         grid: int32 (3,), voxels of the normalized volume.
-        warnings: what is odd about it, yet usable: a line each that begins with the file.
+        warnings: one line for each unusual but acceptable property; each line starts with the file.
     """
 
     name: str
@@ -36,33 +40,39 @@ class NormalizedCase:
     warnings: tuple[str, ...]
 
     def image(self, start: np.ndarray, size: np.ndarray) -> np.ndarray:
-        """A block of the normalized scan: int16 HU, air outside the volume."""
+        """Returns a block of the normalized scan: int16 HU (z, y, x), air outside the volume."""
         return _whole_hu(_resample_ct(self.ct, self.grid, start, size))
 
     def classes(self, start: np.ndarray, size: np.ndarray) -> np.ndarray:
-        """A block of the normalized labels: uint8; foreground and tumor are resampled each and cut at one half."""
+        """Returns a block of the normalized labels: uint8 (z, y, x), background outside the volume.
+
+        The foreground and the tumor mask are resampled separately and thresholded at 0.5.
+        """
         return _class_ids(*(_resample_mask(self.labels, tf.constant(least, tf.uint8), self.grid, start, size)
                             for least in (classes.KIDNEY, classes.TUMOR)))
 
     def coarse_image(self, size: int) -> np.ndarray:
-        """What the coarse net sees: int16 HU (normalized z, size, size)."""
+        """Returns the scan on the coarse grid: int16 HU (normalized z, size, size)."""
         return _whole_hu(resample.resample_square(self.ct, self.grid, size, AIR_HU))
 
     def coarse_classes(self, size: int) -> np.ndarray:
-        """The labels on the coarse grid: uint8 (normalized z, size, size)."""
+        """Returns the labels on the coarse grid: uint8 (normalized z, size, size)."""
         return _class_ids(*(resample.resample_square(tf.cast(self.labels >= least, tf.uint8), self.grid, size,
                                                      box=self._stored_box)
                             for least in (classes.KIDNEY, classes.TUMOR)))
 
     @functools.cached_property
     def _stored_box(self):
-        """The smallest box of the stored voxels that holds kidneys and tumors: (start, stop), int arrays (3,)."""
+        """The smallest box of stored voxels that contains kidneys and tumors: (start, stop), int arrays (3,)."""
         mask = classes.foreground(self.labels.numpy())
         hits = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
         return np.array([one[0] for one in hits]), np.array([one[-1] + 1 for one in hits])
 
     def foreground_box(self) -> tuple[np.ndarray, np.ndarray]:
-        """A box of the normalized grid that holds kidneys and tumors: (start, stop), int arrays (3,)."""
+        """Returns a box of the normalized grid that contains kidneys and tumors: (start, stop), int arrays (3,).
+
+        The box has a margin of one voxel and is clipped to the volume.
+        """
         ratio = self.grid / self.labels.shape
         start, stop = self._stored_box
         return (np.maximum(np.floor(start * ratio).astype(int) - 1, 0),
@@ -70,12 +80,12 @@ class NormalizedCase:
 
     @functools.cached_property
     def foreground(self) -> tuple[np.ndarray, np.ndarray]:
-        """Kidneys and tumors in foreground_box: (its start, their bool mask of normalized voxels)."""
+        """The normalized mask of kidneys and tumors within foreground_box: (start of the box, bool mask)."""
         start, stop = self.foreground_box()
         return start, classes.foreground(self.classes(start, stop - start))
 
     def generator(self, stage: str) -> np.random.Generator:
-        """Random numbers that depend on the case and the stage alone."""
+        """Returns a random generator whose seed depends only on the case name and the stage."""
         return np.random.default_rng(list(hashlib.sha256(f"{self.name} {stage}".encode()).digest()[:8]))
 
 
@@ -107,14 +117,14 @@ def read_case(case: Case, spacing_mm: tuple[float, float, float]) -> NormalizedC
 
     Args:
         case: kits_tf.scans.discovery.Case.
-        spacing_mm: the normalized spacing, z, y, x.
+        spacing_mm: the normalized spacing along (z, y, x).
 
     Returns:
         NormalizedCase.
 
     Raises:
-        InputError: if imaging or segmentation is missing or unreadable, their shapes or places differ, the scan is
-            too large at that spacing (scans/limits.py), a label is no class id, or nothing is labelled.
+        InputError: if imaging or segmentation is missing or unreadable, their shapes or positions differ, the scan is
+            too large at that spacing (scans/limits.py), a label is not a class id, or the labels contain no kidney.
     """
     if case.segmentation is None:
         raise InputError(f"{case.imaging.parent}: has no {SEGMENTATION}.nii.gz, expected ground truth to train on")

@@ -1,4 +1,4 @@
-"""Holds a whole data folder against its manifests, and against the study if it is at hand. Reads only."""
+"""Checks a prepared data folder against its manifests, and against the study if one is given. Writes nothing."""
 
 import pathlib
 import sys
@@ -9,15 +9,14 @@ from kits_tf.errors import InputError
 from kits_tf.records import dataset, integrity
 from kits_tf.scans.discovery import find_study
 
-WHOLE, DAMAGED = 0, 2  # the exit status; 1, as everywhere, is for what could not be checked at all
+WHOLE, DAMAGED = 0, 2  # exit status; 1 means, as in every command, that nothing could be checked
 
 
 def check_data(data_dir: str | pathlib.Path, stage: str = "all", config: CascadeConfig | None = None,
                study: str | pathlib.Path | None = None) -> int:
-    """Prints what `problems` finds and a verdict; returns the exit status, WHOLE or DAMAGED.
+    """Prints the lines of `problems` and a summary to stderr; returns the exit status, WHOLE or DAMAGED.
 
-    Raises:
-        InputError: as `problems`.
+    Args and errors are those of `problems`.
     """
     lines, checked = problems(data_dir, stage, config, study)
     for line in lines:
@@ -29,19 +28,19 @@ def check_data(data_dir: str | pathlib.Path, stage: str = "all", config: Cascade
 
 def problems(data_dir: str | pathlib.Path, stage: str = "all", config: CascadeConfig | None = None,
              study: str | pathlib.Path | None = None) -> tuple[list[str], dict[str, int]]:
-    """Looks for shards that are damaged, missing, stale or orphans.
+    """Finds shards that are damaged, missing, stale or orphans.
 
     Args:
         data_dir: the prepared folder.
-        stage: one of config.STAGES, or "all": each that was prepared.
-        config: CascadeConfig whose record settings the shards must have, or None for any.
-        study: folder whose files the shards must have been written from, or None for any.
+        stage: one of config.STAGES, or "all" for every prepared stage.
+        config: CascadeConfig whose record settings the shards must have; None accepts any.
+        study: folder from whose files the shards must have been written; None accepts any.
 
     Returns:
-        (lines, checked): a line for each problem, and the number of shards of each stage that was looked at.
+        (lines, checked): one line for each problem, and the number of shards checked in each stage.
 
     Raises:
-        InputError: if there is nothing to check, or no such study.
+        InputError: if the folder holds no records of the stage, or the study does not exist.
     """
     there = [name for name in STAGES if dataset.manifest_path(data_dir, name).parent.is_dir()]
     wanted = [name for name in there if stage in (name, "all")]
@@ -59,7 +58,7 @@ def problems(data_dir: str | pathlib.Path, stage: str = "all", config: CascadeCo
 
 
 def _check_stage(data_dir, stage, config, study):
-    """(lines, number of shards) of one stage."""
+    """Checks one stage: returns (lines, number of shards)."""
     path = dataset.manifest_path(data_dir, stage)
     try:
         known = dataset.read_manifest(data_dir, stage)
@@ -81,7 +80,7 @@ def _check_stage(data_dir, stage, config, study):
 
 
 def _folds_lines(data_dir, stage, entries):
-    """What does not fit between the folds and a stage's cases."""
+    """Returns one line for each case that is in the folds or in the manifest but not in both."""
     try:
         dealt = {case for fold in dataset.read_folds(data_dir) for case in fold}
     except InputError as error:
@@ -91,7 +90,7 @@ def _folds_lines(data_dir, stage, entries):
 
 
 def _stale(data_dir, stage, entries, study):
-    """What was written from other files than those of the study."""
+    """Returns one line for each shard that is missing, was written from other files, or has no case in the study."""
     lines = []
     for case, found in study.items():
         entry = entries.get(case)
@@ -104,6 +103,6 @@ def _stale(data_dir, stage, entries, study):
 
 
 def _strange_folders(data_dir):
-    """Folders of shards that belong to no stage."""
+    """Returns one line for each folder under records/ that is not named after a stage."""
     return [f"{path}: is no stage (an orphan)" for path in sorted((pathlib.Path(data_dir) / "records").iterdir())
             if path.name not in STAGES]

@@ -1,8 +1,8 @@
-"""Cuts a case into the training examples of the five stages, one function a stage, and writes them as shards.
+"""Cuts a case into the training examples of the five stages and writes them as shards.
 
-A NormalizedCase goes in, Examples come out: whole slices (coarse), sagittal planes around the kidneys (correction),
-axial crops around one kidney (fine and tumor2d), 3D patches (tumor3d). All geometry is kits_tf.ops and the cascade's
-own, so that the nets are trained on what they will see.
+Input is a NormalizedCase, output are Examples: whole slices (coarse), sagittal planes around the kidneys (correction),
+axial crops around one kidney (fine and tumor2d), 3D patches (tumor3d). The geometry comes from kits_tf.ops and the
+cascade, so training and prediction use the same crops.
 """
 
 import pathlib
@@ -24,7 +24,7 @@ from kits_tf.scans.discovery import Case
 
 
 def cut_coarse(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
-    """Every axial slice, padded to a square with air and resized whole: (y, x) on the coarse grid."""
+    """Yields every axial slice, padded to a square with air and resized to the coarse grid: (y, x)."""
     size = config.coarse.size_voxels
     image, labels = case.coarse_image(size), case.coarse_classes(size)
     square = max(case.grid[1:])
@@ -34,8 +34,11 @@ def cut_coarse(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]
 
 
 def cut_correction(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
-    """Sagittal planes (z, y) cut around the centroid of the ground truth: all that meet a kidney and as many that do
-    not, or all of these if they are fewer."""
+    """Yields sagittal planes (z, y), cropped around the centroid of the ground truth.
+
+    All planes that contain kidney are used, and the same number of randomly chosen planes without kidney (all of them
+    if there are fewer). Yields nothing if no labeled voxel remains after resampling.
+    """
     box_start, mask = case.foreground
     where = np.argwhere(mask)
     if not len(where):  # the labels are thinner than half a normalized voxel
@@ -55,7 +58,7 @@ def cut_correction(case: NormalizedCase, config: CascadeConfig) -> Iterator[Exam
 
 
 def ground_truth_kidneys(case: NormalizedCase, config: CascadeConfig) -> Kidneys:
-    """The case's kidneys as the cascade would find them in a perfect mask; the largest, if none is large enough."""
+    """Finds the kidneys that the cascade would find in a perfect mask; the largest one if all are below the minimum."""
     start, mask = case.foreground
     mask, offset = tf.constant(mask), -tf.constant(start, tf.float32)
     found = find_kidneys(mask, tf.ones(3), offset, case.grid, config.kidney_min_voxels)
@@ -65,10 +68,10 @@ def ground_truth_kidneys(case: NormalizedCase, config: CascadeConfig) -> Kidneys
 
 
 def cut_fine(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
-    """Axial crops (y, x) around one kidney at a time, with room to jitter: all slices of each kidney and a few beyond
-    either pole, in each of the crops that cover it.
+    """Yields axial crops (y, x) around each kidney, with a margin for jitter.
 
-    Tumor2d has the same. Which slices its epochs see, and the roughened kidney mask beside the scan, are drawn anew in
+    The slices are those of the kidney and a few beyond either pole. A kidney that is larger than one crop is covered by
+    several. The stage tumor2d uses the same crops; its choice of slices and its roughened kidney mask are drawn during
     training (kits_tf/inputs).
     """
     kidneys = ground_truth_kidneys(case, config)
@@ -88,11 +91,12 @@ def cut_fine(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
 
 
 def cut_tumor3d(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
-    """Patches (z, y, x) with room to jitter, inside the box around the kidneys: `centres_per_class` centred in
-    background, in kidney and in tumor. Then the box itself, in slabs as deep as a patch: a case that is held out is
-    scored on all of it.
+    """Yields patches (z, y, x) with a margin for jitter, then the box around the kidneys in slabs of one patch's depth.
 
-    Dense training as in DeepMedic (Kamnitsas et al. 2017): as many centres of each class; training draws from them.
+    Up to `centres_per_class` patches are centered in background, in kidney and in tumor. The centers lie inside the
+    box; the patches may extend beyond it. The slabs (kind BOX) are used to score a case of the validation set.
+
+    Source: dense training as in DeepMedic (Kamnitsas et al. 2017), with equal numbers of centers per class.
     """
     pad = np.array(tumor_pad(config))
     start, stop = case.foreground_box()
@@ -129,7 +133,7 @@ CUTTERS = {"coarse": cut_coarse, "correction": cut_correction, "fine": cut_fine,
 
 def write_shards(case: Case, data_dir: str | pathlib.Path, stages: list[str], config: CascadeConfig,
                  found: dict) -> tuple[str, ...]:
-    """Writes a case's shards for some stages; notes each when it is whole.
+    """Writes the shards of one case for some stages, and a note (manifest.write_note) after each complete shard.
 
     Args:
         case: kits_tf.scans.discovery.Case.
@@ -139,7 +143,7 @@ def write_shards(case: Case, data_dir: str | pathlib.Path, stages: list[str], co
         found: manifest.sources of the case.
 
     Returns:
-        The case's warnings, as cases.NormalizedCase has them.
+        The case's warnings (cases.NormalizedCase.warnings).
 
     Raises:
         InputError: as cases.read_case.
@@ -149,7 +153,7 @@ def write_shards(case: Case, data_dir: str | pathlib.Path, stages: list[str], co
     made = {}
     for stage in stages:
         cut = CUTTERS[stage]
-        if cut not in made:  # tumor2d's are fine's
+        if cut not in made:  # fine and tumor2d share their examples
             made[cut] = list(cut(normalized, config))
         count = schema.write(dataset.shard_path(data_dir, stage, case.name), made[cut])
         write_note(data_dir, stage, case.name, config.record_settings(stage), found, count)

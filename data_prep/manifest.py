@@ -1,8 +1,8 @@
-"""What each shard was written from: manifest.json of a stage, kept beside its shards.
+"""Reads and writes manifest.json of a stage, which records the sources and settings of each shard.
 
-A shard stands if its sources, its settings and its own bytes are those the manifest names. Who writes a shard leaves a
-note of it in records/<stage>/.done; the run enters the notes in the manifest, from time to time and at its end. So a
-run that is killed loses nothing: the next one finds its notes.
+A shard is up to date if its sources, its settings and its own bytes match the manifest. The process that writes a shard
+also writes a note to records/<stage>/.done. The run merges the notes into the manifest periodically and at its end, so
+a killed run loses nothing: the next run reads its notes.
 """
 
 import contextlib
@@ -19,13 +19,17 @@ from kits_tf.scans.discovery import Case
 
 
 def sources(case: Case) -> dict:
-    """The facts of the files a case is read from. Raises InputError if one is there but cannot be read."""
+    """Returns the facts (files.checksums.file_facts) of a case's files; None for a missing segmentation.
+
+    Raises:
+        InputError: if a file exists but cannot be read.
+    """
     return {"imaging": file_facts(case.imaging),
             "segmentation": case.segmentation and file_facts(case.segmentation)}
 
 
 def stands(data_dir: str | pathlib.Path, stage: str, name: str, entry: dict | None, found: dict) -> bool:
-    """Whether a case's shard is there, as its entry in the manifest has it, and was written from these sources."""
+    """Returns whether a case's shard is up to date: it exists, matches its manifest entry and has these sources."""
     if not entry or entry.get("sources") != found or "shard" not in entry:
         return False
     return entry["shard"] == file_facts(dataset.shard_path(data_dir, stage, name))
@@ -36,20 +40,20 @@ def _note_path(data_dir, stage, name):
 
 
 def write_note(data_dir: str | pathlib.Path, stage: str, name: str, settings: dict, found: dict, records: int) -> None:
-    """Notes a shard that was just written.
+    """Writes the note of a shard that was just written.
 
     Args:
-        data_dir, stage, name: whose shard.
+        data_dir, stage, name: folder, stage and case name of the shard.
         settings: config.record_settings(stage).
-        found: its `sources`.
-        records: how many examples it holds.
+        found: the case's `sources`.
+        records: number of examples in the shard.
     """
     entry = {"sources": found, "records": records, "shard": file_facts(dataset.shard_path(data_dir, stage, name))}
     write_text(_note_path(data_dir, stage, name), json.dumps({"settings": settings, "entry": entry}))
 
 
 def read_note(data_dir: str | pathlib.Path, stage: str, name: str, settings: dict) -> dict | None:
-    """The entry that is noted of a case's shard under these settings, or None."""
+    """Returns the manifest entry in the note of a case's shard; None if there is no note with these settings."""
     try:
         note = json.loads(_note_path(data_dir, stage, name).read_text(encoding="utf-8"))
         return dict(note["entry"]) if note["settings"] == settings else None
@@ -58,12 +62,12 @@ def read_note(data_dir: str | pathlib.Path, stage: str, name: str, settings: dic
 
 
 class Manifest:
-    """A stage's manifest. Only for who holds the data folder (kits_tf.files.lock).
+    """The manifest of one stage. Create it only while holding the lock of the data folder (kits_tf.files.lock).
 
     Args:
         data_dir: the prepared folder.
         stage: one of config.STAGES.
-        config: CascadeConfig; entries made under other record settings are forgotten, as is a file that cannot be read.
+        config: CascadeConfig. A manifest with other record settings, or one that cannot be read, counts as empty.
     """
 
     def __init__(self, data_dir: str | pathlib.Path, stage: str, config: CascadeConfig) -> None:
@@ -71,7 +75,7 @@ class Manifest:
         self.settings = config.record_settings(stage)
         try:
             known = dataset.read_manifest(data_dir, stage)
-        except InputError:  # says to write it anew, which is what happens here
+        except InputError:  # the message asks to rewrite the file, which is done here
             known = None
         self.cases = known["cases"] if known is not None and known["settings"] == self.settings else {}
         self._notes = dataset.manifest_path(data_dir, stage).parent / ".done"
@@ -79,23 +83,23 @@ class Manifest:
         self.enter_all()
 
     def sweep(self) -> None:
-        """Removes what killed workers left half-written; for a time when none is at work."""
+        """Removes partly written files of killed workers. Call it only while no worker is running."""
         for folder in (self._notes.parent, self._notes):
             sweep(folder)
 
     def enter_all(self) -> None:
-        """Takes over all notes."""
+        """Merges all notes into the manifest."""
         for path in self._notes.glob("*.json"):
             self.enter(path.stem)
 
     def enter(self, name: str) -> None:
-        """Takes over what is noted of a case's shard, if anything is."""
+        """Merges the note of a case's shard into the manifest, if there is one."""
         entry = read_note(self.data_dir, self.stage, name, self.settings)
         if entry is not None:
             self.cases[name] = entry
 
     def failed(self, case: Case, message: str) -> None:
-        """Enters that a case cannot be used, unless its shard was written all the same."""
+        """Records that a case cannot be used, unless its shard exists."""
         self.enter(case.name)
         if dataset.shard_path(self.data_dir, self.stage, case.name).exists():
             return
@@ -106,14 +110,14 @@ class Manifest:
         self.cases[case.name] = {"sources": found, "failure": message}
 
     def keep_only(self, names: Collection[str]) -> None:
-        """Forgets cases that the study no longer has, with their shards."""
+        """Removes the entries and shards of all other cases, then saves."""
         for name in set(self.cases) - set(names):
             dataset.shard_path(self.data_dir, self.stage, name).unlink(missing_ok=True)
             del self.cases[name]
         self.save()
 
     def save(self) -> None:
-        """Writes the file, whole or not at all; the notes of what it holds have then done their duty."""
+        """Writes the manifest file atomically and deletes the notes it contains."""
         text = json.dumps({"settings": self.settings, "cases": dict(sorted(self.cases.items()))}, indent=1)
         write_text(dataset.manifest_path(self.data_dir, self.stage), text + "\n")
         for path in self._notes.glob("*.json"):
@@ -121,7 +125,7 @@ class Manifest:
                 path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Takes over what is left and saves; the folder of notes goes, unless one came too late."""
+        """Merges the remaining notes, saves, and removes the folder of notes if it is empty."""
         self.enter_all()
         self.save()
         with contextlib.suppress(OSError):

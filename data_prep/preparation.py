@@ -1,5 +1,7 @@
-"""Prepares a whole study: every case, every stage, and the five folds. Apart from the flags, so that other code can
-call it."""
+"""Prepares a whole study: every case, every stage, and the five folds.
+
+Defines no flags, so that other code can call it.
+"""
 
 import json
 import pathlib
@@ -21,14 +23,14 @@ from kits_tf.records import dataset
 from kits_tf.scans.discovery import IMAGING, SEGMENTATION, Case, find_study
 
 SUMMARY = ("case", "status", "seconds", "message")
-SAVED_EVERY = 2.0  # seconds between two savings of the manifests: in a large study they are large too
+SAVED_EVERY = 2.0  # seconds between saves of the manifests, which are large for a large study
 
 
 def find_cases(study: str | pathlib.Path) -> list[Case]:
-    """The study's cases, sorted by name.
+    """Returns the cases of a study, sorted by name.
 
     Raises:
-        InputError: if the folder is missing or holds none.
+        InputError: if the folder is missing or holds no case.
     """
     cases = find_study(study)
     if not cases:
@@ -38,28 +40,30 @@ def find_cases(study: str | pathlib.Path) -> list[Case]:
 
 def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stages: Sequence[str], config: CascadeConfig,
                   seed: int, place: cluster.Place = cluster.HERE) -> int:
-    """Prepares every case for the stages. A case that cannot be used is one line on stderr and one in summary.csv; the
-    others go on. What is odd about a case, yet usable, is a line each on stderr.
+    """Prepares every case for the given stages.
+
+    A case that cannot be used is reported on stderr and in summary.csv and does not stop the others. Warnings about
+    usable cases are printed to stderr, one line each.
 
     Args:
         study: folder of case_xxxxx/imaging.nii.gz and segmentation.nii.gz.
-        data_dir: folder to write to, made if absent.
-        stages: names out of config.STAGES.
+        data_dir: folder to write to, created if absent.
+        stages: names from config.STAGES.
         config: CascadeConfig.
-        seed: int, deals the cases into folds.
-        place: where the cases are worked on.
+        seed: int, assigns the cases to folds.
+        place: where the cases are processed (kits_tf.cluster).
 
     Returns:
-        The exit status: 0 if all cases are prepared, 1 if one is not.
+        The exit status: 0 if all cases are prepared, 1 if at least one failed.
 
     Raises:
-        InputError: if nothing can start, another run writes there, or the run cannot go on: the disk is full, the
-            scheduler is lost.
+        InputError: if the run cannot start, another run writes to the folder, the disk is full, or the connection to
+            the scheduler is lost.
     """
     cases = {case.name: case for case in find_cases(place.path(study))}
     data_dir = place.path(data_dir)
     with only_writer(data_dir):
-        (data_dir / "summary.csv").unlink(missing_ok=True)  # that of an earlier run
+        (data_dir / "summary.csv").unlink(missing_ok=True)  # from an earlier run
         folds = {"seed": seed, "folds": dataset.deal_folds(cases, seed)}
         write_text(dataset.folds_path(data_dir), json.dumps(folds, indent=1) + "\n")
         manifests = {stage: Manifest(data_dir, stage, config) for stage in stages}

@@ -1,4 +1,6 @@
-"""One case of a study, prepared as far as it is not yet: the work that is given to workers. Light until there is some.
+"""Prepares one case of a study, skipping shards that are up to date. Runs in the workers.
+
+TensorFlow is imported only if a shard must be written.
 """
 
 import pathlib
@@ -14,20 +16,20 @@ from kits_tf.scans.discovery import Case
 
 def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, dict | None],
                  config: CascadeConfig) -> dict:
-    """Writes those of a case's shards that do not stand.
+    """Writes the shards of a case that are not up to date.
 
     Args:
         case: kits_tf.scans.discovery.Case.
         data_dir: folder to write to.
-        entries: stage to what its manifest has on the case, or None; a note that was left since then counts more.
+        entries: stage to the manifest entry of the case, or None. A note written since then takes precedence.
         config: CascadeConfig.
 
     Returns:
-        dict: `status` is "done", "redone" if one of the shards that were due had been written before, or "unchanged" if
-            all stood; `warnings` are lines about a case that was read.
+        dict with `status` and `warnings`. `status` is "unchanged" if all shards were up to date, "redone" if at least
+        one written shard replaces an earlier one, else "done". `warnings` are lines about the case, if it was read.
 
     Raises:
-        InputError: if the case cannot be used. No shard is there then that does not stand.
+        InputError: if the case cannot be used. Its outdated shards of these stages are then deleted.
         RunError: if the disk is full.
     """
     try:
@@ -46,7 +48,7 @@ def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, di
     if not due:
         return {"status": "unchanged", "warnings": ()}
     _remove(data_dir, due, case.name)
-    keep_freed_memory()  # every case asks for the same again
+    keep_freed_memory()  # every case allocates blocks of similar size
     warnings = lazy.load("data_prep.examples").write_shards(case, data_dir, due, config, found)
     return {"status": status, "warnings": warnings}
 

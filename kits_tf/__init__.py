@@ -1,8 +1,8 @@
-"""kits_tf: kidney and tumor segmentation in CT by a coarse-to-fine cascade of five small CNNs.
+"""kits_tf: kidney and tumor segmentation in CT with a coarse-to-fine cascade of five small CNNs.
 
-Floors (a file imports from its own floor or below; tests/test_floors.py reads the imports):
+Floors: a file imports only from its own floor or from a lower one (tests/test_floors.py checks the imports).
 
-0 errors, labels, box, volume, config, quiet, lazy, heap, command  names, units and settings; what commands share
+0 errors, labels, box, volume, config, quiet, lazy, heap, command  names, units, settings; code shared by all commands
 1 files, ops                   atomic writes, run folders; geometry as TensorFlow functions
 2 scans, records, addons, models, losses, metrics
 3 phantoms, inputs, cluster
@@ -14,7 +14,8 @@ Floors (a file imports from its own floor or below; tests/test_floors.py reads t
 import os
 import platform
 
-# TensorFlow leaves oneDNN's kernels off on processors without AVX-512 VNNI or the like. With AVX2 alone a training step
-# takes up to three times as long without them (benchmarks/README.md). It asks only once, while it is being imported.
+# By default TensorFlow does not use oneDNN's kernels on processors without AVX-512 VNNI or a similar extension. With
+# AVX2 alone, a training step without them takes up to three times as long (benchmarks/README.md). TensorFlow reads the
+# variable once, during import.
 if platform.machine() in ("x86_64", "AMD64"):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

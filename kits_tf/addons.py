@@ -1,8 +1,9 @@
-"""Warps of image batches: tensorflow-addons where it can be installed, Keras 3 where it cannot.
+"""Warps batches of images with tensorflow-addons, or with Keras 3 where tensorflow-addons is not available.
 
-tensorflow-addons ended with TensorFlow 2.15; newer stacks have Keras 3, whose `keras.ops.image` does the same. This is
-the only file that knows which. Both give the same result (tests/test_addons.py holds either against SciPy), in eager
-code and inside tf.data. Images are float32 (batch, y, x, channels); positions are voxels, (y, x).
+tensorflow-addons ended with TensorFlow 2.15; newer versions have the same functions in Keras 3 (`keras.ops.image`).
+Only this file depends on the choice. Both libraries give the same result, eagerly and inside tf.data
+(tests/test_addons.py compares both with SciPy). Images are float32 (batch, y, x, channels); positions are in voxels,
+(y, x).
 """
 
 import warnings
@@ -11,28 +12,28 @@ import tensorflow as tf
 
 try:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it announces its end of life at every import
+        warnings.simplefilter("ignore")  # it prints an end-of-life notice at every import
         import tensorflow_addons as tfa
 except ImportError:
     tfa = None
 
 
 def warp_affine(images: tf.Tensor, matrices: tf.Tensor, interpolation: str = "linear", fill: float = 0.0) -> tf.Tensor:
-    """Moves each image by an affine map from output to input positions.
+    """Warps each image with an affine map from output positions to input positions.
 
     Args:
         images: float32 (batch, y, x, channels).
-        matrices: float32 (batch, 2, 3); output voxel p reads the input at m[:, :2] @ p + m[:, 2], all in (y, x).
+        matrices: float32 (batch, 2, 3); output voxel p reads the input at m[:, :2] @ p + m[:, 2], in (y, x) order.
         interpolation: "linear" or "nearest".
-        fill: value of what lies outside the image; half-way over its edge the two are mixed.
+        fill: value outside the image. Positions just beyond the edge interpolate between the edge voxel and `fill`.
 
     Returns:
-        float32 of the images' shape.
+        float32, same shape as `images`.
     """
     kind = {"linear": "bilinear", "nearest": "nearest"}[interpolation]
     (yy, yx, y0), (xy, xx, x0) = (tf.unstack(row, axis=1) for row in tf.unstack(matrices, axis=1))
     nought = tf.zeros_like(yy)
-    rows = tf.stack([xx, xy, x0, yx, yy, y0, nought, nought], axis=1)  # both libraries count x first
+    rows = tf.stack([xx, xy, x0, yx, yy, y0, nought, nought], axis=1)  # both libraries expect x before y
     if tfa is not None:
         return tfa.image.transform(images, rows, interpolation=kind, fill_mode="constant", fill_value=fill)
     return tf.keras.ops.image.affine_transform(images, rows, interpolation=kind, fill_mode="constant", fill_value=fill,
@@ -40,17 +41,17 @@ def warp_affine(images: tf.Tensor, matrices: tf.Tensor, interpolation: str = "li
 
 
 def warp_dense(images: tf.Tensor, displacement: tf.Tensor, fill: float = 0.0) -> tf.Tensor:
-    """Moves each voxel of each image by its own displacement; linear interpolation.
+    """Warps each image with a displacement per voxel, with linear interpolation.
 
     Args:
-        images: float32 (batch, y, x, channels), of a static shape.
+        images: float32 (batch, y, x, channels), with a static shape.
         displacement: float32 (batch, y, x, 2); output voxel p reads the input at p + displacement[p], in voxels (y, x).
         fill: as in warp_affine.
 
     Returns:
-        float32 of the images' shape.
+        float32, same shape as `images`.
     """
-    border = [[0, 0], [1, 1], [1, 1], [0, 0]]  # beyond the edge both libraries repeat what is there: let it be fill
+    border = [[0, 0], [1, 1], [1, 1], [0, 0]]  # both libraries repeat the edge: make it `fill`
     images = tf.pad(images, border, constant_values=fill)
     displacement = tf.pad(displacement, border)
     if tfa is not None:
@@ -61,7 +62,7 @@ def warp_dense(images: tf.Tensor, displacement: tf.Tensor, fill: float = 0.0) ->
 
 
 def _map_coordinates(images, displacement):
-    # Keras interpolates along every axis it is given, so each channel of each image becomes one plane of a stack.
+    # Keras interpolates along every axis of its input, so each channel of each image becomes one plane of a stack.
     batch, height, width, channels = images.shape
     planes = tf.reshape(tf.transpose(images, (0, 3, 1, 2)), (batch * channels, height, width))
     steps = tf.repeat(displacement, channels, axis=0)

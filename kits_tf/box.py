@@ -1,16 +1,16 @@
-"""The block of voxels that matters, so that nobody works through a scan that is mostly air."""
+"""Bounding box of masks, so that later steps skip the voxels outside it: most of a scan is air."""
 
 import numpy as np
 
 
 def common_box(*masks: np.ndarray) -> tuple[slice, ...] | None:
-    """Finds the smallest block that holds every true element of any of the masks.
+    """Finds the smallest block that contains every true element of all masks.
 
     Args:
-        masks: bool arrays of one shape, of any number of axes.
+        masks: bool arrays of the same shape, with any number of axes.
 
     Returns:
-        A tuple of slices, one per axis, to index the arrays with; None if nothing is true.
+        A tuple of slices, one per axis, that indexes the arrays; None if all masks are empty.
     """
     block = []
     for axis in range(masks[0].ndim):

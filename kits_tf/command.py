@@ -1,7 +1,7 @@
-"""What all commands share: help by groups, --quiet and --verbose, a user's mistake in one line, Ctrl-C.
+"""Code shared by all commands: grouped --help, --quiet and --verbose, user errors in one line, Ctrl-C.
 
-Exit status: what the command says, 0 if all is well; 1 for a mistake in one line; 130 for Ctrl-C, half a
-second later at the latest: what TensorFlow computes just then cannot be interrupted, and is left.
+Exit status: the command's own, 0 for success; 1 for a user error, which is printed as one line; 130 for Ctrl-C. After
+Ctrl-C the process ends within half a second and abandons a running TensorFlow call, which cannot be interrupted.
 """
 
 import multiprocessing
@@ -22,9 +22,9 @@ from kits_tf.errors import InputError
 
 FLAGS = flags.FLAGS
 OUTPUT = "What is said"
-GRACE_S = 0.5  # for Ctrl-C to be noticed and for what is open to be closed
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
-NO_HELP = "(no help available)"  # what absl says of a flag without
+GRACE_S = 0.5  # time for Python to handle Ctrl-C and to close open files
+INTERRUPTED = 130  # 128 + SIGINT, the convention of shells
+NO_HELP = "(no help available)"  # absl's text for a flag without help
 HELP = ("--help", "-help", "--helpshort", "-h", "-?")
 
 flags.DEFINE_boolean("quiet", False, "say warnings and errors alone; no progress bars")
@@ -37,9 +37,9 @@ def run(main: Callable[[], int | None], groups: dict[str, tuple[str, ...]], stop
     """Runs a command and ends the process.
 
     Args:
-        main: the command, once its flags are read; returns the exit status. The docstring of its module is the help.
-        groups: title to names of flags, for --help.
-        stopped: what a user who pressed Ctrl-C should know, as "the same command goes on".
+        main: called after the flags are parsed; returns the exit status. Its module's docstring is the help text.
+        groups: maps a title to names of flags, for --help.
+        stopped: message for a user who pressed Ctrl-C, such as "the same command goes on".
     """
     if set(sys.argv[1:]) & set(HELP):
         print(help_text(sys.modules[main.__module__].__doc__ or "", groups))
@@ -84,10 +84,11 @@ def _say_stopped(stopped):
 
 
 def _end_soon_after_interrupt(stopped):
-    """Ends the process some time after Ctrl-C, if it is still there then.
+    """Ends the process GRACE_S seconds after Ctrl-C, if it is still running.
 
-    Python's own KeyboardInterrupt waits until TensorFlow's call returns, which may take a minute. The wakeup file is
-    written to at once; a thread waits for it. Files are whole or absent at any time, so that no harm is done.
+    Python raises KeyboardInterrupt only when TensorFlow's call returns, which may take a minute. The signal's wakeup
+    file descriptor is written at once, and a thread waits for it. Output files are always whole or absent, so ending
+    the process at any time is safe.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -106,7 +107,7 @@ def _end_soon_after_interrupt(stopped):
 
 
 def help_text(about: str, groups: dict[str, tuple[str, ...]]) -> str:
-    """A command's docstring and its flags, a line or two each; what has no help of its own is only listed."""
+    """Formats a command's docstring and its flags by group. A flag without help text is listed by name only."""
     lines = [about.rstrip()]
     for title, names in {**groups, OUTPUT: ("quiet", "verbose")}.items():
         lines += ["", f"{title}:"]
@@ -128,6 +129,6 @@ def _written(flag):
 
 
 def _explained(flag):
-    text = re.sub(r"^<[^>]*>: ", "", flag.help)  # absl's list of an enum's values
+    text = re.sub(r"^<[^>]*>: ", "", flag.help)  # absl puts an enum's values first
     default = (flag.default_as_str or "").strip("'")
     return text + (f" [{default}]" if default and not flag.boolean else "")

@@ -1,24 +1,24 @@
-"""Memory that is freed stays with the process, for commands whose every step asks for the same again.
+"""Keeps freed memory in the process, for commands whose steps allocate the same blocks again and again.
 
-glibc hands each large block back to the kernel when it is freed, and the kernel clears it again, page by page, when it
-is asked for the next: of a CPU's training step of tumor3d that was a third (benchmarks/README.md).
+By default glibc returns each large freed block to the kernel, and the kernel clears it page by page at the next
+allocation. This took a third of a tumor3d training step on a CPU (benchmarks/README.md).
 """
 
 import ctypes
 
-# glibc's mallopt, malloc.h. A thread's own arena cannot hold large blocks, so there is one arena for all.
+# Parameters of glibc's mallopt, from malloc.h. A thread's own arena cannot hold large blocks, so all threads share one.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
-NEVER = -1  # as malloc's manual has it
-AT_ONCE = 256 * 2**20  # bytes the heap grows by
+NEVER = -1  # the value in the manual of mallopt
+AT_ONCE = 256 * 2**20  # bytes by which the heap grows
 
 
 def keep_freed_memory() -> bool:
-    """Makes glibc keep what is freed, up to the most the process ever held.
+    """Makes glibc keep freed memory, up to the largest amount that the process ever held.
 
-    To be called before TensorFlow computes anything, since a thread's arena is chosen at its first block.
+    Call it before TensorFlow computes anything, because a thread chooses its arena at its first allocation.
 
     Returns:
-        Whether it does: elsewhere than on Linux with glibc nothing changes.
+        True if glibc accepted the settings; False on systems without glibc, where nothing changes.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,7 +1,7 @@
-"""The classes of a label volume and what nests in what, as KiTS19 defines them.
+"""Class ids of a label volume and how the classes nest, as KiTS19 defines them.
 
-A tumor is part of the kidney it grows in, so "foreground" (kidney with tumor) is what the three kidney nets
-look for and what KiTS19 scores as the kidney (`tk_dice`).
+A tumor is part of the kidney that it grows in. The three kidney nets therefore segment the "foreground" (kidney with
+tumor), and KiTS19 scores it as the kidney (`tk_dice`).
 """
 
 import typing
@@ -14,10 +14,10 @@ CLASS_NAMES = {BACKGROUND: "background", KIDNEY: "kidney", TUMOR: "tumor"}
 
 
 def foreground(labels: typing.Any) -> typing.Any:
-    """Kidney with tumor, as a boolean mask of the labels' shape (NumPy array or tensor)."""
+    """Returns the boolean mask of kidney with tumor, same shape as the labels (NumPy array or tensor)."""
     return labels >= KIDNEY
 
 
 def tumor(labels: typing.Any) -> typing.Any:
-    """Tumor alone, as a boolean mask of the labels' shape (NumPy array or tensor)."""
+    """Returns the boolean mask of tumor alone, same shape as the labels (NumPy array or tensor)."""
     return labels == TUMOR

@@ -1,8 +1,8 @@
-"""Late imports, all in one place. TensorFlow takes seconds to import, dask and Matplotlib half a second each.
+"""Late imports in one place. TensorFlow takes seconds to import, dask and Matplotlib half a second each.
 
---help, a mistyped path and a run that finds everything up to date need none of them, and answer at once. Elsewhere
-imports stand at the top of a file (tests/test_floors.py); the commands (__main__.py, train.py, predict.py) import
-inside `main` what they do not need for --help.
+--help, a mistyped path and a run in which everything is up to date need none of them and return at once. All other
+imports are at the top of their file (tests/test_floors.py checks this), except in the commands (__main__.py, train.py,
+predict.py): they import inside `main` what --help does not need.
 """
 
 import importlib
@@ -14,11 +14,11 @@ from collections.abc import Callable
 
 from kits_tf.quiet import hushed
 
-importing = threading.RLock()  # held while stderr is hushed, for all threads: whoever has something to say waits for it
+importing = threading.RLock()  # held while stderr is redirected: other threads take it before they print
 
 
 def load(module: str) -> types.ModuleType:
-    """Imports a module when it is called, without what TensorFlow prints while it is imported."""
+    """Imports a module when called, and drops what TensorFlow prints to stderr during the import."""
     if module in sys.modules:
         return importlib.import_module(module)
     with importing, hushed():
@@ -26,11 +26,11 @@ def load(module: str) -> types.ModuleType:
 
 
 def attach(package: str, **modules: str) -> Callable[[str], typing.Any]:
-    """The `__getattr__` of a package (PEP 562) that imports some of its names at their first use.
+    """Returns a `__getattr__` for a package (PEP 562) that imports some of its names at their first use.
 
     Args:
         package: the package's `__name__`.
-        modules: name to the module that defines it.
+        modules: maps each name to the module that defines it.
     """
 
     def get(name: str) -> typing.Any:

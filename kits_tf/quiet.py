@@ -1,4 +1,4 @@
-"""How much is said: a command's own words and bars, and TensorFlow's chatter."""
+"""Output verbosity of the commands (messages and progress bars), and suppression of TensorFlow's log."""
 
 import contextlib
 import logging
@@ -11,37 +11,37 @@ from collections.abc import Callable, Iterator
 
 from absl import logging as absl_logging
 
-SECONDS_BETWEEN = 30.0  # lines that say how far a long step has come
+SECONDS_BETWEEN = 30.0  # between two progress lines of a long step
 
 _level = 0
 
 
 def set_level(level: int) -> None:
-    """-1: warnings and errors alone (--quiet); 0: as usual; 1: what TensorFlow, gRPC and dask say too (--verbose)."""
+    """Sets the level: -1 only warnings and errors (--quiet); 0 default; 1 also TensorFlow, gRPC, dask (--verbose)."""
     global _level
     _level = level
 
 
 def say(line: str, stream: typing.TextIO | None = None) -> None:
-    """Prints what is good to know, but no result and no warning, to stderr unless told otherwise."""
+    """Prints an informational line, neither result nor warning, to `stream` or stderr; nothing with --quiet."""
     if _level >= 0:
         print(line, file=stream or sys.stderr, flush=True)
 
 
 def no_bar() -> bool | None:
-    """What tqdm takes as `disable`: no bar if nothing is to be said, nor where no terminal watches."""
+    """Returns tqdm's `disable`: True with --quiet, else None (no bar if stderr is not a terminal)."""
     return True if _level < 0 else None
 
 
 def now_and_then(doing: str, total: int) -> Callable[[int], None]:
-    """What stands in for a bar where no terminal watches, as in a notebook or a cluster's log.
+    """Prints periodic progress lines when stderr is not a terminal, as in a notebook or a cluster's log.
 
     Args:
-        doing: as "predicting".
-        total: how many there are to do.
+        doing: the first words of each line, such as "predicting".
+        total: number of items.
 
     Returns:
-        A function to be called with how many are done: it says so, but no oftener than every SECONDS_BETWEEN.
+        A function that takes the number of finished items. It prints a line at most every SECONDS_BETWEEN seconds.
     """
     said = time.monotonic()
 
@@ -55,26 +55,30 @@ def now_and_then(doing: str, total: int) -> Callable[[int], None]:
 
 
 def is_verbose() -> bool:
-    """Whether everything is to be said."""
+    """Returns whether --verbose is set."""
     return _level > 0
 
 
 def quiet_tensorflow() -> None:
-    """Leaves warnings and errors; to be called before TensorFlow and gRPC are imported. The environment's own settings
-    win."""
+    """Suppresses log messages of TensorFlow and gRPC, unless --verbose is set. Call it before they are imported.
+
+    TensorFlow's Python loggers keep warnings and errors; its C++ code logs fatal errors only, and gRPC nothing.
+    Environment variables that are already set take precedence.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if is_verbose() else "3")
     if is_verbose():
         return
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # a line per attempt; what it says is in the exception too
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it logs a line per attempt; the exception has the same text
     absl_logging.set_verbosity(absl_logging.WARNING)
     logging.getLogger("tensorflow").setLevel(logging.WARNING)
 
 
 @contextlib.contextmanager
 def hushed() -> Iterator[None]:
-    """For importing TensorFlow: what is written to stderr inside is dropped, unless an exception is raised.
+    """Drops what is written to stderr while TensorFlow is imported, unless an exception is raised.
 
-    From 2.20 on it says a few lines while it is loaded, before any setting of ours can reach it.
+    TensorFlow 2.20 and later print a few lines during import, before any of our settings can take effect. With
+    --verbose nothing is dropped.
     """
     if is_verbose():
         yield

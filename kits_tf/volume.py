@@ -1,7 +1,7 @@
-"""Volume: voxels, their spacing and their place in the patient, carried together.
+"""Volume: voxels with their spacing and their affine.
 
-Inside the package axes are always (z, y, x). In the canonical orientation, the one KiTS19 stores, z runs from head to
-feet, y from front to back and x from the patient's right to left: nibabel axis codes I, P, L.
+Axes are always (z, y, x) inside the package. In the canonical orientation, which is that of KiTS19's files, z runs from
+head to feet, y from front to back and x from the patient's right to left: nibabel axis codes I, P, L.
 """
 
 import dataclasses
@@ -13,30 +13,30 @@ import numpy as np
 
 from kits_tf.errors import InputError
 
-AIR_HU = -1024  # what lies outside a scan
-BODY_HU = -300.0  # above it is body, below it the air around and inside
+AIR_HU = -1024  # value outside a scan
+BODY_HU = -300.0  # body above, air around and inside it below
 CANONICAL_CODES = ("I", "P", "L")
-SAME_PLACE_MM = 0.01  # how far a corner may move by the rounding of headers; a shift that matters is 50 times that
+SAME_PLACE_MM = 0.01  # a corner may move this far by rounding in headers; a shift that matters is 50 times as large
 
 
 def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
-    """Voxel size along each array axis, in mm: the norms of the affine's columns, so oblique scans are right too.
+    """Returns the voxel size along each array axis, in mm: the norms of the affine's columns.
 
-    Rounded to a tenth of a micrometre, since headers hold float32 and the same scan stored in another axis order must
-    fall on the same grid.
+    This is also correct for oblique scans. The result is rounded to 0.0001 mm, because headers hold float32 and the
+    same scan stored in another axis order must have the same grid.
     """
     z_mm, y_mm, x_mm = (round(float(mm), 4) for mm in np.linalg.norm(np.asarray(affine, np.float64)[:3, :3], axis=0))
     return z_mm, y_mm, x_mm
 
 
 def is_singular(affine: np.ndarray) -> bool:
-    """Whether an affine's axes do not span space: one has no length, or they lie (nearly) in a plane."""
+    """Returns whether an affine has an axis of length zero or axes that lie (nearly) in one plane."""
     norms = np.linalg.norm(affine[:3, :3], axis=0)
     return not norms.all() or bool(abs(np.linalg.det(affine[:3, :3] / norms)) < 1e-3)
 
 
 def skew_degrees(affine: np.ndarray) -> float:
-    """How far the two axes of an affine that are least at a right angle are off it."""
+    """Returns the largest deviation from a right angle between two axes of an affine, in degrees."""
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     cosines = np.abs(axes.T @ axes)[np.triu_indices(3, 1)]
     return float(np.degrees(np.arcsin(min(cosines.max(), 1.0))))
@@ -49,11 +49,12 @@ class Volume:
     Attributes:
         voxels: array (z, y, x); Hounsfield units for a scan (int16 or float32), class ids (uint8) for labels.
         spacing_mm: voxel size along (z, y, x), in mm.
-        affine: 4x4, from voxel indices (z, y, x, 1) to world mm, RAS+ as in nibabel.
-        doubts: sentences about what is odd, yet usable, in the file it was read from.
+        affine: 4x4, maps voxel indices (z, y, x, 1) to world coordinates in mm, RAS+ as in nibabel.
+        doubts: warnings about the file that the volume was read from, one sentence each.
 
     Raises:
-        ValueError: if voxels are not 3D, a dimension is empty, the affine is singular or a spacing is not positive.
+        ValueError: if voxels are not 3D, an axis is empty, a spacing is not positive and finite, or the affine is not a
+            finite 4x4 matrix or is singular.
     """
 
     voxels: np.ndarray
@@ -73,40 +74,49 @@ class Volume:
 
     @classmethod
     def from_affine(cls, voxels: np.ndarray, affine: np.ndarray) -> typing.Self:
-        """A volume whose spacing is read off its affine."""
+        """Builds a volume and computes its spacing from the affine."""
         affine = np.asarray(affine, np.float64)
         return cls(voxels, spacing_of(affine), affine)
 
     @classmethod
     def from_spacing(cls, voxels: np.ndarray, spacing_mm: Sequence[float]) -> typing.Self:
-        """A volume in the canonical orientation, its first voxel at the world's origin."""
+        """Builds a volume in the canonical orientation with its first voxel at the world origin."""
         z_mm, y_mm, x_mm = (float(mm) for mm in spacing_mm)
         affine = np.zeros((4, 4))
         affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = -z_mm, -y_mm, -x_mm, 1.0
         return cls(voxels, (z_mm, y_mm, x_mm), affine)
 
     def with_voxels(self, voxels: np.ndarray) -> typing.Self:
-        """Other voxels of the same shape in the same place."""
+        """Returns a volume with other voxels and the same geometry. Raises ValueError if the shape differs."""
         if voxels.shape != self.voxels.shape:
             raise ValueError(f"voxels must keep the shape {self.voxels.shape}, got {voxels.shape}")
         return dataclasses.replace(self, voxels=voxels)
 
     @property
     def voxel_ml(self) -> float:
-        """Volume of one voxel, in millilitres."""
+        """Volume of one voxel, in milliliters."""
         return float(np.prod(self.spacing_mm)) / 1000.0
 
 
 def apart_mm(one: Volume, other: Volume) -> float:
-    """How far the outer corners of two volumes of one shape lie from each other, at most, in mm."""
+    """Returns the largest distance between matching outer corners of two volumes of the same shape, in mm."""
     corners = np.array([(z, y, x, 1) for z in (0, 1) for y in (0, 1) for x in (0, 1)], float)
     corners[:, :3] = corners[:, :3] * one.voxels.shape - 0.5
     return float(np.linalg.norm(corners @ (one.affine - other.affine).T, axis=1).max())
 
 
 def check_same_place(path: str | pathlib.Path, volume: Volume, other: Volume, what: str = "labels") -> None:
-    """Raises InputError, naming the volume's file and what the other one is, unless both have one shape and their
-    corners lie on each other."""
+    """Checks that two volumes have the same shape and position, to within SAME_PLACE_MM at the outer corners.
+
+    Args:
+        path: file of `volume`, for the message.
+        volume: Volume to check.
+        other: Volume to compare with.
+        what: what `other` is, for the message.
+
+    Raises:
+        InputError: if the shapes differ or the corners are too far apart.
+    """
     if volume.voxels.shape != other.voxels.shape:
         raise InputError(f"{path}: has shape {volume.voxels.shape} (z, y, x), expected that of its {what}, "
                          f"{other.voxels.shape}")
@@ -116,7 +126,7 @@ def check_same_place(path: str | pathlib.Path, volume: Volume, other: Volume, wh
 
 
 def to_int16(voxels: np.ndarray) -> np.ndarray:
-    """Voxels as int16: as they are if they are that already, else rounded and clipped to what it holds."""
+    """Converts voxels to int16: rounds and clips them to its range; int16 input is returned unchanged."""
     if voxels.dtype == np.int16:
         return voxels
     limits = np.iinfo(np.int16)

@@ -1,4 +1,4 @@
-"""Fixtures of all tests: seeds, exports that are made once for a whole run, and real data where it is at hand."""
+"""Fixtures for all tests: seeds, exports that are made once per run, and real data if available."""
 
 import fcntl
 import os
@@ -8,10 +8,10 @@ import random
 import numpy as np
 import pytest
 
-import kits_tf  # noqa: F401  before TensorFlow, which reads the settings made there
+import kits_tf  # noqa: F401  before TensorFlow, because kits_tf sets environment variables that TensorFlow reads
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # a process that has called gRPC may die when it forks
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # a process that used gRPC can crash on fork
 
 DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 
@@ -20,8 +20,8 @@ DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 def same_numbers():
     """Seeds Python's and NumPy's generators before each test.
 
-    TensorFlow's own seed is left alone: setting it clears every traced graph, which then has to be optimized anew. A
-    test that builds nets with random weights asks for `same_weights`.
+    TensorFlow's seed is not set: setting it clears all traced graphs, which must then be optimized again. A test that
+    builds networks with random weights requests `same_weights`.
     """
     random.seed(1)
     np.random.seed(1)
@@ -29,7 +29,7 @@ def same_numbers():
 
 @pytest.fixture
 def same_weights():
-    """Seeds the initial weights of nets that the test builds."""
+    """Seeds the initial weights of networks that the test builds."""
     import tensorflow as tf
 
     tf.keras.utils.set_random_seed(1)
@@ -37,9 +37,10 @@ def same_weights():
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory):
-    """A function `once(name, make)`: a folder that `make(folder)` filled, once for a run of however many processes.
+    """Returns a function `once(name, make)` that returns a folder filled by `make(folder)`, once per run.
 
-    The first process makes it and the others wait. All share the folder: a test that changes it works on a copy.
+    With several pytest processes, the first one makes the folder and the others wait. All share the folder, so a test
+    that changes it must work on a copy.
     """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -58,7 +59,7 @@ def once(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def real_masks():
-    """Paths of KiTS19 label files, sorted; skips the test where there are none."""
+    """Paths of KiTS19 label files, sorted; skips the test if there are none."""
     paths = sorted((DATA / "kits19-masks").glob("case_*/segmentation.nii.gz"))
     if not paths:
         pytest.skip("no real masks beside the checkout")
@@ -67,7 +68,7 @@ def real_masks():
 
 @pytest.fixture(scope="session")
 def real_ct():
-    """Path of a real CT; skips the test where there is none."""
+    """Path of a real CT; skips the test if there is none."""
     path = DATA / "real-ct" / "example_ct.nii.gz"
     if not path.exists():
         pytest.skip("no real CT beside the checkout")
@@ -76,8 +77,8 @@ def real_ct():
 
 @pytest.fixture(scope="session")
 def oracle_export(once):
-    """The paper's cascade with perfect nets, exported: its folder."""
-    from harness import oracles  # brings TensorFlow, which tests that read files alone need not wait for
+    """Folder of the exported cascade of the paper with perfect networks."""
+    from harness import oracles  # imports TensorFlow, which tests that only read files do not need
 
     from kits_tf.cascade import export_cascade
 
@@ -86,7 +87,7 @@ def oracle_export(once):
 
 @pytest.fixture(scope="session")
 def oracle_predictor(oracle_export):
-    """The same, loaded."""
+    """The loaded predictor of `oracle_export`."""
     from kits_tf.serving import Predictor
 
     return Predictor(oracle_export)
@@ -94,7 +95,7 @@ def oracle_predictor(oracle_export):
 
 @pytest.fixture(scope="session")
 def quick_export(once):
-    """What looks like an exported cascade and loads and answers in a moment: its folder."""
+    """Folder of an export with a cascade's interface that loads and predicts in a moment."""
     from harness import oracles
 
     return once("quick", oracles.export_thresholds)
@@ -102,7 +103,7 @@ def quick_export(once):
 
 @pytest.fixture(scope="session")
 def tiny_export(once):
-    """Keras nets that answer by thresholds on the demo's grid, exported: (nets, config, version folder)."""
+    """(networks, config, version folder) of exported Keras networks that apply thresholds on the demo's grid."""
     from harness import tiny_nets
 
     from kits_tf.cascade import export_cascade

@@ -1,11 +1,11 @@
-"""Deliberate faults: small slips in the source, each with the tests that must notice it.
+"""Deliberate faults: small mistakes in the source, each with the tests that must detect it.
 
 python tests/deliberate_faults.py                           # all of them: about 20 minutes on one core
 python tests/deliberate_faults.py --only=dilation --jobs=2
 
-Each fault is written into a copy of the checkout, the tests that it names run there, and at least one of them has to
-fail. The same tests must pass without the fault. This is mutation testing with a list chosen by hand (DeMillo, Lipton
-and Sayward 1978, "Hints on test data selection"). A fault that no test notices shows where a test is missing.
+Each fault is written into a copy of the checkout. The tests that it names run there, and at least one must fail. The
+same tests must pass without the fault. This is mutation testing with a list chosen by hand (DeMillo, Lipton and Sayward
+1978, "Hints on test data selection"). A fault that no test detects shows that a test is missing.
 
 Exit status: 0 if every fault was caught, 1 if one was not, 2 if a test fails or is missing without any fault.
 """
@@ -24,7 +24,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-LONGEST_S = 300  # for the tests of one fault; one that hangs counts as caught
+LONGEST_S = 300  # limit for the tests of one fault; a timeout counts as caught
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "runs", "build", "shared", "__pycache__", ".*_cache", "*.egg-info")
 PASSED = 0  # pytest's exit status
 VERDICTS = {1: "caught", None: "caught (timed out)", PASSED: "NOT CAUGHT"}  # other statuses: the tests did not run
@@ -32,14 +32,14 @@ VERDICTS = {1: "caught", None: "caught (timed out)", PASSED: "NOT CAUGHT"}  # ot
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """One slip.
+    """One deliberate mistake.
 
     Attributes:
-        file: the file it is in, from the checkout's root.
-        old: text that occurs there exactly once.
-        new: the text in its place.
-        tests: test files or node ids, as few as notice it.
-        broken: what no longer holds, in a few words.
+        file: path of the changed file, from the checkout's root.
+        old: text that occurs in the file exactly once.
+        new: the replacement.
+        tests: test files or node IDs that detect it, as few as possible.
+        broken: the violated property, in a few words.
     """
 
     file: str
@@ -446,7 +446,7 @@ FAULTS = (
           "key=lambda path: int(path.name)", "key=lambda path: path.name",
           ("tests/serving/test_predictor.py::test_an_export_folder_stands_for_its_newest_version",),
           "version 9 is newer than version 10"),
-    # Nets.
+    # Networks.
     Fault("kits_tf/models/fold.py",
           "beta - mean * gain]", "beta - mean]",
           ("tests/models/test_fold.py::test_folded_net_answers_alike",),
@@ -647,7 +647,7 @@ FAULTS = (
           ("tests/serving/test_predict_again.py::"
            "test_a_second_run_into_a_folder_is_refused_while_the_first_lasts",),
           "predict.py does not lock its output folder"),
-    # Scores, reports, pictures.
+    # Scores, reports, images.
     Fault("kits_tf/evaluation/scores.py",
           "    if size == 0:\n        return 1.0", "    if size == 0:\n        return 0.0",
           ("tests/evaluation/test_scores.py::test_no_tumor_on_either_side_scores_1",),
@@ -670,7 +670,7 @@ FAULTS = (
            "test_prediction_in_another_place_scores_0_says_so_and_exits_with_1",),
           "an evaluation with a failed case exits with 0"),
     Fault("kits_tf/evaluation/evaluator.py",
-          "with only_writer(output):  # before the work, not after it", "if output:",
+          "with only_writer(output):", "if output:",
           ("tests/evaluation/test_evaluation_command.py::"
            "test_a_second_run_into_a_folder_is_refused_while_the_first_lasts",),
           "an evaluation does not lock its output folder"),
@@ -712,7 +712,7 @@ FAULTS = (
           "abs(affine - expected_affine).max()", "abs(affine - expected_affine).min()",
           ("tests/evaluation/test_submission.py::test_what_is_wrong_is_named_and_no_zip_is_written",),
           "a prediction that lies elsewhere is packed"),
-    # Many cases at once, and what commands have in common.
+    # Parallel cases, and features shared by all commands.
     Fault("kits_tf/cluster/jobs.py",
           "    except InputError as error:\n        failure = str(error)\n", "",
           ("tests/cluster/test_cluster.py::test_every_case_is_done_once_and_a_bad_one_is_one_line[here]",),
@@ -760,13 +760,13 @@ FAULTS = (
 
 
 def copy_checkout(root: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-    """A copy of what the tests need of a checkout."""
+    """Copies the parts of a checkout that the tests need."""
     return pathlib.Path(shutil.copytree(root, folder, ignore=LEFT_OUT, symlinks=True))
 
 
 def run_tests(folder: pathlib.Path, tests: tuple[str, ...], longest_s: float | None = None) -> tuple[int | None, str]:
-    """(pytest's exit status, what it printed); None as the status if it took longer than allowed."""
-    # Without bytecode files: one from before a change could be taken for that of the changed file.
+    """Runs tests; returns (pytest's exit status, its output). The status is None after a timeout."""
+    # No bytecode files: an old one could be used for the changed file.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--durations=0", *tests]
     try:

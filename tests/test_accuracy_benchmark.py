@@ -1,4 +1,4 @@
-"""The accuracy benchmark: each variant takes away what it says, tables hold what they are given, thresholds find."""
+"""Tests the accuracy benchmark: ablation variants, result tables, and the threshold baseline."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ SHAPE = (40, 150, 220)
 
 @pytest.fixture(scope="module")
 def patient():
-    """Two kidneys, the right one (small x) with a tumor in it; and a tumor beside both, which is none of theirs."""
+    """Labels of two kidneys, the right one (small x) with a tumor, and a tumor separate from both."""
     labels = np.zeros(SHAPE, np.uint8)
     for x in (60, 160):
         labels[ball(SHAPE, (20, 80, x), (9, 13, 13))] = 1
@@ -75,7 +75,7 @@ def test_a_lesion_beside_the_kidneys_stays_without_the_lesion_rule(patient, name
 @pytest.mark.parametrize(("name", "kept"), [("no_part_rule", True), ("fusion_union", False)])
 def test_what_fine_alone_finds_beside_the_kidneys_stays_without_the_part_rule(patient, name, kept):
     labels, _ = patient
-    part = ball(SHAPE, (20, 80, 92), (2, 4, 4))  # in the crop of the kidney that ends at x 73
+    part = ball(SHAPE, (20, 80, 92), (2, 4, 4))  # in the crop of the kidney that ends at x = 73
     found = answer(name, patient, marked=part, fine_marks=1)
     assert np.array_equal(found, np.where(part & kept, 1, labels))
 
@@ -149,7 +149,7 @@ def test_results_keep_the_cases_and_a_peer_that_was_not_run_again(tmp_path):
 @pytest.mark.parametrize(("candidates", "best"), [
     ([[1.0, 1.2, 1.4, 0.9], [1.0, 1.2, 1.4, 0.9]], 0),
     ([[1.0, 1.2, 1.4, 0.9], [1.1, 1.3, 1.5, 1.0], [1.05, 1.25, 1.45, 0.95]], 1),
-    ([[1.0, 1.2, 1.4, 0.9], [1.8, 1.1, 1.3, 0.8]], 0),  # by one case alone: gain 0.125, standard error 0.225
+    ([[1.0, 1.2, 1.4, 0.9], [1.8, 1.1, 1.3, 0.8]], 0),  # because of one case only: gain 0.125, standard error 0.225
     ([[1.0, 1.2, 1.4, 0.9], [1.8, 1.1, 1.3, 0.8], [1.01, 1.22, 1.41, 0.92]], 2),
     ([[1.0, 1.2, 1.4, 0.9], [0.8, 1.0, 1.2, 0.7]], 0),
     ([[1.0], [1.9]], 0),
@@ -159,7 +159,7 @@ def test_what_is_usual_gives_way_only_to_what_is_clearly_better(candidates, best
 
 
 def trained(folder, epochs, seconds):
-    """A run folder whose five stages have that many epochs in their histories."""
+    """Writes a run folder whose five stages have the given number of epochs in their histories."""
     for stage in configs.STAGES:
         place = runs.stage_folder(folder, stage, 0)
         runs.save_config(place, CONFIG)
@@ -185,7 +185,7 @@ def test_a_bootstrap_interval_holds_the_mean_and_narrows_with_more_cases():
 
 
 def test_thresholds_find_what_thresholds_can_find(tmp_path):
-    """Kidneys of 150 HU with tumors of 60 in fat: easy, unlike the cases of the benchmark."""
+    """Kidneys of 150 HU with tumors of 60 HU in fat: easy, unlike the benchmark's cases."""
     shape, spacing = (24, 100, 160), (3.0, 2.0, 2.0)
     for study, seeds in (("train", (0, 1)), ("test", (2,))):
         summary = {}

@@ -1,4 +1,4 @@
-"""The warps against SciPy. The same file runs on both stacks, so either library is held to the same result."""
+"""Compares the warps with SciPy; the file runs on both stacks, so both libraries must give the same result."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from scipy import ndimage
 from kits_tf import addons
 
 SHAPE = (2, 19, 26, 3)  # not square, so that swapped axes show
-# Positions never fall half-way between voxels, where "nearest" is a matter of taste.
+# No position lies halfway between voxels, where "nearest" is ambiguous.
 MATRICES = np.array([[[0.9, 0.2, 1.31], [-0.25, 1.1, -2.113]], [[-1.0, 0.0, 18.0], [0.05, 1.0, 0.613]]], np.float32)
 
 
@@ -19,7 +19,7 @@ def images():
 
 
 def modes(function):
-    """The function as called eagerly, and as mapped inside tf.data."""
+    """Returns the function as called eagerly and as mapped inside tf.data."""
     def mapped(*arguments, **options):
         dataset = tf.data.Dataset.from_tensors(arguments).map(lambda *items: function(*items, **options))
         return next(iter(dataset))

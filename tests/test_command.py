@@ -1,4 +1,4 @@
-"""What all commands share: help, flags, words, Ctrl-C."""
+"""Tests the features that all commands share: help, flags, positional words, Ctrl-C."""
 
 import ast
 import pathlib
@@ -118,7 +118,7 @@ if __name__ == "__main__":
                          ids=["in Python", "in a call that hears no signal"])
 def test_ctrl_c_ends_what_takes_minutes(work, tmp_path):
     (tmp_path / "busy.py").write_text(BUSY.format(work=work))
-    # A shell's background jobs, these tests among them, are started deaf to SIGINT.
+    # A shell starts background jobs, possibly including these tests, with SIGINT ignored.
     process = subprocess.Popen([sys.executable, tmp_path / "busy.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                text=True, env={"PYTHONPATH": str(ROOT)},
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))

@@ -1,4 +1,4 @@
-"""The suite notices what it should: small slips in the source, one at a time (deliberate_faults.py)."""
+"""Tests deliberate_faults.py, which checks that the suite catches small faults in the source, one at a time."""
 
 import collections
 
@@ -8,7 +8,7 @@ from deliberate_faults import FAULTS, ROOT
 
 
 def test_every_fault_fits_the_source_and_names_tests_that_are_there():
-    """So that whoever moves code or a test moves the table along."""
+    """Fails when code or a test moves without an update of the table."""
     wrong = []
     for fault in FAULTS:
         path = ROOT / fault.file
@@ -26,7 +26,7 @@ def test_every_fault_fits_the_source_and_names_tests_that_are_there():
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A checkout of one function and its tests, one of them slack."""
+    """A checkout of one function and its tests, one of which misses faults."""
     (tmp_path / "sums.py").write_text("def double(number):\n    return 2 * number\n")
     (tmp_path / "test_sums.py").write_text(
         "from sums import double\n\n\ndef test_two():\n    assert double(2) == 4\n\n\n"

@@ -1,6 +1,6 @@
-"""What the documents tell readers to paste: shell that can be parsed, commands that are there, with flags they have.
+"""Checks the code blocks of the documents: shell syntax, existing commands and existing flags.
 
-`.ci/blocks` pastes them for real.
+`.ci/blocks` runs the blocks.
 """
 
 import ast
@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def blocks(language):
-    """(document, block) of each block in that language."""
+    """Returns (document, block) of each block in that language."""
     return [(path.name, block) for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
             for block in re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"),
                                     re.DOTALL | re.MULTILINE)]
@@ -28,7 +28,7 @@ COMMAND = re.compile(r"python (train\.py|predict\.py|-m (?:kits_tf|data_prep)[\w
 
 
 def commands(block):
-    """(command, its flags) of each line that runs one of ours; a comment is none."""
+    """Yields (command, its flags) of each line that runs one of our commands; ignores comments."""
     for line in re.sub(r" #.*", "", block.replace("\\\n", " ")).splitlines():
         found = COMMAND.search(line)
         if found:

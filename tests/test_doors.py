@@ -1,4 +1,4 @@
-"""No doors: files are data, never programs; servers listen to this machine alone; dependencies stay in their ranges."""
+"""Security checks: files are never run as programs, servers listen on loopback only, dependencies have ranges."""
 
 import ast
 import pathlib
@@ -21,7 +21,7 @@ CALLS = {"eval", "exec", "compile", "__import__", "Lambda", "system", "popen", "
 
 
 def doors(source):
-    """What in a file would run what it reads: (line, what)."""
+    """Returns (line, name) of each construct in a file that can execute data."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -61,7 +61,7 @@ def test_what_is_no_door_passes(source):
 
 
 def open_ports(text):
-    """What in a document would let other machines in, unless a reader asked for it."""
+    """Returns the parts of a document that open a port to other machines."""
     found = re.findall(r"0\.0\.0\.0|\[::\]|--bind_all\b|--ip=\*", text)
     # docker's -p 8500:8500 listens on every address; 127.0.0.1:8500:8500 does not.
     published = re.findall(r"(?:^|\s)(?:-p|--publish)[= ]+([\w.:/$-]+)", text)

@@ -1,4 +1,4 @@
-"""Machines that die: workers, schedulers and whole runs are killed, disks are full; nothing is lost or half-written."""
+"""Kills workers, schedulers and whole runs, and fills disks; nothing may be lost or half-written."""
 
 import json
 import pathlib
@@ -40,13 +40,13 @@ def start(arguments):
 
 
 def result(folder):
-    """Every file that a run leaves but summary.csv, which holds durations."""
+    """Returns every file that a run leaves, except summary.csv, which contains durations."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*"))
             if path.is_file() and path.name != "summary.csv"}
 
 
 def done_so_far(folder):
-    """The file that is written last of each case, and when it was."""
+    """Returns the last file written for each case, with its modification time."""
     paths = [*folder.glob("prediction_*.json"), *folder.glob("records/tumor2d/case_*.tfrecord")]
     return {path: path.stat().st_mtime_ns for path in paths}
 
@@ -64,7 +64,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(quick_export, six, tmp_p
     said = process.communicate()[1]
     assert process.returncode == 0, said
     done, unchanged, failed = map(int, re.findall(r"(\d+) (?:done|unchanged|failed)", said.splitlines()[-1]))
-    assert (done + unchanged, failed) == (6, 0)  # unchanged: done by a worker that was killed before it could say so
+    assert (done + unchanged, failed) == (6, 0)  # unchanged: done by a worker that was killed before it reported
     assert result(tmp_path / "out") == result(tmp_path / "quiet")
     assert [case for case, _ in statuses(tmp_path / "out")] == [f"case_0000{number}" for number in range(6)]
 
@@ -76,7 +76,7 @@ def test_a_cluster_that_is_joined_does_the_work_and_its_loss_is_one_line(tmp_pat
         worker = next(found).result["pid"]
         assert worker in [child.pid for child in worker_processes(processes.workers.pid)]
         processes.kill_scheduler()
-        time.sleep(0.5)  # to see the connection close; asking for more work just then takes as long as dask tries again
+        time.sleep(0.5)  # time to notice the closed connection; a request before that waits for all of dask's retries
         with pytest.raises(RunError, match=r"the dask scheduler was lost after \d of 9 cases") as caught:
             list(found)
     assert len(str(caught.value).splitlines()) == 1
@@ -100,8 +100,8 @@ def test_40_cases_survive_dying_workers_and_a_dying_scheduler(what, quick_export
             while process.poll() is None:
                 time.sleep(0.05)
                 alive, done = worker_processes(processes.workers.pid), len(done_so_far(tmp_path / "out"))
-                # Only when somebody got on since the last time: where TensorFlow takes long to start, all would die
-                # before they had begun.
+                # Only after progress since the last kill: if TensorFlow starts slowly, all workers would be killed
+                # before they begin.
                 if alive and done > seen and time.monotonic() - last > 1.5:
                     chance.choice(alive).kill()
                     kills, last, seen = kills + 1, time.monotonic(), done
@@ -111,7 +111,7 @@ def test_40_cases_survive_dying_workers_and_a_dying_scheduler(what, quick_export
             log.append((process.returncode, kills, len(before), said[-1]))
             after = done_so_far(tmp_path / "out")
             again = [path.name for path, date in before.items() if after.get(path) != date]
-            # A shard whose writer was killed before it could note it is written again: of four at most.
+            # A shard whose writer was killed before it recorded the shard is written again: at most four shards.
             assert len(again) <= (0 if what == "predict" else 4)
             if round_ == 0:
                 assert process.returncode == 1
@@ -128,7 +128,7 @@ def test_40_cases_survive_dying_workers_and_a_dying_scheduler(what, quick_export
 
 
 def kill_again_and_again(what, study, tmp_path, model, kills, seed):
-    """What killed.main says of the runs that it killed."""
+    """Returns the report that killed.main prints."""
     said = tmp_path / "said.txt"
     with commands.started(said, killed.main, what, study, tmp_path / "out", tmp_path / "quiet", kills, seed,
                           model) as process:
@@ -175,7 +175,7 @@ for name, disk, work in (
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(quick_export, two, tmp_path):
-    """On a tmpfs each, mounted in a name space of their own, for predict.py and data_prep."""
+    """predict.py and data_prep each run on a full tmpfs, mounted in its own namespace."""
     disks = [str(tmp_path / name) for name in ("12 kB", "600 kB", "roomy")]
     mount = []
     for disk, size in zip(disks, ("12k", "600k"), strict=False):
@@ -188,7 +188,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(quick_export, t
     done = subprocess.run([*inside, sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr and "failed:" not in done.stderr
-    # Of two cases that are predicted at once, either may be the one that finds room.
+    # Two cases are predicted at once; either one may be the one that fits on the disk.
     wanted = (r"prediction_0000[01]\.nii\.gz", r"case_00000\.tfrecord")
     for line, some in zip(done.stdout.splitlines(), wanted, strict=True):
         found = json.loads(line)

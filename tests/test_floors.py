@@ -1,4 +1,4 @@
-"""The floors of the code (kits_tf/__init__.py), read off the imports of every file."""
+"""Checks the imports of every file against the floors listed in kits_tf/__init__.py."""
 
 import ast
 import pathlib
@@ -17,7 +17,7 @@ ONLY_IN = {"tensorflow_addons": {"kits_tf/addons.py"},
 
 
 def floors():
-    """Module to floor, as the table in the package's docstring has it: "1 ops   geometry…" and so on."""
+    """Reads the floor of each module from the table in the package's docstring: "1 ops   geometry…" and so on."""
     table = {}
     for line in kits_tf.__doc__.splitlines():
         row = re.fullmatch(r"(\d) ((?:[\w.]+, )*[\w.]+)(?:  .*)?", line)
@@ -27,8 +27,10 @@ def floors():
 
 
 def unit_of(module):
-    """What stands on a floor: kits_tf.ops.crop belongs to ops, data_prep.cases to data_prep; None for other people's
-    modules and for the bare package, which holds nothing but its docstring."""
+    """Returns the unit that has a floor: ops for kits_tf.ops.crop, data_prep for data_prep.cases.
+
+    Returns None for third-party modules and for kits_tf itself.
+    """
     parts = module.split(".")
     if parts[0] not in OURS:
         return None
@@ -36,9 +38,9 @@ def unit_of(module):
 
 
 def imports(source, name):
-    """(modules, line, inside a function) of each import statement; `from a import b` may mean the module a.b.
+    """Finds (modules, line, inside a function) of each import statement; `from a import b` may mean the module a.b.
 
-    And of what lazy.load("a") and lazy.attach(__name__, b="a") import later, which may be inside a function.
+    Also covers the late imports of lazy.load("a") and lazy.attach(__name__, b="a"), which may be inside a function.
     """
     tree = ast.parse(source)
     hidden = {id(node) for function in ast.walk(tree)
@@ -61,7 +63,7 @@ def imports(source, name):
 
 
 def violations(name, source):
-    """What one file, named by its path from the root, may not import."""
+    """Lists the forbidden imports of one file, named by its path from the root."""
     table, found = floors(), []
     own = unit_of(name.removesuffix(".py").replace("/", "."))
     if own not in table and name != "kits_tf/__init__.py":

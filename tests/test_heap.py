@@ -1,4 +1,4 @@
-"""A process that keeps what it frees is given no new pages for the same again."""
+"""Tests that a process that keeps freed memory gets no new pages when it allocates the same amount again."""
 
 import pathlib
 import platform
@@ -29,7 +29,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back at once")
 def test_freed_memory_is_used_again():
     def pages(mode):
-        environment = {"PATH": "", "MALLOC_MMAP_THRESHOLD_": str(2**20)}  # not raised as it goes, as with larger blocks
+        environment = {"PATH": "", "MALLOC_MMAP_THRESHOLD_": str(2**20)}  # a fixed threshold, as for larger blocks
         return int(subprocess.run([sys.executable, "-c", PAGES_OF, mode], capture_output=True, text=True, check=True,
                                   cwd=ROOT, env=environment).stdout)
 

@@ -1,4 +1,4 @@
-"""Late imports: names are there when they are asked for, and what takes seconds to import is not imported before."""
+"""Tests late imports: names resolve on first use, and slow modules are not imported earlier."""
 
 import pathlib
 import subprocess
@@ -13,7 +13,7 @@ SLOW = ("tensorflow", "keras", "dask", "distributed", "matplotlib")
 
 
 def imported(program):
-    """Which of SLOW a program of some lines has imported at its end, in a process of its own."""
+    """Returns the modules of SLOW that a short program has imported at its end, in its own process."""
     program += f"\nprint('imported', *(name for name in {SLOW} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

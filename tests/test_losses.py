@@ -1,4 +1,4 @@
-"""Losses and counts on numbers that can be checked by hand."""
+"""Tests losses and counts with numbers that can be checked by hand."""
 
 import math
 
@@ -24,7 +24,7 @@ def test_soft_dice_of_two_voxels_by_hand():
 def test_soft_dice_is_over_the_batch_not_per_example():
     labels = tf.constant([[1.0] * 8, [0.0] * 8])[..., None]
     found_and_false = tf.constant([[30.0] * 8, [30.0] + [-30.0] * 7])[..., None]
-    # One false voxel in an empty slice costs one voxel in 17, not half of the loss.
+    # One false voxel in an empty slice costs 1 of 17 voxels, not half of the loss.
     assert float(losses.soft_dice_loss(labels, found_and_false)) == pytest.approx(1 - 17 / 18)
 
 
@@ -39,7 +39,7 @@ def test_sums_of_two_halves_make_the_dice_of_the_whole():
 def test_dice_per_example_weighs_a_small_lesion_like_a_large_one():
     labels = tf.constant([[1.0] * 100, [1.0] + [0.0] * 99])[..., None]
     large_only = tf.constant([[30.0] * 100, [-30.0] * 100])[..., None]
-    # The large one is perfect, the small one missed: 1 - 1 / (1 + 1); over the batch it is 1 voxel in 201.
+    # The large one is perfect, the small one is missed: 1 - 1 / (1 + 1); over the batch it is 1 of 201 voxels.
     assert float(losses.example_dice_loss(labels, large_only)) == pytest.approx((0 + 0.5) / 2)
     assert float(losses.soft_dice_loss(labels, large_only)) == pytest.approx(1 - 201 / 202, abs=1e-6)
 

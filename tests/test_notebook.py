@@ -1,4 +1,4 @@
-"""The Colab notebook as it is committed; `make notebook` runs it."""
+"""Checks the committed Colab notebook; `make notebook` runs it."""
 
 import json
 import pathlib
@@ -19,7 +19,7 @@ def test_it_holds_no_output_and_no_count():
 
 @pytest.fixture
 def data_cell(monkeypatch, tmp_path):
-    """Runs the cell that makes data, with Colab and the commands stood in for; returns (what it did, its names)."""
+    """Runs the cell that makes data, with Colab and the commands mocked; returns (recorded calls, its variables)."""
     did = []
     drive = types.SimpleNamespace(mount=did.append)
     monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(drive=drive))

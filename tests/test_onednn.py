@@ -1,4 +1,4 @@
-"""oneDNN's kernels are on wherever kits_tf comes before TensorFlow, unless the environment says otherwise."""
+"""Tests that importing kits_tf before TensorFlow enables oneDNN, unless the environment disables it."""
 
 import os
 import pathlib

@@ -1,7 +1,7 @@
-"""What the nets are trained on is what they are shown in use: records against the cascade's own calls of the nets.
+"""Compares training records with the network inputs of the cascade: both must show the same voxels.
 
-The nets here are spies: they keep what they were given and answer nothing. A record holds whole Hounsfield units, so
-the two may differ by half of one.
+The networks here are spies that keep their inputs and predict nothing. Records store whole Hounsfield units, so the two
+may differ by half a unit.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ HALF_A_UNIT = 0.5 / (CONFIG.window_hu[1] - CONFIG.window_hu[0]) + 1e-5
 
 
 def at_the_edge():
-    """A kidney that touches the volume's corner, so that crops reach outside, and one in the middle."""
+    """Labels of a kidney that touches the volume's corner, so that crops reach outside, and one in the middle."""
     labels = ellipsoid((13, 36, 43), (1, 3, 4), (3, 5, 5)).astype(np.uint8)
     labels[ellipsoid((13, 36, 43), (7, 24, 30), (3, 4, 5))] = 2
     return labels
@@ -36,7 +36,7 @@ CASES = {"two kidneys": (two_kidneys(), (5.0, 2.9, 2.6)), "one wide kidney": (on
 
 
 class Spy:
-    """A net that remembers the crops it was shown, one by one, and sees nothing in them."""
+    """A network that stores each input crop and predicts nothing."""
 
     def __init__(self):
         self.seen = []
@@ -59,7 +59,7 @@ def windowed(image):
 
 
 def centre_of(image, stage):
-    """The part of a record that the net sees when nothing is jittered."""
+    """Returns the part of a record that the network sees without jitter."""
     return image[tuple(slice(room, length - room) for room, length in
                        zip(CONFIG.jitter(stage), image.shape, strict=True))]
 
@@ -95,7 +95,7 @@ def test_correction_records_are_what_the_correction_net_sees_around_that_centroi
 
 
 def shown_to_the_fine_net(case):
-    """(kidney, z, y, x) of each crop to the crop, as predict_kidneys shows them, for the true kidneys."""
+    """Maps (kidney, z, y, x) to each crop that predict_kidneys passes to the network, for the true kidneys."""
     grid = tf.constant(case.grid)
     kidneys = examples.ground_truth_kidneys(case, CONFIG)
     origin, stop = steps.region_around(kidneys, grid, CONFIG)
@@ -125,7 +125,7 @@ def test_fine_and_tumor2d_records_are_the_crops_the_fine_net_sees_no_more_and_no
     assert set(stored) <= set(seen)
     for place, image in stored.items():
         np.testing.assert_allclose(image, seen[place], atol=HALF_A_UNIT)
-    # What the net sees beyond that are slices to fill up a batch.
+    # Further inputs are slices that fill up a batch.
     kidneys = examples.ground_truth_kidneys(case, CONFIG)
     for kidney, z, _, _ in set(seen) - set(stored):
         start, stop = (int(edge[kidney, 0]) for edge in (kidneys.start, kidneys.stop))
@@ -146,7 +146,7 @@ def test_tumor3d_records_are_tiles_of_the_region_that_tumor3d_runs_over(case):
         at = first - origin.numpy()
         spy = Spy()
         tiling.predict_tiles(spy, [region], tuple(tf.constant([int(place)]) for place in at), patch, tiling.BLOCK)
-        # Beyond the region the cascade sees air; a record sees what is there, which outside the volume is air too.
+        # The cascade sees air beyond the region. A record sees the scan there, and air outside the volume.
         in_region = block_of(np.ones(region.shape), at, patch, 0) > 0
         alike = in_region | (block_of(np.ones(case.grid), first, patch, 0) == 0)
         stored = windowed(centre_of(example.image, "tumor3d"))

@@ -1,4 +1,4 @@
-"""The benchmark on real scans: distances in mm, missing references, the split, clipping, the place of crops."""
+"""Tests the benchmark on real scans: distances in mm, missing references, the split, clipping, crop positions."""
 
 import csv
 import json
@@ -164,7 +164,7 @@ def test_perfect_nets_have_a_dice_of_one():
 
 
 def test_tumor2d_gets_the_true_kidney_and_fines_in_turn():
-    """Its answer is its second channel: with the true kidney that is the kidney, with a blind fine net nothing."""
+    """The network returns its second channel: the kidney with the true kidney, nothing with a blind fine network."""
     nets = {"fine": lambda image: tf.zeros_like(image), "tumor2d": lambda image: image[..., 1:]}
     one, = slices.crops(*plane(), CONFIG)
     found = slices.score(one, slices.answer(one, nets, CONFIG))
@@ -199,7 +199,7 @@ def test_slices_are_shown_where_kidneys_are_and_where_most_is_wrong():
 
 
 class Nets(oracles.Thresholds):
-    """With the signatures of the two nets alone."""
+    """Thresholds with only the signatures of the two networks."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, 80, 80, 1), tf.float32, name="image")])
     def fine(self, image):
@@ -221,7 +221,7 @@ def export(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(export, tmp_path_factory):
-    """The command's answer on four scans and a row without a scan: (exit status, output folder)."""
+    """(exit status, output folder) of the command on four scans and a row without a scan."""
     scans, output = tmp_path_factory.mktemp("scans"), tmp_path_factory.mktemp("out")
     kidney = block((1, 5, 5), (5, 15, 12))
 
@@ -264,7 +264,7 @@ def test_every_scan_is_a_row_and_a_bad_one_has_its_reason(done):
     assert (alone["kidney_dice"], alone["false_kidney_ml"], alone["labelled_ml"]) == ("", "", "2.8")
     assert (alone["phase"], alone["split"], alone["reference"]) == ("", "other", "none")
     assert "no such file" in rows["gone"]["note"] and "lies up to" in rows["misplaced"]["note"]
-    assert rows["misplaced"]["kidney_dice"] == ""  # nothing fair can be said
+    assert rows["misplaced"]["kidney_dice"] == ""  # no fair score exists
 
 
 def test_a_scan_is_kept_with_its_report_and_a_picture(done):

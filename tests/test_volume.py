@@ -1,4 +1,4 @@
-"""Volume: spacing read off any affine, voxels as int16, and refusals."""
+"""Tests Volume: spacing from any affine, voxels as int16, and errors."""
 
 import nibabel as nib
 import numpy as np
@@ -10,7 +10,7 @@ VOXELS = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
 
 
 def turn(degrees, first, second):
-    """A rotation in the plane of two world axes."""
+    """Returns a rotation in the plane of two world axes."""
     matrix = np.eye(3)
     angle = np.deg2rad(degrees)
     matrix[[first, first, second, second], [first, second, first, second]] = (
@@ -24,7 +24,7 @@ def test_spacing_of_an_oblique_affine_is_its_columns_norms():
     affine[:3, 3] = -120.0, 33.0, 7.5
     assert spacing_of(affine) == (3.0, 0.7816, 1.25)
     assert Volume.from_affine(VOXELS, affine).spacing_mm == (3.0, 0.7816, 1.25)
-    assert abs(affine[0, 0]) < 2.7  # the diagonal would have said otherwise
+    assert abs(affine[0, 0]) < 2.7  # the diagonal would give a wrong spacing
 
 
 def test_spacing_is_rounded_to_a_tenth_of_a_micrometre():
@@ -51,7 +51,7 @@ def test_a_volume_from_spacing_is_canonical_and_starts_at_the_origin():
     assert nib.aff2axcodes(volume.affine) == ("I", "P", "L")
     assert spacing_of(volume.affine) == volume.spacing_mm == (5.0, 2.0, 1.5)
     assert volume.affine[:3, 3].tolist() == [0, 0, 0]
-    # One slice on is 5 mm towards the feet, one column on 1.5 mm to the patient's left.
+    # The next slice is 5 mm toward the feet, the next column 1.5 mm to the patient's left.
     assert (volume.affine @ [1, 0, 0, 1]).tolist() == [0, 0, -5, 1]
     assert (volume.affine @ [0, 0, 1, 1]).tolist() == [-1.5, 0, 0, 1]
 

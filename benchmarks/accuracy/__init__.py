@@ -1,1 +1,1 @@
-"""Accuracy on drawn CT around real anatomy: python -m benchmarks.accuracy (README.md)."""
+"""Accuracy on synthetic CT around real anatomy: python -m benchmarks.accuracy (README.md)."""

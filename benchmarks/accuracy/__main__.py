@@ -1,10 +1,10 @@
-"""Draws, prepares, trains, exports, predicts and evaluates, by the commands that users run; then takes parts away.
+"""Draws, prepares, trains, exports, predicts and evaluates with the users' commands; then runs an ablation study.
 
 python -m benchmarks.accuracy --masks=kits19/data --work=accuracy [--until=train] [--results=benchmarks/accuracy]
 
-The same command goes on where the last one stopped: each step skips what is done. SIGTERM during training saves and
-ends with exit status 143. Settings are chosen on the validation fold of the training cases (settings.json); the
-held-out cases are run once, after that.
+Rerun the same command to resume: each step skips what is up to date. SIGTERM during training saves and exits with
+status 143. Settings are chosen on the validation set, fold 0 of the training cases (settings.json). The test set
+(held_out) is run once, after that.
 """
 
 import json
@@ -34,14 +34,14 @@ flags.DEFINE_integer("held_out_cases", protocol.HELD_OUT_CASES, "Fewer for a try
 flags.DEFINE_string("preset", "small", "Settings of all five stages.")
 flags.DEFINE_list("train_flags", [], "More flags for train.py.")
 ROOT = pathlib.Path(__file__).parents[2]
-GALLERY = 5  # pictures
-# Whose tumor counts, and above which probability of tumor3d: where tumor2d decides, tumor3d may detect more. The first
-# are the preset's, which stay unless others are clearly better.
+GALLERY = 5  # number of pictures
+# Pairs of tumor_fusion and tumor3d's lesion_threshold. With tumor2d, lower thresholds are candidates too, because
+# tumor2d makes the final decision. The first pair is the preset's; it is kept unless another is clearly better.
 CANDIDATES = (("union", 0.5), ("union", 0.8), ("union", 0.95), ("tumor2d", 0.2), ("tumor2d", 0.5), ("tumor2d", 0.8))
 
 
 def call(*command):
-    """Runs a command of the project from its root; ends this one with its status if it fails. SIGTERM is passed on."""
+    """Runs a command from the project's root and passes SIGTERM on to it. Exits with its status if it fails."""
     print("$ python", *command, flush=True)
     began = time.perf_counter()
     with subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT) as process:
@@ -55,12 +55,12 @@ def call(*command):
 
 def draw(work):
     wanted, there = FLAGS.train_cases + FLAGS.held_out_cases, len(find_anatomy(FLAGS.masks))
-    if there < wanted:  # the first would come again, and held-out cases would be known from training
+    if there < wanted:  # label files would be used twice, and the test set would contain training anatomy
         sys.exit(f"--masks={FLAGS.masks}: holds {there} label files, {wanted} are needed")
     for study, first, count in ((work.train, 0, FLAGS.train_cases),
                                 (work.held_out, FLAGS.train_cases, FLAGS.held_out_cases)):
         for index in range(first, first + count):
-            if not (study / f"case_{index:05d}" / "segmentation.nii.gz").exists():  # written last
+            if not (study / f"case_{index:05d}" / "segmentation.nii.gz").exists():  # a case's last file
                 call("-m", "kits_tf.phantoms", f"--anatomy={pathlib.Path(FLAGS.masks).absolute()}", f"--output={study}",
                      f"--seed={protocol.SEED}", "--cases=1", f"--first={index}")
 
@@ -75,7 +75,7 @@ def train(work):
 
 
 def evaluate(predictions, labels, output, cases=None):
-    """scores.csv of a folder of predictions, unless it is newer than all of them."""
+    """Scores a folder of predictions, unless its scores.csv is up to date, and returns the scores."""
     made = [path.stat().st_mtime for path in predictions.glob("prediction_*.nii.gz")]
     scores = output / "scores.csv"
     if not scores.exists() or scores.stat().st_mtime < max(made):
@@ -87,7 +87,7 @@ def evaluate(predictions, labels, output, cases=None):
 
 
 def choose(work):
-    """The fusion and tumor3d's threshold, on the validation cases with contrast medium."""
+    """Chooses the tumor fusion and tumor3d's threshold on the contrast-enhanced validation cases."""
     if work.settings.exists():
         return
     from benchmarks.accuracy import ablation
@@ -102,13 +102,13 @@ def choose(work):
                           [case.name for case in cases])
         rows = results.split_by_contrast(variant.name, scores, phases)[0][1].values()
         found.append(variant.settings | {name: [row[name] for row in rows] for name in ("kidney_dice", "tumor_dice")})
-        sums.append([row["kidney_dice"] + row["tumor_dice"] for row in rows])  # KiTS19 ranks by their mean
+        sums.append([row["kidney_dice"] + row["tumor_dice"] for row in rows])  # KiTS19 ranks by the mean of both
     best = results.clearly_best(sums)
     write_text(work.settings, json.dumps({"chosen": found[best], "validation": found}, indent=2) + "\n")
 
 
 def chosen(work):
-    """The fields of CascadeConfig that were chosen."""
+    """Returns the chosen fields of CascadeConfig."""
     settings = json.loads(work.settings.read_text())["chosen"]
     return {name: settings[name] for name in ("tumor_fusion", "lesion_threshold")}
 
@@ -148,7 +148,7 @@ def tabulate(work):
         folder = work.predictions / name
         cases = [path.name.removeprefix("prediction_").removesuffix(".nii.gz")
                  for path in sorted(folder.glob("prediction_*.nii.gz"))]
-        if cases:  # the peer's are there only if it was run
+        if cases:  # the peer has predictions only if it was run
             scores[name] = evaluate(folder, work.held_out, work.scores / name, cases)
     scores |= {variant.name: scores["full"] for variant in ablation.same_as_full(chosen(work))}
     output = pathlib.Path(FLAGS.results or work.folder)
@@ -157,7 +157,7 @@ def tabulate(work):
 
 
 def gallery(work):
-    """Pictures of the held-out cases that the whole cascade does worst on, with the true outlines in them."""
+    """Draws the test cases with the lowest scores of the whole cascade, with the true outlines."""
     from kits_tf.reporting.overlay import draw_overlay
     from kits_tf.scans.nifti import read_labels, read_volume
 

@@ -1,7 +1,7 @@
-"""The cascade with parts of it taken away: what each part pays, and each rule on cases made to need it.
+"""Ablation study: runs the cascade without some of its parts, and each rule on cases that need it.
 
-In: a trained run and a study. Out: prediction_<id>.nii.gz per variant and case. The product has no switches for this: a
-part is taken away by a net that answers nothing, by a setting that it has anyway, or by replacing one of the cascade's
+Takes a trained run and a study; writes prediction_<id>.nii.gz per variant and case. The cascade has no switches for
+this. A part is removed by a net that returns zeros, by an existing setting, or by replacing one of the cascade's
 functions while the graph is built.
 """
 
@@ -23,7 +23,7 @@ from kits_tf.ops import resample
 from kits_tf.scans.nifti import read_labels, read_volume, write_labels
 
 TUMOR_NETS = ("tumor3d", "tumor2d")
-STRAY_GAP_MM = 8.0  # between a stray lesion and any kidney
+STRAY_GAP_MM = 8.0  # least distance between a stray lesion and any kidney
 LARGEST_STRAY_ML = 60.0
 
 
@@ -32,14 +32,15 @@ class Variant:
     """One way to run the cascade.
 
     Attributes:
-        name: in the results; with `says` what it is.
-        coarse_alone: the coarse mask is the answer.
-        correction, covering, part_rule, lesion_rule, no_tumor_rule: whether that part is there. Covering: more than one
-            crop for a kidney that is larger than one. The part rule: what fine alone finds is dropped.
-        silent: stages whose nets answer nothing.
-        blind: the coarse net sees nothing on the patient's right.
-        stray: a tumor is copied to a place that touches no kidney.
-        settings: fields of CascadeConfig in place of the chosen ones.
+        name: its name in the results.
+        says: its description in the results.
+        coarse_alone: whether the coarse mask is the final result.
+        correction, covering, part_rule, lesion_rule, no_tumor_rule: whether that part is used. Covering: several crops
+            for a kidney larger than one crop. Part rule: parts that only the fine net finds are dropped.
+        silent: stages whose nets return zeros.
+        blind: whether the coarse mask is empty on the patient's right.
+        stray: whether a tumor is copied to a place that touches no kidney.
+        settings: fields of CascadeConfig that replace the chosen ones.
     """
 
     name: str
@@ -82,13 +83,13 @@ VARIANTS = (
 
 
 def same_as_full(chosen):
-    """The variants that take no part away and set only what was chosen: the whole cascade by another name."""
+    """Returns the variants that are equal to the whole cascade: no part removed, and only chosen settings."""
     return [variant for variant in VARIANTS if variant.settings.items() <= chosen.items()
             and variant == Variant(variant.name, variant.says, settings=variant.settings)]
 
 
 def load(run_dir):
-    """(nets, config) of a run: a function per stage, and the CascadeConfig."""
+    """Loads a run's (nets, config): a dict of one function per stage, and the CascadeConfig."""
     nets, config = collect(run_dir)
     return {stage: lambda image, model=members[0]: model(image, training=False)
             for stage, members in nets.items()}, config
@@ -104,7 +105,7 @@ def _blinded(net):
 
 
 def variant_nets(nets, variant):
-    """The nets as a variant has them."""
+    """Returns the nets with a variant's changes."""
     changed = {stage: (lambda image: tf.zeros_like(image[..., :1])) for stage in variant.silent}
     if variant.blind:
         changed["coarse"] = _blinded(nets["coarse"])
@@ -113,7 +114,7 @@ def variant_nets(nets, variant):
 
 @contextlib.contextmanager
 def parts(variant):
-    """While a graph is built here, the parts that a variant lacks are replaced by what does nothing."""
+    """Replaces the parts that a variant lacks by functions without effect, while a graph is built in this context."""
     keep_connected, kidney_blocks = lesion_steps.keep_connected, kidney_steps.kidney_blocks
 
     def keep_all(probabilities, kidney_mask):
@@ -138,7 +139,7 @@ def parts(variant):
 
 
 def build(nets, config, variant):
-    """A function of (int16 volume, spacing_mm) that gives the variant's labels."""
+    """Builds the function from (int16 volume, spacing_mm) to the variant's labels."""
     changes = {} if variant.no_tumor_rule else {"tumor_min_voxels": 0}
     config, nets = dataclasses.replace(config, **changes, **variant.settings), variant_nets(nets, variant)
 
@@ -152,7 +153,7 @@ def build(nets, config, variant):
 
 
 def coarse_labels(net, volume, spacing_mm, config):
-    """The coarse mask as labels on the volume's grid: each voxel takes the class of the coarse voxel that holds it."""
+    """Returns the coarse mask as labels on the volume's grid, by nearest neighbor."""
     shape = tf.shape(volume)
     grid = resample.grid_size(shape, spacing_mm, config.spacing_mm)
     mask = kidney_steps.coarse_mask(net, kidney_steps.coarse_slices(volume, grid, config), config)
@@ -164,8 +165,11 @@ def coarse_labels(net, volume, spacing_mm, config):
 
 
 def with_stray_lesion(volume, truth):
-    """HU with a copy of the largest tumor in front of the kidneys where it touches none, or None if it is too large or
-    there is no room."""
+    """Copies the largest tumor to a place in front of the kidneys where it touches none.
+
+    Returns:
+        The changed HU, or None if there is no tumor, it is too large, or there is no room.
+    """
     numbered, _ = ndimage.label(classes.tumor(truth.voxels))
     sizes = np.bincount(numbered.ravel())
     sizes[0] = 0
@@ -190,14 +194,14 @@ def with_stray_lesion(volume, truth):
 
 
 def predict(run_dir, cases, output, variants=VARIANTS, **chosen):
-    """Labels cases by every variant, into output/<variant>; what is there already is not made again.
+    """Predicts cases with every variant and writes the labels to output/<variant>. Skips existing predictions.
 
     Args:
         run_dir: a trained run.
         cases: folders with imaging.nii.gz and segmentation.nii.gz.
-        output: folder.
-        variants: Variants.
-        chosen: fields of CascadeConfig in place of the run's own.
+        output: folder to write to.
+        variants: the Variants to run.
+        chosen: fields of CascadeConfig that replace the run's own.
     """
     nets = config = None
     for variant in variants:

@@ -1,11 +1,11 @@
-"""nnU-Net v2, 2d, on the same cases, with the wall-clock that the five stages took to train, on the same cores.
+"""Trains nnU-Net v2, 2d, on the same cases and cores, with the five stages' training time, and predicts the test set.
 
 python -m benchmarks.accuracy.nnunet_peer --work=accuracy [--seconds=5400]
 
-To be run after python -m benchmarks.accuracy, which then, run again, scores it as variant `nnunet`. nnU-Net and PyTorch
-go into a virtual environment of their own in the work folder. The same command goes on where the last one stopped, in
-training after the last epoch of a few steps; only the time that it trains counts. Source: Isensee et al. 2021,
-arXiv:1904.08128; github.com/MIC-DKFZ/nnUNet.
+Run it after python -m benchmarks.accuracy; rerun that command afterwards to score the result as variant `nnunet`.
+nnU-Net and PyTorch are installed into their own virtual environment in the work folder. Rerun the same command to
+resume after the last epoch, which has a few steps; only training time counts.
+Source: Isensee et al. 2021, arXiv:1904.08128; github.com/MIC-DKFZ/nnUNet.
 """
 
 import csv
@@ -36,10 +36,10 @@ PEER = pathlib.Path(__file__).parent / "peer"
 
 
 def trained_seconds(work):
-    """What the five stages took, from their histories.
+    """Returns the five stages' training time in seconds, from their histories.
 
     Raises:
-        InputError: if a stage is not trained to its end.
+        InputError: if a stage's training is not finished.
     """
     total = 0.0
     for stage in STAGES:
@@ -57,7 +57,7 @@ def trained_seconds(work):
 
 
 def arrange(work, raw):
-    """The cases as nnU-Net wants them, as links."""
+    """Arranges the cases in nnU-Net's layout, as symbolic links."""
     images, labels, tests = (raw / name for name in ("imagesTr", "labelsTr", "imagesTs"))
     for folder in (images, labels, tests):
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def main(_):
         run("nnUNetv2_plan_and_preprocess", "-d", DATASET, "-c", "2d", "-npfp", cores, "-np", cores,
             "--verify_dataset_integrity")
         (folder / "prepared").touch()
-    # Fold 0 as ours: the same cases to train on, the same validation cases.
+    # The same fold 0 as ours: the same training cases, the same validation cases.
     names = [case.name for case in protocol.cases(work.train)]
     write_text(prepared / NAME / "splits_final.json", json.dumps([{
         "train": [name for name in names if name not in held_out],

@@ -1,8 +1,8 @@
-"""What is measured on what: the cases, their split, the places under the work folder.
+"""Protocol of the accuracy benchmark: the cases, their split, and the paths in the work folder.
 
-Forty cases are drawn around real kidneys and tumors (kits_tf.phantoms --anatomy). The first thirty are trained on, of
-which data_prep's fold 0 is the validation fold that settings are chosen on; ten are held out and run once, at the end.
-Phases go in turn, so that either part has about one in four without contrast medium.
+Forty synthetic scans are drawn around real kidneys and tumors (kits_tf.phantoms --anatomy). The first thirty are for
+training; settings are chosen on the validation set, data_prep's fold 0 of these. The other ten are the test set
+(held_out), run once, at the end. Phases alternate, so that about one in four cases of each set is non-contrast.
 """
 
 import json
@@ -12,11 +12,11 @@ from kits_tf.records.dataset import read_folds
 
 SEED = 2019
 TRAIN_CASES, HELD_OUT_CASES = 30, 10
-NATIVE = "native"  # the phase without contrast medium
+NATIVE = "native"  # the non-contrast phase
 
 
 class Work:
-    """The places in the work folder."""
+    """The paths in the work folder."""
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
@@ -28,21 +28,21 @@ class Work:
 
 
 def cases(study):
-    """The folders of a study's cases, sorted."""
+    """Returns the folders of a study's cases, sorted."""
     return sorted(path.parent for path in pathlib.Path(study).glob("case_*/segmentation.nii.gz"))
 
 
 def phases(study):
-    """{case: phase}, from study.json."""
+    """Reads {case: phase} from study.json."""
     summary = json.loads((pathlib.Path(study) / "study.json").read_text())
     return {name: entry["phase"] for name, entry in summary.items()}
 
 
 def validation_cases(work):
-    """The folders of the training cases that fold 0 does not train on."""
+    """Returns the folders of fold 0's validation cases."""
     return [work.train / name for name in sorted(read_folds(work.data)[0])]
 
 
 def prediction(folder, case):
-    """Where a variant's labels of a case are, given the case's folder."""
+    """Returns the path of a variant's labels, given the variant's folder and the case's folder."""
     return pathlib.Path(folder) / f"prediction_{case.name.removeprefix('case_')}.nii.gz"

@@ -1,8 +1,7 @@
-"""Scores of all variants as three files: cases.csv, one row per variant and case; results.csv, one row per variant;
-results.md, to read.
+"""Writes the scores of all variants: cases.csv (a row per variant and case), results.csv (means) and results.md.
 
-In: scores.csv of each variant as python -m kits_tf.evaluation writes it, and the phase of each case. Cases without
-contrast medium have rows of their own in results.csv, named <variant>_native.
+Takes each variant's scores.csv as written by python -m kits_tf.evaluation, and the phase of each case. In results.csv
+and results.md, non-contrast cases have their own rows, named <variant>_native.
 """
 
 import csv
@@ -22,26 +21,26 @@ INTERVAL = (2.5, 97.5)  # percentiles
 
 
 def read_scores(path):
-    """{case: {column of results.csv: score}}, of the cases that could be scored."""
+    """Reads {case: {column of results.csv: score}} of the scored cases."""
     with open(path, newline="") as stream:
         return {row["case"]: {name: float(row[source]) for name, source in COLUMNS.items()}
                 for row in csv.DictReader(stream) if row["tk_dice"]}
 
 
 def worst(scores, count):
-    """The cases with the lowest sum of kidney and tumor Dice, the lowest first."""
+    """Returns the cases with the lowest sum of kidney and tumor Dice, lowest first."""
     return sorted(scores, key=lambda case: scores[case]["kidney_dice"] + scores[case]["tumor_dice"])[:count]
 
 
 def clearly_best(candidates):
-    """The place of the candidate with the highest mean among those clearly better than the first; the first's if none
-    is: a few cases tell little, and what is usual should not give way to chance.
+    """Returns the index of the best candidate that is clearly better than the first; 0 if none is.
 
-    Clearly better: the mean gain over the first, case by case, is above its standard error (the one-standard-error rule
-    of Breiman et al. 1984, the other way round).
+    A candidate is clearly better if its mean gain over the first, case by case, is above the gain's standard error (the
+    one-standard-error rule of Breiman et al. 1984, reversed). With few cases, a smaller gain may be chance, so the
+    default, the first candidate, is kept. The best has the highest mean gain.
 
     Args:
-        candidates: lists of scores, of the same cases in the same order; of a single case none is better.
+        candidates: lists of scores of the same cases in the same order; with a single case the result is 0.
     """
     if len(candidates[0]) < 2:
         return 0
@@ -52,20 +51,20 @@ def clearly_best(candidates):
 
 
 def bootstrap(values, seed=0):
-    """95 % interval of the mean over cases drawn again and again, with replacement: (low, high)."""
+    """Returns the bootstrap 95 % interval of the mean over cases: (low, high)."""
     drawn = np.random.default_rng(seed).choice(values, (RESAMPLES, len(values)))
     return tuple(float(edge) for edge in np.percentile(drawn.mean(axis=1), INTERVAL))
 
 
 def split_by_contrast(name, scores, phases):
-    """[(row's name, {case: scores})]: with contrast medium, then without; a part without cases is left out."""
+    """Returns [(row's name, {case: scores})]: contrast-enhanced, then non-contrast; empty parts are left out."""
     parts = ((name, {case: row for case, row in scores.items() if phases[case] != NATIVE}),
              (f"{name}_{NATIVE}", {case: row for case, row in scores.items() if phases[case] == NATIVE}))
     return [part for part in parts if part[1]]
 
 
 def to_csv(parts):
-    """results.csv: means."""
+    """Returns the text of results.csv: the means."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["variant", *COLUMNS, "cases"])
@@ -76,7 +75,7 @@ def to_csv(parts):
 
 
 def to_case_csv(scores, phases):
-    """cases.csv: every score by itself."""
+    """Returns the text of cases.csv: the scores of every case."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["variant", "case", "phase", *COLUMNS])
@@ -87,7 +86,7 @@ def to_case_csv(scores, phases):
 
 
 def read_case_csv(path):
-    """The scores that to_case_csv wrote; {} where there is no file."""
+    """Reads the scores that to_case_csv wrote; {} if there is no file."""
     scores: dict = {}
     if path.exists():
         with open(path, newline="") as stream:
@@ -97,7 +96,7 @@ def read_case_csv(path):
 
 
 def to_table(parts, says):
-    """Dice of kidney and tumor, with what a mean hides, as a Markdown table."""
+    """Returns a Markdown table of every score's mean, 95 % interval, median and worst case."""
     lines = ["| variant | what | cases | score | mean | 95 % interval | median | worst |",
              "| --- | --- | --- | --- | --- | --- | --- | --- |"]
     for name, scores in parts:
@@ -115,14 +114,15 @@ def to_table(parts, says):
 def write(folder, scores, phases, says):
     """Writes cases.csv, results.csv and results.md.
 
-    A peer that is in the folder's cases.csv and not given stays if its cases are among these: it may be run elsewhere,
-    on another day. Variants of ours that were not run do not: they are other nets'.
+    Keeps the rows of a peer that are in the folder's cases.csv and not in `scores`, if all its cases are in `phases`: a
+    peer may have run elsewhere, on another day. Drops variants of ours that were not run, since their rows are of
+    earlier nets.
 
     Args:
-        folder: where to.
-        scores: {variant: as read_scores}.
+        folder: the folder to write to.
+        scores: {variant: scores as in read_scores}.
         phases: {case: phase}.
-        says: {variant: what it is}, in the order of the rows.
+        says: {variant: description}, in the order of the rows.
     """
     kept = {name: rows for name, rows in read_case_csv(folder / "cases.csv").items()
             if name in PEERS and set(rows) <= set(phases)}

@@ -1,8 +1,8 @@
-"""What thresholds reach on the same cases: windows of Hounsfield units, smoothing and components, tuned per phase.
+"""Threshold baseline: windows of Hounsfield units, smoothing and connected components, tuned per phase.
 
-In: a study to tune on and one to label, with study.json beside each (kits_tf.phantoms). Out: prediction_<id>.nii.gz per
-case. It shows how hard the cases are: tuned on the training cases' ground truth, it knows the phase of every case, and
-works on a grid of about 3 mm.
+Takes a study to tune on and one to label, each with study.json (kits_tf.phantoms); writes prediction_<id>.nii.gz per
+case. The baseline shows how hard the cases are. It is tuned on the training cases' ground truth, knows every case's
+phase, and works on a grid of about 3 mm.
 """
 
 import itertools
@@ -19,19 +19,19 @@ from kits_tf.evaluation.scores import dice
 from kits_tf.scans.nifti import read_labels, read_volume, write_labels
 from kits_tf.volume import BODY_HU
 
-GRID_MM = 3.0  # slices are averaged up to about this
-SMOOTH = (0.0, 0.7)  # voxels of that grid
+GRID_MM = 3.0  # voxels are averaged over blocks of about this size
+SMOOTH = (0.0, 0.7)  # Gaussian sigma in voxels of that grid
 OPENINGS = (0, 1, 2)
 LESION_OPENINGS = (0, 1, 2, 3)
-GROWN = (0, 2, 5)  # voxels around the foreground in which a tumor may lie: it may be outside the foreground's window
+GROWN = (0, 2, 5)  # voxels around the foreground that are searched too: a tumor may be outside the foreground's window
 SMALLEST_KIDNEY_ML, LARGEST_KIDNEY_ML = 40.0, 2500.0
-OFF_MIDLINE = 0.06  # share of the picture's width that a kidney's middle lies off the body's
-LOW_PERCENTILES, HIGH_PERCENTILES = (2, 8, 18, 30, 45), (55, 70, 82, 92, 98)  # of the true voxels, to choose from
-COARSE = slice(None, None, 2)  # of these, for the whole foreground
+OFF_MIDLINE = 0.06  # least distance of a kidney's center from the body's midline, as a share of the picture's width
+LOW_PERCENTILES, HIGH_PERCENTILES = (2, 8, 18, 30, 45), (55, 70, 82, 92, 98)  # candidates, of the true voxels' HU
+COARSE = slice(None, None, 2)  # every second of these, for the whole foreground
 
 
 class Case:
-    """One case on the coarse grid: `hu` float32, and `truth` uint8 unless it is only to be labelled."""
+    """One case on the coarse grid: `hu` float32, and with `with_truth` also `truth` uint8."""
 
     def __init__(self, folder, with_truth):
         self.folder = folder
@@ -45,7 +45,7 @@ class Case:
                 tuple(slice(step // 2, None, step) for step in self.steps)][tuple(map(slice, self.hu.shape))]
 
     def enlarge(self, labels):
-        """Labels on the scan's own grid."""
+        """Resamples labels to the scan's own grid."""
         for axis, step in enumerate(self.steps):
             labels = np.repeat(labels, step, axis=axis)
         missing = [(0, max(0, size - got)) for size, got in zip(self.shape, labels.shape, strict=True)]
@@ -53,7 +53,7 @@ class Case:
 
 
 def _shrink(voxels, steps):
-    """Means over blocks; what is left over at the ends is cut off."""
+    """Averages voxels over blocks; incomplete blocks at the ends are dropped."""
     sizes = [size // step for size, step in zip(voxels.shape, steps, strict=True)]
     voxels = voxels[tuple(slice(size * step) for size, step in zip(sizes, steps, strict=True))]
     parts = [part for size, step in zip(sizes, steps, strict=True) for part in (size, step)]
@@ -69,7 +69,7 @@ def _opened(mask, radius):
 
 
 def foreground(case, settings):
-    """Kidneys with tumors: the two largest components of a window that lie off the midline, their holes closed."""
+    """Segments kidneys with tumors: the two largest components of a window off the midline, with closed gaps."""
     low, high, smooth, opening = settings
     hu = ndimage.gaussian_filter(case.hu, smooth) if smooth else case.hu
     numbered = cc3d.connected_components(_opened((hu > low) & (hu < high), opening), connectivity=6)
@@ -85,7 +85,7 @@ def foreground(case, settings):
 
 
 def tumor(hu, region, settings):
-    """The largest component of a window within a region, after opening; `hu` is smoothed already."""
+    """Segments the tumor: the largest component of a window inside a region, after opening; takes smoothed HU."""
     low, high, opening = settings
     found = cc3d.connected_components(_opened(region & (hu > low) & (hu < high), opening), connectivity=6)
     sizes = np.bincount(found.ravel())
@@ -103,7 +103,7 @@ def _best(options, score):
 
 
 def tune(cases):
-    """The best foreground and tumor settings for some cases of one phase, by mean Dice.
+    """Finds the best foreground and tumor settings for cases of one phase, by mean Dice.
 
     Returns:
         (foreground settings, (smoothing, grown, tumor settings)).
@@ -128,7 +128,7 @@ def tune(cases):
 
 
 def label(case, settings):
-    """uint8 classes of a case on the coarse grid."""
+    """Returns a case's uint8 class ids on the coarse grid."""
     whole, (smooth, grown, lesion) = settings
     inside = foreground(case, whole)
     found = tumor(ndimage.gaussian_filter(case.hu, smooth), _grown(inside, grown), lesion)
@@ -136,7 +136,7 @@ def label(case, settings):
 
 
 def by_phase(study):
-    """{phase: folders of its cases}, from study.json."""
+    """Returns {phase: folders of its cases}, from study.json."""
     folders = {}
     for name, phase in protocol.phases(study).items():
         folders.setdefault(phase, []).append(pathlib.Path(study) / name)
@@ -144,7 +144,7 @@ def by_phase(study):
 
 
 def predict_study(train, held_out, output):
-    """Tunes on one study and labels another; what is there already is not made again."""
+    """Tunes on one study and labels another. Skips existing predictions."""
     wanted = {phase: [folder for folder in folders if not protocol.prediction(output, folder).exists()]
               for phase, folders in by_phase(held_out).items()}
     tuned = by_phase(train)

@@ -1,1 +1,1 @@
-"""What the nets do on a GPU, also on a machine that has XLA but no TensorFlow."""
+"""Benchmarks of the nets on a GPU, including machines that have XLA (JAX) but no TensorFlow."""

@@ -1,11 +1,11 @@
-"""Lowers each net's forward pass and training step to XLA's own form, for a machine that has no TensorFlow.
+"""Lowers each net's forward pass and training step to XLA's HLO, for a machine without TensorFlow.
 
     python -m benchmarks.gpu.lower --output=lowered [--preset=paper]
-    python benchmarks/gpu/measure.py lowered                # there: needs JAX alone
+    python benchmarks/gpu/measure.py lowered                # on that machine: needs only JAX
 
-A forward pass is that of the export, batch norms folded, at the batch that the cascade shows the net; a step is the
-loss and its gradients. Weights are no part of it: both machines draw the same (drawn.py). With them goes what comes
-out here in float32, probabilities or the loss, to compare with.
+The forward pass is that of the export, with folded batch norms and the cascade's batch size. The step is the loss and
+its gradients. Weights are not written: both machines generate the same ones (drawn.py). The float32 results of this
+machine, probabilities or loss, are written for comparison.
 """
 
 import json
@@ -28,14 +28,14 @@ flags.DEFINE_multi_enum("precision", ["float32", "bfloat16", "float16"], ["float
 
 
 def forward_of(model):
-    """The function of a net's answer to an image."""
+    """Returns the function from an image to a net's output."""
     import tensorflow as tf
 
     return tf.function(lambda image: model(image, training=False), jit_compile=True)
 
 
 def step_of(task):
-    """The function of a training step's loss and gradients, of an image and its target."""
+    """Returns the function from an image and its target to a training step's loss and gradients."""
     import tensorflow as tf
 
     from kits_tf.training.step import tf_variables
@@ -52,7 +52,10 @@ def step_of(task):
 
 
 def lower(function, shapes, output, name, **facts):
-    """Writes NAME.hlo, and NAME.json with the shapes of its arguments: inputs, then weights as they are captured."""
+    """Writes NAME.hlo, and NAME.json with the shapes of its arguments: inputs, then weights in the order of capture.
+
+    In float32, also writes NAME.npy with the first output on this machine.
+    """
     import tensorflow as tf
 
     inputs = [tf.TensorSpec(shape, tf.float32) for shape in shapes]

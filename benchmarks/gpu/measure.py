@@ -1,4 +1,4 @@
-"""Compiles what lower.py wrote, compares its answers and times it beside the chip's matrix product. Needs JAX alone.
+"""Compiles the output of lower.py, compares its results and times it against a matrix product. Needs only JAX.
 
     python benchmarks/gpu/measure.py lowered [ROUNDS]
 """
@@ -13,26 +13,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from drawn import drawn
-from jax._src.interpreters import mlir  # no public way leads from XLA's form to a program
+from jax._src.interpreters import mlir  # JAX has no public function that compiles HLO
 from jax._src.lib import xla_client
 from jax._src.lib.mlir import ir
 
-SIDE = 8192  # of the matrices
-CALLS = 20  # between two looks at the clock
+SIDE = 8192  # rows and columns of the matrices
+CALLS = 20  # calls per timing
 
 
 def program(path, device):
-    """The compiled function of a .hlo file: takes arrays of the device, returns a list of such."""
+    """Compiles a .hlo file to a function from arrays on the device to a list of arrays on the device."""
     with mlir.make_ir_context():
         module = ir.Module.parse(xla_client._xla.mlir.hlo_to_stablehlo(path.read_bytes()))
-        module.operation.attributes["mhlo.input_output_alias"] = ir.ArrayAttr.get([])  # arguments last more than a call
+        module.operation.attributes["mhlo.input_output_alias"] = ir.ArrayAttr.get([])  # arguments are used repeatedly
         written = mlir.module_to_bytecode(module)
     compiled = device.client.compile_and_load(written, xla_client.DeviceList((device,)), xla_client.CompileOptions())
     return lambda *arrays: compiled.execute(list(arrays))
 
 
 def seconds(call, rounds):
-    """Median seconds of a call whose answer stays on the device."""
+    """Returns the median seconds of a call whose result stays on the device."""
     jax.block_until_ready(call())
     found = []
     for _ in range(rounds):
@@ -45,7 +45,7 @@ def seconds(call, rounds):
 
 
 def matrix_rates(device, rounds):
-    """TFLOP/s of a large matrix product, by precision; float32 as XLA multiplies by default there, TF32 on GPUs."""
+    """Returns TFLOP/s of a large matrix product by precision; float32 with XLA's default, which is TF32 on GPUs."""
     rates = {}
     multiply = jax.jit(jnp.matmul)
     for precision in ("float32", "bfloat16", "float16"):

@@ -1,8 +1,9 @@
-"""Run with nnU-Net's own Python: predicts one scan with the net that its plans ask for, untrained.
+"""Predicts one scan with the untrained net of nnU-Net's plans. Runs with the Python of nnU-Net's environment.
 
     python nnunet_predict.py PREPROCESSED_DATASET SCAN OUTPUT [--tiles=N]
 
-The last line is JSON: tiles of the scan, seconds in all; with --tiles the seconds of that many tiles only.
+The last output line is JSON: `patch`, the tile's shape, and `seconds`, a list with the seconds of the prediction, or,
+with --tiles, of each of that many tiles.
 """
 
 import argparse

@@ -2,10 +2,10 @@
 
 python -m benchmarks.real --scans=DIR --model=EXPORT --output=DIR [--phantoms=STUDY] [--before=DIR]
 
-Writes results.csv (a row per scan), slices.csv (a row per kidney with tumor of DIR/tumor-slices), summary.md (means and
-worst beside the targets), pictures in gallery/ and slices/, and labels with their reports in predictions/. With
---phantoms also what the clipping of the tumor slices costs. A scan that fails is a row with its reason, and the exit
-status is 1.
+Writes results.csv (a row per scan), slices.csv (a row per kidney with tumor in DIR/tumor-slices), summary.md (means,
+worst cases and targets), pictures in gallery/ and slices/, and labels with their reports in predictions/. With
+--phantoms, also measures the effect of the tumor slices' clipping to 8 bit. A scan that fails gets a row with the
+reason, and the exit status is 1.
 """
 
 import json
@@ -28,7 +28,7 @@ flags.mark_flags_as_required(["scans", "output"])
 
 
 def main() -> int:
-    from benchmarks.real import protocol  # with the rest: not for --help
+    from benchmarks.real import protocol  # imported late, because --help does not need it
 
     scans = protocol.find_scans(FLAGS.scans)
     unknown = set(FLAGS.only or ()) - {scan.name for scan in scans}
@@ -41,11 +41,12 @@ def main() -> int:
 
 
 def run_benchmark(scans, tumor_slices, phantoms, model, output, before=None) -> int:
-    """Scores and writes everything; the exit status.
+    """Scores all scans and slices, writes all files, and returns the exit status.
 
     Args:
         scans: list of protocol.Scan.
-        tumor_slices, phantoms: folders or None; one that is not there is left out.
+        tumor_slices: folder of tumor slices, or None; skipped if it does not exist.
+        phantoms: study of phantoms, or None.
         model: an export folder, or None for the model that ships.
         output: pathlib.Path.
         before: pathlib.Path of an earlier run's output, or None.
@@ -79,7 +80,7 @@ def run_benchmark(scans, tumor_slices, phantoms, model, output, before=None) -> 
 
 
 def keeper(scan, output):
-    """What score_scan calls with each result: writes labels, report and picture."""
+    """Returns the `keep` function for score_scan, which writes labels, report and picture."""
     from benchmarks.real import gallery
     from kits_tf.files.atomic import write_text
     from kits_tf.scans.nifti import write_labels
@@ -96,7 +97,7 @@ def keeper(scan, output):
 
 
 def crop_keeper(config, output):
-    """What score_real calls with each kidney of a slice: draws it."""
+    """Returns the `keep` function for score_real, which draws each kidney of a slice."""
     from benchmarks.real import gallery
 
     def keep(one, found, row):
@@ -108,14 +109,14 @@ def crop_keeper(config, output):
 
 
 def one_line(row):
-    """The scores of a scan in words; what is not known is left out."""
+    """Formats a scan's scores as one line; unknown scores are left out."""
     says = {"kidney_dice": "kidney Dice {:.3f}", "labelled_ml": "labelled {:.0f} ml", "reference_ml": "true {:.0f} ml",
             "false_kidney_ml": "false {:.1f} ml", "false_tumor_ml": "tumor {:.1f} ml"}
     return ", ".join(text.format(row[name]) for name, text in says.items() if row[name] is not None)
 
 
 def rounded(rows):
-    """Rows with floats of four digits after the point."""
+    """Returns the rows with floats rounded to four decimals."""
     return [{name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
             for row in rows]
 

@@ -1,7 +1,7 @@
-"""What 8-bit pictures leave of a CT slice: grey is HU clipped to 0..255.
+"""Simulates CT slices that were stored as 8-bit pictures, whose gray values are HU clipped to 0..255.
 
-The tumor slices come from such pictures. What was at or below 0 HU was filled with -100 inside the body and -1000
-outside; above 255 HU reads 255. Doing the same to phantoms says what this costs a net.
+The tumor slices come from such pictures. Pixels at or below 0 HU were filled with -100 HU inside the body and -1000 HU
+outside; pixels above 255 HU read 255. Applying the same to phantoms measures the effect on the nets' scores.
 """
 
 import numpy as np
@@ -9,18 +9,19 @@ from scipy import ndimage
 
 INSIDE_HU, OUTSIDE_HU = -100, -1000
 LARGEST_HU = 255
-CLOSED_MM = 15.0  # gaps of the visible tissue that count as body, as fat between muscles
+CLOSED_MM = 15.0  # gaps in the visible tissue that count as body, such as fat between muscles
 
 
 def clip(hu: np.ndarray, pixel_mm: float) -> np.ndarray:
-    """Slices as their 8-bit pictures show them, in HU again.
+    """Clips slices as their 8-bit pictures do, and returns them in HU.
 
     Args:
         hu: integers (z, y, x).
         pixel_mm: pixel size.
 
     Returns:
-        int16, same shape: HU from 1 to 255 stay; more become 255; less become -100 inside the body, -1000 outside.
+        int16, same shape. HU from 1 to 255 are unchanged; larger ones become 255; smaller ones become -100 inside the
+        body and -1000 outside.
     """
     seen = hu > 0
     inside = np.stack([body(plane, pixel_mm) for plane in seen])
@@ -29,7 +30,7 @@ def clip(hu: np.ndarray, pixel_mm: float) -> np.ndarray:
 
 
 def body(seen: np.ndarray, pixel_mm: float) -> np.ndarray:
-    """The body in a plane, from the pixels above 0 HU: the largest component of what they enclose, gaps closed."""
+    """Finds the body in a plane from the pixels above 0 HU: closes gaps, fills holes, keeps the largest component."""
     margin = max(1, round(CLOSED_MM / pixel_mm))
     closed = ndimage.binary_closing(np.pad(seen, margin), iterations=margin)[margin:-margin, margin:-margin]
     numbered, count = ndimage.label(ndimage.binary_fill_holes(closed))

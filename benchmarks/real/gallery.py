@@ -1,8 +1,8 @@
-"""A picture per scan that shows at once what a prediction misses and what it makes up.
+"""Draws one picture per scan that shows missed and false kidney.
 
-In: scan, labels and reference. Out: one PNG of nine panels: a coronal projection that shows the whole scan, and axial
-slices, half of them spread over the kidneys, half where most is wrong. Slices are counted from 0 at the feet, as in
-scans.csv. The patient's right is at the picture's left. Single slices with tumors get three panels of their crop.
+Takes scan, labels and reference; writes a PNG of nine panels: a coronal projection of the whole scan, and axial slices,
+half of them spread over the kidneys and half with the largest errors. Slices are counted from 0 at the feet, as in
+scans.csv. The patient's right is at the picture's left. A single slice with a tumor gets three panels per kidney.
 """
 
 import io
@@ -32,16 +32,16 @@ LINES = {"prediction": {"color": PREDICTED, "linewidth": 1.4}, "called tumor": {
 
 
 def slices_to_show(outlined: np.ndarray, wrong: np.ndarray, count: int = SLICES) -> list[int]:
-    """Which slices to show, rising.
+    """Chooses the slices to show.
 
     Args:
-        outlined: pixels in any outline of each slice; the whole scan is spread over where there are none.
-        wrong: pixels that differ from the reference in each slice.
-        count: how many, if the scan has as many.
+        outlined: number of pixels in any outline, per slice; if all are 0, slices are spread over the whole scan.
+        wrong: number of pixels that differ from the reference, per slice.
+        count: number of slices; fewer if the scan has fewer.
 
     Returns:
-        Half of them spread evenly over the slices with outlines, the others where most is wrong, not side by side as
-        long as others are wrong too.
+        Sorted slice numbers. Half are spread evenly over the slices with outlines. The others have the largest errors
+        and are not adjacent, as long as other slices with errors are left.
     """
     there = np.flatnonzero(outlined)
     first, last = (there[0], there[-1]) if there.size else (0, len(outlined) - 1)
@@ -63,14 +63,14 @@ def slices_to_show(outlined: np.ndarray, wrong: np.ndarray, count: int = SLICES)
 
 def draw(path: str | pathlib.Path, ct: Volume, labels: Volume, reference: np.ndarray | None, title: str,
          remark: str = "") -> None:
-    """Draws one scan and writes the PNG, whole or not at all.
+    """Draws one scan and writes a PNG. The file appears complete or not at all.
 
     Args:
         path: the .png file.
         ct: Volume in Hounsfield units.
-        labels: Volume of class ids, as the scan lies.
-        reference: bool (z, y, x), the kidneys; None if unknown: then nothing counts as missed or false but tumor.
-        title, remark: a line above and one below.
+        labels: Volume of class ids, on the scan's grid.
+        reference: bool (z, y, x), the kidneys; None if unknown: then only tumor counts as an error.
+        title, remark: the lines at the top and at the bottom of the picture.
     """
     predicted, lesions = foreground(labels.voxels), tumor(labels.voxels)
     true = predicted if reference is None else reference
@@ -95,14 +95,14 @@ def draw(path: str | pathlib.Path, ct: Volume, labels: Volume, reference: np.nda
 
 def draw_crop(path: str | pathlib.Path, one: slices.Crop, found: slices.Answers, pixel_mm: tuple[float, float],
               title: str) -> None:
-    """Draws what the nets say of one kidney of a slice: its outline, its tumor given the true kidney, and its tumor
-    given fine's.
+    """Draws the nets' results for one kidney of a slice: its outline, its tumor given the true kidney, and its tumor
+    given fine's kidney.
 
     Args:
         path: the .png file. Pictures of KiTS19's slices may not be published.
-        one, found: as slices.score takes them.
+        one, found: as in slices.score.
         pixel_mm: size of a normalized pixel.
-        title: a line above.
+        title: the line at the top.
     """
     view = (0, *common_box(found.looked)[1:])
     low, high = WINDOW_HU
@@ -115,7 +115,7 @@ def draw_crop(path: str | pathlib.Path, one: slices.Crop, found: slices.Answers,
 
 
 def _projection(hu):
-    """Means along y, stretched over the window that the slices are shown in."""
+    """Returns means along y, stretched to the slices' display window."""
     means = np.clip(hu, *WINDOW_HU).mean(axis=1)
     darkest, brightest = np.percentile(means, (2, 99.5))
     return np.interp(means, (darkest, max(brightest, darkest + 1)), WINDOW_HU)

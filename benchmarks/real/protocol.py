@@ -1,7 +1,7 @@
-"""The scans of a folder, the fixed split, and the targets.
+"""Finds the scans of a folder; defines the fixed split and the targets.
 
-In: DIR/<name>/imaging.nii.gz, kidney.nii.gz beside it where there is a reference, and DIR/scans.csv, one row per scan.
-All columns of the table but `name` may be missing or empty.
+Takes DIR/<name>/imaging.nii.gz, with kidney.nii.gz beside it if there is a reference, and DIR/scans.csv, one row per
+scan. All columns of the table except `name` may be missing or empty.
 """
 
 import csv
@@ -15,7 +15,7 @@ from kits_tf.scans.discovery import ENDINGS
 VALIDATION = ("example_ct", "tcga_coad", "amos_0001_slab", "chest_kits00072")  # settings are chosen on these
 TEST = ("acrin_flt001", "tcga_lihc", "cptac_lung_kernel", "amos_0013_slab")  # these are only reported
 SPLITS = ("validation", "test", "other")
-LAST_VALIDATION_CASE = 95  # of the tumor slices; later cases are test
+LAST_VALIDATION_CASE = 95  # of the tumor slices; later cases are in the test set
 
 CONTRAST, NON_CONTRAST, UNKNOWN = "contrast-enhanced", "non-contrast", "phase unknown"
 GROUPS = (CONTRAST, NON_CONTRAST, UNKNOWN)
@@ -26,10 +26,10 @@ TABLE = "scans.csv"
 TUMOR_SLICES = "tumor-slices"
 
 KIDNEY_DICE = {CONTRAST: (0.92, 0.86), NON_CONTRAST: (0.87, 0.78)}  # mean, worst
-WITHOUT_KIDNEYS_ML = 5.0  # labelled in a scan without kidneys, each scan
-FAR_ML = 5.0  # labelled more than FAR_MM from any reference kidney, each scan
+WITHOUT_KIDNEYS_ML = 5.0  # most volume labeled in each scan without kidneys
+FAR_ML = 5.0  # most volume labeled more than FAR_MM from any reference kidney, in each scan
 FAR_MM = 10.0
-TUMOR_ML = (2.0, 10.0)  # called tumor in a scan without one: median, worst
+TUMOR_ML = (2.0, 10.0)  # labeled tumor in a scan without one: median, worst
 SLICES = {"kidney_dice": 0.88, "inside_true": 0.80, "tumor_dice": 0.65}
 
 
@@ -38,10 +38,10 @@ class Scan:
     """One scan of the folder.
 
     Attributes:
-        name: of its folder, and of its row in scans.csv.
-        imaging: path of the scan, there or not.
+        name: name of its folder and of its row in scans.csv.
+        imaging: path of the scan; the file may be missing.
         kidney: path of the reference kidneys, or None.
-        facts: its row of scans.csv, column to text; {} without one.
+        facts: its row of scans.csv, from column to text; {} if it has none.
     """
 
     name: str
@@ -65,14 +65,14 @@ class Scan:
 
     @property
     def scanner(self) -> str:
-        """The `scanner` column, else the first remark that names a maker."""
+        """The `scanner` column, or else the first remark that names a manufacturer."""
         remarks = self.facts.get("remarks", "").split(";")
         named = [remark.strip() for remark in remarks if MAKERS.search(remark)]
         return self.facts.get("scanner") or (named[0] if named else "")
 
     @property
     def without_kidneys(self) -> bool:
-        """Whether the table says that no kidney is in view."""
+        """Whether scans.csv states that no kidney is in view."""
         try:
             return float(self.facts.get("kidneys_ml", "")) == 0
         except ValueError:
@@ -80,7 +80,7 @@ class Scan:
 
 
 def group_of(phase: str) -> str:
-    """One of GROUPS; contrast medium in any phase is one group."""
+    """Returns the group (one of GROUPS) of a phase; all contrast-enhanced phases are one group."""
     phase = phase.strip().lower()
     if phase in ("", "unknown", "?"):
         return UNKNOWN
@@ -88,7 +88,7 @@ def group_of(phase: str) -> str:
 
 
 def split_of_case(name: str) -> str:
-    """The split of a tumor slice, by the number in case_00025_060; other names are "other"."""
+    """Returns the split of a tumor slice by its case number, 25 in case_00025_060; "other" for other names."""
     found = re.match(r"case_(\d+)", name)
     if not found:
         return "other"
@@ -96,9 +96,9 @@ def split_of_case(name: str) -> str:
 
 
 def find_scans(folder: str | pathlib.Path) -> list[Scan]:
-    """All scans of a folder, in the table's order, then those that the table lacks.
+    """Finds all scans of a folder: those of the table in its order, then the others.
 
-    A row of the table without a folder is a Scan too, whose imaging is not there.
+    A row of the table without a folder gives a Scan whose imaging file is missing.
 
     Raises:
         InputError: if the folder is missing or holds no scan, or the table cannot be read.
@@ -120,7 +120,7 @@ def _file(folder, name):
 
 
 def _rows(path):
-    """{name: {column: text}} of the table; {} without one."""
+    """Reads {name: {column: text}} from the table; {} if there is none."""
     if not path.exists():
         return {}
     try:

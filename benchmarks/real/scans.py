@@ -1,7 +1,7 @@
-"""Scores one scan: kidneys against a reference, and what is labelled where nothing should be.
+"""Scores one scan: kidneys against a reference, and false labels.
 
-Kidney means kidney and tumor labels together. None of the scans has a kidney tumor, so all tumor is false. Sizes are in
-ml, distances in mm between voxel centers.
+Kidney means kidney and tumor labels together. None of the scans has a kidney tumor, so all tumor labels are false.
+Volumes are in ml; distances are in mm between voxel centers.
 """
 
 import time
@@ -27,13 +27,13 @@ NO_KIDNEYS, NO_REFERENCE = "no kidneys in view", "none"
 
 
 def far_from(reference: np.ndarray, labelled: np.ndarray, spacing_mm: Sequence[float], more_than_mm: float):
-    """The labelled voxels that lie more than some mm from every voxel of a reference.
+    """Finds the labeled voxels that are farther than a distance from every voxel of a reference.
 
     Args:
-        reference: bool (z, y, x); empty if there is nothing to be near to: then all that is labelled is far.
+        reference: bool (z, y, x); if it is empty, all labeled voxels are far.
         labelled: bool, same shape.
-        spacing_mm: voxel size along z, y, x.
-        more_than_mm: the distance.
+        spacing_mm: voxel size along z, y, x, in mm.
+        more_than_mm: the distance in mm.
 
     Returns:
         bool, same shape.
@@ -42,7 +42,7 @@ def far_from(reference: np.ndarray, labelled: np.ndarray, spacing_mm: Sequence[f
     box = common_box(labelled)
     if box is None or not reference.any():
         return far
-    # Only reference voxels this near to a labelled one can count.
+    # Reference voxels farther away than this from the labeled box cannot matter.
     reach = [int(np.ceil(more_than_mm / mm)) + 1 for mm in spacing_mm]
     box = tuple(slice(max(0, block.start - more), block.stop + more) for block, more in zip(box, reach, strict=True))
     if reference[box].any():
@@ -51,15 +51,15 @@ def far_from(reference: np.ndarray, labelled: np.ndarray, spacing_mm: Sequence[f
 
 
 def score(labels: Volume, reference: np.ndarray | None) -> dict:
-    """The SCORES of a scan, each a float or None.
+    """Computes the SCORES of a scan, each a float or None.
 
     Args:
         labels: Volume of class ids.
-        reference: bool (z, y, x), the kidneys; empty if none is in view; None if it is not known where they are.
+        reference: bool (z, y, x), the kidneys; empty if no kidney is in view; None if unknown.
 
     Returns:
-        dict. Without a reference only what is labelled and false tumor are known; without kidneys there are no Dice,
-        and all that is labelled is false kidney.
+        dict. Without a reference, only `labelled_ml` and `false_tumor_ml` are known. Without kidneys, the Dice scores
+        are None and all labeled voxels are false kidney.
     """
     labelled = foreground(labels.voxels)
 
@@ -78,10 +78,10 @@ def score(labels: Volume, reference: np.ndarray | None) -> dict:
 
 
 def read_reference(scan: protocol.Scan, ct: Volume) -> np.ndarray | None:
-    """The reference kidneys of a scan as `score` takes them.
+    """Reads the reference kidneys of a scan, as `score` takes them.
 
     Raises:
-        InputError: if the file cannot be read as labels or lies elsewhere than the scan.
+        InputError: if the file cannot be read as labels or its geometry differs from the scan's.
     """
     if scan.kidney is None:
         return np.zeros(ct.voxels.shape, bool) if scan.without_kidneys else None
@@ -92,19 +92,19 @@ def read_reference(scan: protocol.Scan, ct: Volume) -> np.ndarray | None:
 
 def score_scan(scan: protocol.Scan, explain: Callable[[Volume], tuple[Volume, dict]],
                keep: Callable[[Volume, Volume, np.ndarray | None, dict, dict], None]) -> dict:
-    """Reads, labels and scores one scan.
+    """Reads, segments and scores one scan.
 
     Args:
         scan: protocol.Scan.
-        explain: as Predictor.explain.
-        keep: called with (ct, labels, reference, report, row) for whoever writes files of it.
+        explain: a function like Predictor.explain.
+        keep: called with (ct, labels, reference, report, row), for example to write files.
 
     Returns:
-        A row of COLUMNS. What goes wrong is its `note`: without a readable scan and reference there are no scores; a
-        scan that the model fails on has a kidney Dice of 0.
+        A row of COLUMNS; `note` has the error, if any. If the scan or the reference cannot be read, there are no
+        scores. If the model fails on a scan with reference kidneys, both Dice scores are 0.
 
     Raises:
-        RunError: if the next scan would fail as well, as on a full disk.
+        RunError: if every later scan would fail too, for example on a full disk.
     """
     row = dict.fromkeys(COLUMNS) | {
         "name": scan.name, "split": scan.split, "phase": scan.phase, "field": scan.facts.get("field"),
@@ -122,7 +122,7 @@ def score_scan(scan: protocol.Scan, explain: Callable[[Volume], tuple[Volume, di
         keep(ct, labels, reference, report, row)
     except RunError:
         raise
-    except Exception as error:  # whatever it is, the other scans count
+    except Exception as error:  # any error of one scan must not stop the others
         row["note"] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         if reference is not None and reference.any() and row["kidney_dice"] is None:
             row |= {"kidney_dice": 0.0, "surface_dice": 0.0}

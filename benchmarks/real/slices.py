@@ -1,8 +1,8 @@
-"""Scores the fine and tumor2d nets on single slices with true labels: kidney, tumor, and how they depend on each other.
+"""Scores the fine and tumor2d nets on single slices with true labels: kidney, tumor, and tumor given the kidney.
 
-A slice is no volume, so the nets are called by themselves, through the export's signatures, on the crops that the
-cascade would cut around each true kidney (kits_tf.cascade.kidney_steps). Only kidneys of which SHARE is tumor count.
-All Dice are of pixels at the normalized size.
+The cascade needs a volume, so the nets are called directly, through the export's signatures, on the crops that the
+cascade would cut around each true kidney (kits_tf.cascade.kidney_steps). Only kidneys whose share of tumor is within
+SHARE are scored. Dice is computed on pixels of the normalized size.
 """
 
 import dataclasses
@@ -24,9 +24,9 @@ from kits_tf.ops.window import scale_window
 from kits_tf.scans.nifti import read_labels, read_volume
 from kits_tf.volume import Volume, check_same_place, to_int16
 
-SHARE = (0.05, 0.90)  # of a kidney's pixels that are tumor
-LEAST_CM2 = 1.0  # a smaller component is a speck of the labels, not a kidney
-PHANTOM_SLICES = 3  # of each phantom
+SHARE = (0.05, 0.90)  # lowest and highest share of a kidney's pixels that are tumor
+LEAST_CM2 = 1.0  # smaller components are label noise, not kidneys
+PHANTOM_SLICES = 3  # slices of each phantom
 SCORES = ("kidney_dice", "inside_true", "inside_fine", "tumor_dice", "tumor_dice_true")
 COLUMNS = ("set", "split", "slice", "kidney", "tumor_share", *SCORES, "all_tumor", "no_tumor", "note")
 REAL, PHANTOM, CLIPPED = "real", "phantom", "phantom, clipped"
@@ -36,14 +36,14 @@ Nets = dict[str, Callable[[tf.Tensor], tf.Tensor]]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Crop:
-    """One true kidney of a slice, on the slice's normalized grid of one (1, y, x).
+    """One true kidney of a slice, on the slice's normalized grid (1, y, x).
 
     Attributes:
         image: float32, the windowed slice.
         labels: uint8, the true classes of the whole slice.
         kidney: bool, this kidney with its tumor.
-        place: Kidneys that hold this one alone, which the cascade's crops are laid around.
-        grid: int32 (3,), that grid's size.
+        place: Kidneys with only this kidney, for the position of the cascade's crops.
+        grid: int32 (3,), the grid's shape.
     """
 
     image: tf.Tensor
@@ -57,17 +57,17 @@ class Crop:
         return float(np.mean(tumor(self.labels[self.kidney])))
 
     def predict(self, net: Callable, channels: list, config: CascadeConfig) -> tuple[np.ndarray, np.ndarray]:
-        """A net's answer on the crops around this kidney: (mask, looked), where `looked` is what the crops cover."""
+        """Runs a net on the crops around this kidney. Returns (mask, looked); `looked` is the area of the crops."""
         answers = predict_kidneys(net, channels, self.place, tf.zeros(3, tf.int32), self.grid, config, batch=1,
                                   elsewhere=-1.0).numpy()
         return answers > THRESHOLD, answers >= 0
 
 
 def crops(ct: Volume, labels: Volume, config: CascadeConfig) -> Iterator[Crop]:
-    """The kidneys with tumor of one slice, from the patient's right to left.
+    """Yields the kidneys with tumor of one slice, from the patient's right to left.
 
     Args:
-        ct: Volume of one slice, HU; its thickness does not count.
+        ct: Volume of one slice, HU; its thickness is ignored.
         labels: Volume of its true classes.
         config: CascadeConfig of the nets.
     """
@@ -91,8 +91,14 @@ def crops(ct: Volume, labels: Volume, config: CascadeConfig) -> Iterator[Crop]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Answers:
-    """The nets' masks of one Crop: fine's kidney, tumor2d's tumor with the true kidney as its second channel and with
-    fine's, and what the crops cover. Bool, the shape of the Crop's labels."""
+    """The nets' masks of one Crop, each bool with the shape of the Crop's labels.
+
+    Attributes:
+        fine: fine's kidney.
+        by_true: tumor2d's tumor with the true kidney as second channel.
+        by_fine: tumor2d's tumor with fine's kidney as second channel.
+        looked: the area that the crops cover.
+    """
 
     fine: np.ndarray
     by_true: np.ndarray
@@ -109,19 +115,19 @@ def answer(one: Crop, nets: Nets, config: CascadeConfig) -> Answers:
 
 
 def score(one: Crop, found: Answers) -> dict:
-    """The SCORES of one kidney.
+    """Computes the SCORES of one kidney.
 
     Returns:
         dict of floats:
 
         kidney_dice       fine's kidney against all true kidney in the crops
-        inside_true       inside the true kidney, the mean of the Dice of tumor and of healthy tissue, by tumor2d with
-                          the true kidney as its second channel
+        inside_true       inside the true kidney, the mean of the Dice of tumor and of healthy tissue, of tumor2d with
+                          the true kidney as second channel
         inside_fine       the same with fine's kidney as second channel
         tumor_dice        tumor2d with fine's kidney against the true tumor, anywhere in the crops
-        tumor_dice_true   tumor2d with the true kidney, anywhere in the crops
-        all_tumor, no_tumor  what inside_true would be if everything or nothing were called tumor
-        tumor_share       of the kidney, 0 to 1
+        tumor_dice_true   tumor2d with the true kidney against the true tumor, anywhere in the crops
+        all_tumor, no_tumor  inside_true if all or none of the kidney were labeled tumor
+        tumor_share       share of the kidney that is tumor, 0 to 1
     """
     true_kidney, true_tumor = foreground(one.labels) & found.looked, tumor(one.labels) & found.looked
     return {"tumor_share": one.tumor_share, "kidney_dice": dice(true_kidney, found.fine),
@@ -133,7 +139,7 @@ def score(one: Crop, found: Answers) -> dict:
 
 
 def inside(kidney: np.ndarray, true_tumor: np.ndarray, found: np.ndarray) -> float:
-    """Inside a kidney, the mean of the Dice of tumor and of healthy tissue: bool arrays of one shape."""
+    """Returns the mean of the Dice of tumor and of healthy tissue inside a kidney; bool arrays of one shape."""
     true_tumor, found = true_tumor[kidney], found[kidney]
     return (dice(true_tumor, found) + dice(~true_tumor, ~found)) / 2
 
@@ -142,11 +148,15 @@ Keep = Callable[[Crop, Answers, dict], None]
 
 
 def nothing(*_):
-    """Keeps nothing."""
+    """Does nothing; the default for `keep`."""
 
 
 def nets_of(version: pathlib.Path) -> Nets:
-    """The fine and tumor2d nets of an exported version, through their own signatures."""
+    """Loads the fine and tumor2d nets of an exported version, through their own signatures.
+
+    Raises:
+        InputError: if the export has no signature for one of them.
+    """
     model = tf.saved_model.load(str(version))
     missing = [stage for stage in ("fine", "tumor2d") if stage not in model.signatures]
     if missing:
@@ -155,7 +165,7 @@ def nets_of(version: pathlib.Path) -> Nets:
 
     def net(stage):
         signature = model.signatures[stage]
-        # A signature gives what its graph computes alone; the model must live as long as it is called.
+        # A signature does not keep its model in memory, so the lambda holds a reference to the model.
         return lambda image, model=model: signature(image=image)["probabilities"]
 
     return {stage: net(stage) for stage in ("fine", "tumor2d")}
@@ -163,8 +173,8 @@ def nets_of(version: pathlib.Path) -> Nets:
 
 def score_slice(kind: str, name: str, ct: Volume, labels: Volume, nets: Nets, config: CascadeConfig,
                 keep: Keep) -> list[dict]:
-    """Rows of COLUMNS, one for each kidney with tumor of a slice; `keep` is called with each kidney, what was found
-    and its row."""
+    """Scores a slice. Returns a row of COLUMNS for each kidney with tumor, and calls `keep` with each kidney, the nets'
+    masks and the row."""
     rows = []
     for number, one in enumerate(crops(ct, labels, config), start=1):
         found = answer(one, nets, config)
@@ -175,8 +185,8 @@ def score_slice(kind: str, name: str, ct: Volume, labels: Volume, nets: Nets, co
 
 
 def score_real(folder: pathlib.Path, nets: Nets, config: CascadeConfig, keep: Keep = nothing) -> Iterator[dict]:
-    """Rows of all slices of a folder <name>/imaging.nii.gz with segmentation.nii.gz; one that cannot be used is a row
-    with its reason."""
+    """Yields rows of all slices <name>/imaging.nii.gz with segmentation.nii.gz of a folder. A slice that cannot be used
+    gives a row with the reason."""
     for path in sorted(folder.glob("*/imaging.nii*")):
         name = path.parent.name
         try:
@@ -190,7 +200,11 @@ def score_real(folder: pathlib.Path, nets: Nets, config: CascadeConfig, keep: Ke
 
 
 def score_phantoms(study: pathlib.Path, nets: Nets, config: CascadeConfig, keep: Keep = nothing) -> Iterator[dict]:
-    """Rows of slices of a study of phantoms, each as it is and clipped as the real slices are."""
+    """Yields rows of slices of a study of phantoms, each unchanged and clipped like the real slices.
+
+    Raises:
+        InputError: if the study has no phantoms.
+    """
     paths = sorted(study.glob("case_*/segmentation.nii.gz"))
     if not paths:
         raise InputError(f"{study}: no phantoms here, expected case_xxxxx/ as python -m kits_tf.phantoms writes them")

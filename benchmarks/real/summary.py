@@ -1,4 +1,4 @@
-"""What the rows of all scans and slices say: means and worst beside the targets, as Markdown."""
+"""Summarizes the rows of all scans and slices: means, worst cases and targets, as Markdown."""
 
 import csv
 import pathlib
@@ -18,7 +18,7 @@ SAYS = {"kidney_dice": "fine's kidney Dice", "inside_true": "tumor2d inside the 
 
 
 def read(folder: pathlib.Path) -> tuple[list[dict], list[dict]]:
-    """The rows of an earlier run's output: (scans, crops), as `write` takes them.
+    """Reads the rows of an earlier run's output: (scans, crops), as `write` takes them.
 
     Raises:
         InputError: if there is no results.csv.
@@ -29,7 +29,7 @@ def read(folder: pathlib.Path) -> tuple[list[dict], list[dict]]:
 
 
 def _rows(path):
-    """Dicts of a table's columns: float or text, None where it is empty; none without a file."""
+    """Reads a table's rows as dicts of float, text, or None for empty cells; returns [] if there is no file."""
     if not path.exists():
         return []
     with open(path, newline="", encoding="utf-8") as stream:
@@ -44,13 +44,13 @@ def _value(text):
 
 
 def write(scans: list[dict], crops: list[dict], model: str, before: tuple[list[dict], list[dict]] = ((), ())) -> str:
-    """The whole summary.
+    """Returns the whole summary as Markdown.
 
     Args:
         scans: rows of scans.COLUMNS.
         crops: rows of slices.COLUMNS; may be empty.
-        model: a line that says what was scored.
-        before: the same of another model, to be shown beside.
+        model: a line that describes the model.
+        before: (scans, crops) of another model, shown beside them.
     """
     parts = ["# Real scans", model, _beside("Targets", "scans", _targets(scans), _targets(before[0])), _each(scans)]
     if crops:
@@ -62,8 +62,7 @@ def write(scans: list[dict], crops: list[dict], model: str, before: tuple[list[d
 
 
 def _beside(title, counted, table, before):
-    """A section of rows (split, what, count, mean, worst, target), with the means and worst of before where there
-    are."""
+    """Returns a section of rows (split, what, count, mean, worst, target), with mean and worst of `before` if given."""
     if not table:
         return ""
     header, known = ["split", "what", counted, "mean", "worst", "target"], {tuple(row[:2]): row for row in before}
@@ -89,7 +88,7 @@ def _having(rows, column):
 
 
 def _targets(scans):
-    """One row for each target and split, and for kidney Dice and volumes each phase."""
+    """Returns one row for each target and split; for kidney and surface Dice, one for each phase too."""
     table = []
     for split in (split for split in protocol.SPLITS if any(row["split"] == split for row in scans)):
         rows = [row for row in scans if row["split"] == split]
@@ -129,7 +128,7 @@ def _each(scans):
 
 
 def _crops(crops):
-    """Means over the crops of real slices, by split, with what calling everything or nothing tumor would score."""
+    """Returns means over the crops of real slices, by split, and the scores of labeling all or nothing as tumor."""
     table = []
     for split in protocol.SPLITS:
         rows = [row for row in crops if row["set"] == slices.REAL and row["split"] == split and not row.get("note")]
@@ -144,7 +143,7 @@ def _crops(crops):
 
 
 def _cost(crops: Sequence[dict]):
-    """Means over the same crops of phantoms, as they are and clipped as the real slices are."""
+    """Returns means over the same crops of phantoms, unchanged and clipped like the real slices."""
     sets = {kind: [row for row in crops if row["set"] == kind] for kind in (slices.PHANTOM, slices.CLIPPED)}
     if not all(sets.values()):
         return ""

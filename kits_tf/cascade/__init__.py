@@ -1,6 +1,6 @@
-"""The five nets chained inside TensorFlow: Hounsfield units and spacing in, labels and a report out.
+"""Chains the five nets inside TensorFlow: takes Hounsfield units and spacing, returns labels and a report.
 
-`export_cascade(nets, directory, config)` writes the whole as one SavedModel. Never imports training.
+`export_cascade(nets, directory, config)` writes the cascade as one SavedModel. This package never imports training.
 """
 
 from kits_tf import lazy

@@ -4,7 +4,8 @@ python -m kits_tf.cascade --run_dir=runs/demo --output=runs/demo/export
 python -m kits_tf.cascade --run_dir=runs/kits --folds=0,1,2,3,4 --tta=flips
 python -m kits_tf.cascade --run_dir=runs/kits --precision=bfloat16 --compare=kits19/test
 
-With --precision=bfloat16 it prints how far the labels are from those of float32, on drawn patients or on --compare's.
+With --precision=bfloat16, also prints how the labels differ from those of float32, on synthetic phantoms or on the
+study given by --compare.
 """
 
 import dataclasses
@@ -33,7 +34,7 @@ flags.mark_flags_as_required(["run_dir"])
 
 
 def fold_numbers(names: list[str]) -> list[int]:
-    """The folds that --folds names. Raises InputError for what is no list of different numbers."""
+    """Parses --folds. Raises InputError unless it is a list of different numbers."""
     folds = [int(name) for name in names if name.strip().isdigit()]
     if not folds or len(folds) != len(names) or len(set(folds)) != len(folds):
         raise InputError(f"--folds={','.join(names)}: expected different numbers, as 0,1,2")
@@ -43,12 +44,12 @@ def fold_numbers(names: list[str]) -> list[int]:
 def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[int], weights: str = "best",
            tta: str = "none", precision: str = "float32", study: str | pathlib.Path | None = None,
            tumor_fusion: str | None = None, lesion_threshold: float | None = None) -> pathlib.Path:
-    """Exports, and compares with float32 what is not; returns the version folder.
+    """Exports the cascade and returns the version folder. Compares other precisions with float32 first.
 
     Raises:
         InputError: if the nets cannot be collected, or the study cannot be read.
     """
-    with hushed():  # TensorFlow takes seconds to import: not for --help
+    with hushed():  # imported late: TensorFlow takes seconds to import, and --help does not need it
         from kits_tf.cascade import compare
         from kits_tf.cascade.collect import collect
         from kits_tf.cascade.export import build_cascade, save_cascade

@@ -1,8 +1,8 @@
-"""Several nets, and one net's view of mirrored images, as one net: the mean of their probabilities.
+"""Averages the probabilities of several nets, and of one net over mirrored images.
 
-Averaging is what nnU-Net (Isensee et al. 2021) does with its five folds and with test-time mirroring. As there, an
-image is mirrored only along axes that the net was trained on mirrored images of: a net that never saw the liver on the
-left is not asked about it. Each stage is averaged by itself, before its threshold, so the cascade's rules see one net.
+nnU-Net (Isensee et al. 2021) averages its five folds and its test-time mirroring in the same way. As in nnU-Net, images
+are mirrored only along axes that were mirrored in training: a net that never saw the liver on the left cannot segment
+such an image. Each stage is averaged separately, before its threshold, so the cascade's rules see one net per stage.
 """
 
 import itertools
@@ -15,11 +15,11 @@ from kits_tf.config import plane_axes
 
 
 def mirrored_axes(config: configs.CascadeConfig) -> dict[str, str]:
-    """The axes that each stage's training mirrored images along.
+    """Returns the axes along which each stage's training mirrors images.
 
     Returns:
-        dict from stage to names of axes, "" for none. In the presets it is "x" for the nets that see a kidney at a
-        time, and none for coarse and correction, which see the whole body.
+        dict from stage to names of axes, "" for none. In the presets: "x" for the nets that see one kidney at a time,
+        none for coarse and correction, which see the whole body.
     """
     axes = {}
     for stage in configs.STAGES:
@@ -30,17 +30,18 @@ def mirrored_axes(config: configs.CascadeConfig) -> dict[str, str]:
 
 
 def average(members: list[Net], stage: str, mirrored: str = "") -> Net:
-    """The mean of nets, each on the image and on its mirror images.
+    """Returns a net that averages several nets, each on the image and on its mirror images.
 
     Args:
         members: list of functions from float32 (n, [z,] y, x, channels) to probabilities with one channel.
-        stage: one of config.STAGES; says which axes the members' tensors have.
-        mirrored: names of axes; the image is mirrored along every combination of them, and the answer back.
+        stage: one of config.STAGES; determines the axes of the members' tensors.
+        mirrored: names of axes. The image is mirrored along every combination of them, and the output mirrored back.
 
     Returns:
-        A function of the same kind. One after another: a member's activations are gone before the next one runs.
+        A function of the same kind. It runs its members one after another, so that a member's activations are freed
+        before the next one runs.
     """
-    in_plane = [plane_axes(stage).index(name) - 3 for name in mirrored]  # the plane's axes, the last before channels
+    in_plane = [plane_axes(stage).index(name) - 3 for name in mirrored]  # in-plane axes are the last before channels
     views = [list(view) for count in range(len(in_plane) + 1) for view in itertools.combinations(in_plane, count)]
     runs = [(view, member) for view in views for member in members]
 

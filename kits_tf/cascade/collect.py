@@ -1,4 +1,4 @@
-"""Takes the trained nets of a run folder for export: five, or five for each of several folds."""
+"""Loads the trained nets of a run folder for export: five nets, or five for each of several folds."""
 
 import dataclasses
 import pathlib
@@ -13,25 +13,26 @@ from kits_tf.files import runs
 from kits_tf.models.fold import folded
 
 WEIGHTS = {"best": runs.BEST, "last": runs.LAST}
-PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # the weights stay float32, and so does the answer
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # weights and outputs stay float32
 
 
 def collect(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,), weights: str = "best",
             precision: str = "float32") -> tuple[dict[str, list[tf.keras.Model]], CascadeConfig]:
-    """The trained nets of a run and the settings they were trained under.
+    """Loads the trained nets of a run and the settings they were trained with.
 
     Args:
         run_dir: the run folder that train.py wrote.
-        folds: which folds' trainings to take.
-        weights: "best" (on the held-out cases) or "last".
-        precision: "float32" or "bfloat16", what the nets compute in.
+        folds: the folds whose nets to load.
+        weights: "best" (on the validation set) or "last".
+        precision: "float32" or "bfloat16", the nets' compute type.
 
     Returns:
-        (nets, config): lists of Keras models, one per fold, by stage, their batch norms folded; and the CascadeConfig.
+        (nets, config): a dict from stage to a list of Keras models, one per fold, with folded batch norms; and the
+        CascadeConfig.
 
     Raises:
-        InputError: if a stage is not trained, its weights cannot be read, or the stages were trained on different
-            grids or windows, or the folds under different settings.
+        InputError: if a stage is not trained, its weights cannot be read, the stages were trained on different grids,
+            windows or crop sizes, or the folds with different settings.
     """
     if not pathlib.Path(run_dir).is_dir():
         raise InputError(f"{run_dir}: no such run folder; train first: python train.py --stage=all --run_dir={run_dir}")
@@ -50,7 +51,7 @@ def collect(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,), weights: s
 
 
 def _folders(run_dir, fold, weights):
-    """Each stage's folder of a fold; all hold weights."""
+    """Returns each stage's folder of a fold. Raises InputError if a stage has no weights."""
     folders = {stage: runs.stage_folder(run_dir, stage, fold) for stage in STAGES}
     missing = [stage for stage, folder in folders.items() if not (folder / WEIGHTS[weights]).exists()]
     if missing:
@@ -60,8 +61,10 @@ def _folders(run_dir, fold, weights):
 
 
 def _settings(folders):
-    """The CascadeConfig of a fold: each stage as it was trained, what only prediction reads as coarse's config has it.
-    What all nets were trained on must be the same everywhere: preset, spacing and window."""
+    """Returns the CascadeConfig of a fold: each stage's settings from its own config, everything else from coarse's.
+
+    Raises InputError if preset, spacing, window or input shape differ between stages.
+    """
     trained = {stage: runs.load_config(folder) for stage, folder in folders.items()}
     config = dataclasses.replace(trained["coarse"], **{stage: trained[stage].stage(stage) for stage in STAGES})
     for stage in STAGES:
@@ -82,5 +85,5 @@ def _grid(config):
 
 
 def _lasting(settings):
-    """A stage's settings less those of its schedule, which folds may differ in."""
+    """Returns a stage's settings with the default training schedule, since folds may differ in their schedule."""
     return dataclasses.replace(settings, training=TrainingConfig(augment=settings.training.augment))

@@ -1,6 +1,6 @@
-"""Compares the labels of two cascades on the same scans, as float32's with those of a lower precision.
+"""Compares the labels of two cascades on the same scans, for example float32 with a lower precision.
 
-Scans go in, with their true labels where there are any; Dice and seconds per case come out.
+Takes scans, with ground truth if available; returns Dice and seconds per case.
 """
 
 import pathlib
@@ -20,12 +20,18 @@ from kits_tf.scans.discovery import find_study
 from kits_tf.scans.nifti import read_labels, read_volume
 from kits_tf.volume import AIR_HU, Volume, check_same_place, to_int16
 
-MASKS = {"kidney": classes.foreground, "tumor": classes.tumor}  # as KiTS19 scores them: kidney with tumor, and tumor
+MASKS = {"kidney": classes.foreground, "tumor": classes.tumor}  # KiTS19's regions: kidney with tumor, and tumor
 
 
 def study_cases(folder: str | pathlib.Path) -> Iterator[tuple[str, Volume, Volume | None]]:
-    """(name, scan, labels or None) of a study's cases; raises InputError if there are none, one is there twice, or
-    labels do not lie where their scan lies."""
+    """Reads a study's cases one by one.
+
+    Yields:
+        (name, scan, labels or None).
+
+    Raises:
+        InputError: if there are no cases, a case exists twice, or labels and scan differ in geometry.
+    """
     cases = [case for case in find_study(folder) if case.imaging.exists()]
     if not cases:
         raise InputError(f"{folder}: holds no scan, expected case_xxxxx/imaging.nii.gz")
@@ -46,15 +52,15 @@ def compare(reference: Cascade, other: Cascade, cases: Iterable[tuple[str, Volum
 
     Args:
         reference, other: kits_tf.cascade.module.Cascade.
-        cases: (name, Volume, Volume of labels or None) each.
+        cases: iterable of (name, scan Volume, Volume of true labels or None).
 
     Returns:
-        A list of dicts: `case`, `seconds` and `other_seconds`, and for each of MASKS the Dice of the two cascades'
-        labels with each other (`<mask>`) and with the truth (`<mask>_reference`, `<mask>_other`; NaN without truth).
+        A list of dicts, one per case: `case`, `seconds`, `other_seconds`, and for each of MASKS the Dice between the
+        two cascades (`<mask>`) and against the truth (`<mask>_reference`, `<mask>_other`; NaN without truth).
     """
     air = Volume.from_spacing(np.full((8, 32, 32), AIR_HU, np.int16), (5.0, 10.0, 10.0))
     for cascade in (reference, other):
-        _run(cascade, air)  # the first call prepares the graph
+        _run(cascade, air)  # the first call also optimizes the graph, so it is not timed
     rows = []
     for name, scan, truth in tqdm.tqdm(cases, desc="comparing", unit="case", disable=no_bar()):
         (labels, seconds), (others, other_seconds) = (_run(cascade, scan) for cascade in (reference, other))
@@ -68,7 +74,7 @@ def compare(reference: Cascade, other: Cascade, cases: Iterable[tuple[str, Volum
 
 
 def table(rows: list[dict], reference: str, other: str) -> str:
-    """The rows as text, with their means; `reference` and `other` name the two cascades."""
+    """Formats the rows and their means as text; `reference` and `other` are the names of the two cascades."""
     numbers = [name for name in rows[0] if name != "case"]
     mean = {"case": "mean", **{name: float(np.mean([row[name] for row in rows])) for name in numbers}}
     short = f"{reference} > {other}"
@@ -83,7 +89,7 @@ def table(rows: list[dict], reference: str, other: str) -> str:
 
 
 def _run(cascade, scan):
-    """(labels, seconds), by the plain signature."""
+    """Returns (labels, seconds) of the plain signature."""
     began = time.monotonic()
     outputs = cascade.functions["serving_default"](volume=tf.constant(to_int16(scan.voxels)),
                                                    spacing_mm=tf.constant(scan.spacing_mm, tf.float32))

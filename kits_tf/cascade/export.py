@@ -1,4 +1,4 @@
-"""Writes the cascade as a SavedModel: nets, rules and settings in one folder that needs none of this code to run.
+"""Writes the cascade as a SavedModel: nets, rules and settings in one folder that runs without this package.
 
     <directory>/<version>/saved_model.pb  variables/
                           assets/config.json  assets/contents.json
@@ -25,7 +25,11 @@ from kits_tf.files import exports
 def export_cascade(nets: Mapping[str, Net | list[Net]], directory: str | pathlib.Path,
                    config: configs.CascadeConfig | None = None, flips: bool = False,
                    origin: dict | None = None) -> pathlib.Path:
-    """Exports the cascade as the next version in a folder: build_cascade, then save_cascade, with their arguments.
+    """Exports the cascade as the next version in a folder. Calls build_cascade, then save_cascade.
+
+    Args:
+        nets, config, flips, origin: as in build_cascade.
+        directory: as in save_cascade.
 
     Returns:
         Path of the new version folder.
@@ -35,18 +39,18 @@ def export_cascade(nets: Mapping[str, Net | list[Net]], directory: str | pathlib
 
 def build_cascade(nets: Mapping[str, Net | list[Net]], config: configs.CascadeConfig | None = None, flips: bool = False,
                   origin: dict | None = None) -> Cascade:
-    """The Cascade as it is exported, with what is in it.
+    """Builds the Cascade to export, with a description of its contents.
 
     Args:
         nets: dict from each name in config.STAGES to a Keras model or another TensorFlow callable, from windowed
             float32 (n, y, x, channels) or (n, z, y, x, 1) to probabilities of the same shape with one channel
-            (tumor2d sees two: the image and the kidney mask); or to a list of them, whose mean counts.
+            (tumor2d has two input channels, the image and the kidney mask); or to a list of them, which is averaged.
         config: CascadeConfig; None for the `paper` preset.
-        flips: average every net over mirror images too, along the axes its training mirrored (average.py).
-        origin: dict of JSON values that say where the nets come from, kept in contents.json.
+        flips: whether to average every net over mirror images, along the axes mirrored in its training (average.py).
+        origin: dict of JSON values on where the nets come from, stored in contents.json.
 
     Raises:
-        ValueError: if a stage has no net, or a net answers with another shape.
+        ValueError: if a stage has no net, or a net's output has the wrong shape.
     """
     config = configs.PRESETS["paper"] if config is None else config
     mirrored = mirrored_axes(config) if flips else dict.fromkeys(configs.STAGES, "")
@@ -60,13 +64,15 @@ def build_cascade(nets: Mapping[str, Net | list[Net]], config: configs.CascadeCo
 
 
 def save_cascade(cascade: Cascade, directory: str | pathlib.Path) -> pathlib.Path:
-    """Saves a Cascade as the next version in a folder, made if it is not there; the version appears whole or not at
-    all. Returns its path."""
+    """Saves a Cascade as the next version in a folder and returns the version's path.
+
+    Creates the folder if it does not exist. The version appears complete or not at all.
+    """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     done = exports.versions(directory)
     target = directory / str(int(done[-1].name) + 1 if done else 1)
-    # The temporary name is not a number, so that no server takes it for a version.
+    # The temporary name is not a number, so a server does not load it as a version.
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=directory))
     try:
         with tempfile.TemporaryDirectory() as scratch:

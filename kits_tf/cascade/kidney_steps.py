@@ -1,10 +1,10 @@
-"""The first half of the method: where the kidneys are, and their outline with any tumor in it.
+"""First half of the method: finds the kidneys and outlines them together with their tumors.
 
-Coarse net over whole slices, count of the components it found, correction net over sagittal planes if they are not
-two, fine net over each kidney; parts of its result where there was no kidney before are dropped. Coordinates of kidneys
-are on the normalized grid (config.spacing_mm), z, y, x.
+The coarse net runs over whole slices. If its mask does not have two components, the correction net runs over sagittal
+planes. The fine net runs over each kidney; parts of its result that touch no kidney of the earlier mask are dropped.
+Coordinates of kidneys are on the normalized grid (config.spacing_mm), z, y, x.
 
-Source: Zhang et al., KiTS19 entry, section 1; where it is silent, kits_tf/config and the comments here decide.
+Source: Zhang et al., KiTS19 entry, section 1. Details it does not give are in kits_tf/config and the comments here.
 """
 
 import typing
@@ -17,25 +17,25 @@ from kits_tf.ops import components, crop, resample
 from kits_tf.ops.window import scale_window
 from kits_tf.volume import AIR_HU
 
-# On probabilities, a hair below one half: a voxel exactly between a slice with and one without the mask belongs to the
-# mask, however sums of floats are rounded.
+# Slightly below one half, so that a voxel exactly halfway between a slice with the mask and one without always belongs
+# to the mask, however float sums are rounded.
 THRESHOLD = 0.5 - 1e-5
 
 
 class Kidneys(typing.NamedTuple):
-    """What a kidney mask (M in the method) holds: one row per component large enough to be a kidney."""
+    """The contents of a kidney mask (M in the method): one row per component large enough to be a kidney."""
 
     start: tf.Tensor  # int32 (kidneys, 3), first voxel of the component's box on the normalized grid
     stop: tf.Tensor  # int32 (kidneys, 3), exclusive
     centre: tf.Tensor  # float32 (kidneys, 3), centroid in voxels
-    voxels: tf.Tensor  # float64 (components,), normalized voxels of every component, the small ones too
-    mask: tf.Tensor  # bool (z, y, x), the mask itself on its own grid, small components too
-    scale: tf.Tensor  # float32 (3,), with offset: from voxel edges of that grid to those of the normalized one
+    voxels: tf.Tensor  # float64 (components,), size of every component in normalized voxels, including small ones
+    mask: tf.Tensor  # bool (z, y, x), the mask on its own grid, including small components
+    scale: tf.Tensor  # float32 (3,), with offset: maps voxel edges of the mask's grid to those of the normalized grid
     offset: tf.Tensor  # float32 (3,)
 
 
 class Blocks(typing.NamedTuple):
-    """Where the fine net looks for one kidney: the tiles' positions and the box they cover together."""
+    """The tiles of the fine net for one kidney: their positions and the box that they cover."""
 
     positions: tuple  # three int32 vectors, first voxels of the tiles along z, y, x
     start: tf.Tensor  # int32 (3,)
@@ -43,17 +43,17 @@ class Blocks(typing.NamedTuple):
 
 
 def even_positions(start: tf.Tensor, stop: tf.Tensor, size: int) -> tf.Tensor:
-    """Tiles of one size from start to stop, side by side as far as they fit, evenly overlapping where they do not."""
+    """Returns the first voxels of as few equal tiles as cover start to stop, evenly spaced."""
     return crop.cover_axis(start, stop, tf.cast(start + stop, tf.float32) / 2.0, size, 0)
 
 
 def coarse_slices(volume: tf.Tensor, grid: tf.Tensor, config: CascadeConfig) -> tf.Tensor:
-    """What the coarse net sees before the window: float32 HU (normalized z, size, size)."""
+    """Returns the coarse net's input before windowing: float32 HU (normalized z, size, size)."""
     return resample.resample_square(volume, grid, config.coarse.size_voxels, AIR_HU)
 
 
 def coarse_mask(net: tiling.Net, slices_hu: tf.Tensor, config: CascadeConfig) -> tf.Tensor:
-    """The coarse net's answer on its own grid: bool (normalized z, size, size)."""
+    """Returns the coarse net's mask on its own grid: bool (normalized z, size, size)."""
     size, batch = config.coarse.size_voxels, config.coarse.predict_batch
     positions = (even_positions(0, tf.shape(slices_hu)[0], batch), tf.constant([0]), tf.constant([0]))
     image = scale_window(slices_hu, config.window_hu)
@@ -61,7 +61,12 @@ def coarse_mask(net: tiling.Net, slices_hu: tf.Tensor, config: CascadeConfig) ->
 
 
 def coarse_scale(grid: tf.Tensor, config: CascadeConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    """(scale, offset), float32 (3,): a coordinate c of the coarse grid's voxel edges is c * scale - offset."""
+    """Returns the map from the coarse to the normalized grid.
+
+    Returns:
+        (scale, offset): float32 (3,). A coordinate c of the coarse grid's voxel edges is c * scale - offset on the
+        normalized grid.
+    """
     square = tf.maximum(grid[1], grid[2])
     ratio = tf.cast(square, tf.float32) / config.coarse.size_voxels
     offset = [tf.cast(resample.pad_to_square(grid[axis], square), tf.float32) for axis in (1, 2)]
@@ -69,13 +74,13 @@ def coarse_scale(grid: tf.Tensor, config: CascadeConfig) -> tuple[tf.Tensor, tf.
 
 
 def find_kidneys(mask: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, grid: tf.Tensor, min_voxels: float) -> Kidneys:
-    """The components of a mask that are large enough to be kidneys.
+    """Finds the components of a mask that are large enough to be kidneys.
 
     Args:
         mask: bool (z, y, x), on the normalized grid or a coarser one.
-        scale, offset: float32 (3,), from voxel edges of the mask to those of the normalized grid.
-        grid: int32 (3,), the normalized grid's voxels; boxes are clipped to it.
-        min_voxels: a component must cover more normalized voxels than this.
+        scale, offset: float32 (3,), map voxel edges of the mask to those of the normalized grid.
+        grid: int32 (3,), the normalized grid's shape; boxes are clipped to it.
+        min_voxels: a kidney must cover more normalized voxels than this.
     """
     numbered, count = components.label_components(mask)
     voxels = components.component_sizes(numbered, count, tf.reduce_prod(scale))
@@ -96,15 +101,15 @@ def find_kidneys(mask: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, grid: tf.
 
 
 def mask_at(mask: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, places: list[tf.Tensor]) -> tf.Tensor:
-    """A mask looked up at places of the normalized grid: each takes the voxel that holds it; outside there is none.
+    """Samples a mask at points of the normalized grid. Each point takes the voxel it lies in; outside it is False.
 
     Args:
         mask: bool (z, y, x).
-        scale, offset: as find_kidneys takes them.
-        places: float32 vectors along z, y, x, coordinates of voxel edges (the middle of voxel 0 is 0.5).
+        scale, offset: as in find_kidneys.
+        places: float32 vectors along z, y, x, in voxel-edge coordinates (the middle of voxel 0 is 0.5).
 
     Returns:
-        bool, one voxel for each combination of places.
+        bool, one value for each combination of places.
     """
     for axis, along in enumerate(places):
         voxel = tf.cast(tf.floor((along + offset[axis]) / scale[axis]), tf.int32)
@@ -115,7 +120,7 @@ def mask_at(mask: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, places: list[t
 
 
 def centroid(mask: tf.Tensor) -> tf.Tensor:
-    """The mean position of a mask's voxels, float32 (3,); the array's middle if it is empty."""
+    """Returns the mean position of a mask's voxels, float32 (3,); the array's middle if the mask is empty."""
     means = []
     for axis in range(3):
         others = [other for other in range(3) if other != axis]
@@ -128,7 +133,10 @@ def centroid(mask: tf.Tensor) -> tf.Tensor:
 
 
 def body_centre(slices_hu: tf.Tensor, config: CascadeConfig) -> tf.Tensor:
-    """The centroid of the body (the largest component above body_hu) on the coarse grid; its middle in bare air."""
+    """Returns the centroid of the body on the coarse grid; the grid's middle if the scan is only air.
+
+    The body is the largest component above config.body_hu.
+    """
     numbered, count = components.label_components(slices_hu > config.body_hu)
     sizes = components.component_sizes(numbered, count)
     largest = tf.cond(count > 0, lambda: tf.argmax(sizes, output_type=tf.int32) + 1, lambda: 0)
@@ -137,18 +145,17 @@ def body_centre(slices_hu: tf.Tensor, config: CascadeConfig) -> tf.Tensor:
 
 def correct(net: tiling.Net, volume: tf.Tensor, grid: tf.Tensor, centre: tf.Tensor, found: Kidneys,
             config: CascadeConfig) -> Kidneys:
-    """The correction net over the sagittal planes that hold some of the body, cropped in z and y around the
-    centroid of the coarse foreground.
+    """Runs the correction net over the sagittal planes of the body, cropped in z and y around the coarse centroid.
 
-    One crop, as in the method, unless a coarse component as large as a kidney, with a margin, reaches beyond it: then
-    as many as cover it. Outside the crops the mask is empty.
+    Uses one crop, as in the method. If a coarse component of kidney size plus a margin extends beyond it, uses as many
+    crops as cover the component. Outside the crops the mask is empty.
 
     Args:
         net: the correction net.
-        volume: (z, y, x) HU, the input's grid.
-        grid: int32 (3,), the normalized grid's voxels.
-        centre: float32 (3,), the centroid on the normalized grid.
-        found: Kidneys of the coarse mask; may be none.
+        volume: (z, y, x) HU, on the input's grid.
+        grid: int32 (3,), the normalized grid's shape.
+        centre: float32 (3,), the centroid of the coarse foreground on the normalized grid.
+        found: Kidneys of the coarse mask; may have no rows.
         config: CascadeConfig.
 
     Returns:
@@ -165,13 +172,13 @@ def correct(net: tiling.Net, volume: tf.Tensor, grid: tf.Tensor, centre: tf.Tens
                                          settings.overlap_voxels[axis]))
     tile = (*settings.crop_voxels, settings.predict_batch)
 
-    # The block that the crops cover, cut at the volume's edge: beyond it there is air, and no kidney.
+    # The block that the crops cover, clipped to the volume: outside it there is only air.
     start = tf.stack([positions[0][0], positions[1][0], 0])
     stop = tf.stack([positions[0][-1] + tile[0], positions[1][-1] + tile[1], grid[2]])
     start = tf.clip_by_value(start, 0, grid - 1)
     stop = tf.clip_by_value(stop, start + 1, grid)
     image_hu = resample.resample_box(volume, grid, start, stop - start, AIR_HU)
-    # Beside the body there is no kidney either: a third of the planes of an ordinary scan.
+    # Skip planes beside the body: a third of the planes of an ordinary scan.
     left, right = crop.box_of(tf.reduce_any(image_hu > config.body_hu, axis=(0, 1)))
     positions.append(even_positions(left[0], right[0], settings.predict_batch))
     inside = [axis_positions - start[axis] for axis, axis_positions in enumerate(positions)]
@@ -180,10 +187,10 @@ def correct(net: tiling.Net, volume: tf.Tensor, grid: tf.Tensor, centre: tf.Tens
 
 
 def kidney_blocks(kidneys: Kidneys, index: int | tf.Tensor, grid: tf.Tensor, config: CascadeConfig) -> Blocks:
-    """Where the fine net and the tumor refiner look for one kidney.
+    """Returns the tiles of the fine net and of tumor2d for one kidney.
 
-    Its slices and a few beyond either pole; in-plane one crop around its centroid, or several where the kidney with a
-    margin is larger than the crop.
+    They cover the kidney's slices and a few beyond either pole. In-plane there is one crop around the centroid, or
+    several if the kidney with its margin is larger than the crop.
     """
     settings = config.fine
     start, stop = kidneys.start[index], kidneys.stop[index]
@@ -200,18 +207,18 @@ def kidney_blocks(kidneys: Kidneys, index: int | tf.Tensor, grid: tf.Tensor, con
 
 
 def region_around(kidneys: Kidneys, grid: tf.Tensor, config: CascadeConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    """The one box of the normalized volume that all later stages work in, clipped to the volume: (start, stop)."""
+    """Returns the box of the normalized volume that all later stages use, clipped to the volume: (start, stop)."""
     starts, stops = tf.map_fn(
         lambda index: kidney_blocks(kidneys, index, grid, config)[1:], tf.range(tf.shape(kidneys.start)[0]),
         fn_output_signature=(tf.TensorSpec((3,), tf.int32), tf.TensorSpec((3,), tf.int32)))
-    # At least half a tile of real tissue around, so that a tile laid over a small kidney does not see false air.
+    # At least half a tile of real tissue on every side, so that a tile over a small kidney sees no artificial air.
     pad = [max(around, size // 2) for around, size in zip(tumor_pad(config), config.tumor3d.tile_voxels, strict=True)]
     start = tf.clip_by_value(tf.reduce_min(starts, axis=0) - pad, 0, grid - 1)
     return start, tf.clip_by_value(tf.reduce_max(stops, axis=0) + pad, start + 1, grid)
 
 
 def tumor_pad(config: CascadeConfig) -> tuple[int, int, int]:
-    """The frame around the fine result in which tumors are looked for: voxels along z, y, x."""
+    """Returns the padding around the fine result in which tumor3d searches: voxels along z, y, x."""
     pad = config.tumor3d.roi_pad_voxels
     return config.slices_of(pad), pad, pad
 
@@ -219,23 +226,23 @@ def tumor_pad(config: CascadeConfig) -> tuple[int, int, int]:
 def predict_kidneys(net: tiling.Net, channels: list[tf.Tensor], kidneys: Kidneys, origin: tf.Tensor, grid: tf.Tensor,
                     config: CascadeConfig, batch: int, active: tf.Tensor | None = None,
                     elsewhere: float = 0.0) -> tf.Tensor:
-    """A net's probabilities over the axial crops of every kidney, each kidney on its own.
+    """Runs a net over the axial crops of every kidney, one kidney at a time.
 
-    Within a kidney overlapping crops are blended; between kidneys the larger probability counts.
+    Overlapping crops of one kidney are blended. Where crops of two kidneys overlap, the larger probability is used.
 
     Args:
-        net: the fine net or the tumor refiner.
-        channels: list of float32 (z, y, x), the region's image and whatever else the net sees.
+        net: the fine or the tumor2d net.
+        channels: list of float32 (z, y, x), the net's input channels over the region, the image first.
         kidneys: Kidneys on the normalized grid.
-        origin: int32 (3,), the region's first voxel on that grid.
-        grid: int32 (3,), that grid's voxels.
+        origin: int32 (3,), the region's first voxel on the normalized grid.
+        grid: int32 (3,), the normalized grid's shape.
         config: CascadeConfig.
         batch: slices per call of the net.
-        active: bool (z, y, x) or None; slices of a kidney beyond the first and last active one are left out.
-        elsewhere: what to give where no crop lies; not above zero.
+        active: bool (z, y, x) or None; a kidney's slices before its first and after its last active one are skipped.
+        elsewhere: the value outside all crops; not above zero.
 
     Returns:
-        float32 (z, y, x), the region's shape.
+        Probabilities, float32 (z, y, x), of the region's shape.
     """
     shape = tf.shape(channels[0])
 
@@ -264,19 +271,19 @@ def predict_kidneys(net: tiling.Net, channels: list[tf.Tensor], kidneys: Kidneys
 
 
 def keep_found(probabilities: tf.Tensor, kidneys: Kidneys, origin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Drops the parts of the fine result that are not connected to M: as a lesion that touches no kidney goes, so does
-    a part (26 neighbours) that shares and neighbours no voxel of the mask in which the kidneys were found.
+    """Drops the parts of the fine result that are not connected to M, the mask in which the kidneys were found.
 
-    The fine net learns from crops around a kidney alone; where they reach a neighbour, beyond a pole or in a corner, it
-    may take that for kidney.
+    A part (26 neighbors) is dropped if it neither shares nor touches a voxel of M, like a lesion that touches no
+    kidney. The fine net is trained only on crops around kidneys. Where a crop shows another organ, beyond a pole or in
+    a corner, the net may segment that organ as kidney.
 
     Args:
-        probabilities: float32 (z, y, x), the region's, from the fine net.
-        kidneys, origin: as predict_kidneys takes them.
+        probabilities: float32 (z, y, x), of the region, from the fine net.
+        kidneys, origin: as in predict_kidneys.
 
     Returns:
-        (probabilities, dropped): zero in the parts that were dropped, elsewhere as given, so that the edges of the kept
-        parts stay where the net put them when they are interpolated; int32, how many parts those are.
+        (probabilities, dropped): the probabilities, zero in the dropped parts and unchanged elsewhere, so that
+        interpolation does not move the edges of the kept parts; and int32, the number of dropped parts.
     """
     middles = [tf.cast(origin[axis] + tf.range(size), tf.float32) + 0.5
                for axis, size in enumerate(tf.unstack(tf.shape(probabilities)))]

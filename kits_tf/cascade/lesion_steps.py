@@ -1,10 +1,9 @@
-"""The second half of the method: which voxels of the kidneys are tumor.
+"""Second half of the method: finds the tumor voxels of the kidneys.
 
-The 3D net looks for lesions in the box around the kidneys, lesions that do not touch a kidney are dropped, and the
-two-channel 2D net redraws what is left; where nothing is left, or too little to count, it searches the whole kidney
-region instead.
+The 3D net detects lesions in the box around the kidneys. Lesions that touch no kidney are dropped. The two-channel 2D
+net refines the remaining lesions; if they are below the size threshold, it searches the whole kidney region instead.
 
-Source: Zhang et al., KiTS19 entry, section 2; where it is silent, kits_tf/config and the comments here decide.
+Source: Zhang et al., KiTS19 entry, section 2. Details it does not give are in kits_tf/config and the comments here.
 """
 
 import typing
@@ -18,19 +17,19 @@ from kits_tf.ops import components, crop
 
 
 class Lesions(typing.NamedTuple):
-    """What tumor3d found, after the lesion rule."""
+    """Lesions after the lesion rule."""
 
     probabilities: tf.Tensor  # float32 (z, y, x), of the kept lesions and the voxels next to them; zero elsewhere
     mask: tf.Tensor  # bool (z, y, x), the kept lesions
-    kept: tf.Tensor  # int32, how many
-    dropped: tf.Tensor  # int32, how many touched no kidney
+    kept: tf.Tensor  # int32, number of kept lesions
+    dropped: tf.Tensor  # int32, number of lesions that touch no kidney
 
 
 def keep_connected(probabilities: tf.Tensor, kidney_mask: tf.Tensor) -> Lesions:
-    """The lesion rule: a lesion stays if it is connected (26 neighbours) to the mask, the fine result, else it goes.
+    """Applies the lesion rule: drops lesions that are not connected (26 neighbors) to the kidney mask.
 
-    The probabilities one voxel around a kept lesion stay too, so that its edge lies where the net put it when it is
-    interpolated; no voxel of a dropped lesion is that near, or they would be one.
+    Keeps the probabilities within one voxel of a kept lesion too, so that interpolation does not move its edge. No
+    voxel of a dropped lesion is that near, otherwise the two would be one component.
     """
     mask, kept, dropped = components.connected_to(probabilities > THRESHOLD, kidney_mask)
     near = tf.where(crop.dilate(mask, (1, 1, 1)), probabilities, 0.0)
@@ -38,10 +37,10 @@ def keep_connected(probabilities: tf.Tensor, kidney_mask: tf.Tensor) -> Lesions:
 
 
 def with_threshold_at_half(probabilities: tf.Tensor, threshold: float) -> tf.Tensor:
-    """Probabilities as a constant added to their logits makes them, so that `threshold` comes to lie at one half.
+    """Maps probabilities so that `threshold` becomes one half, by adding a constant to their logits.
 
-    What follows, interpolation and the union with tumor2d, goes by one half. It is also what Bayes' rule does where a
-    net was trained on more foreground than it meets.
+    The later steps, interpolation and the union with tumor2d, use a threshold of one half. Bayes' rule gives the same
+    mapping for a net that was trained with a larger share of foreground than it sees in prediction.
     """
     if threshold == 0.5:
         return probabilities
@@ -50,7 +49,7 @@ def with_threshold_at_half(probabilities: tf.Tensor, threshold: float) -> tf.Ten
 
 
 def detect(net: tiling.Net, image: tf.Tensor, kidney_mask: tf.Tensor, config: CascadeConfig) -> tf.Tensor:
-    """The 3D net, tile by tile, over the bounding box of the fine result with a frame around it.
+    """Runs the 3D net tile by tile over the bounding box of the fine result, padded on every side.
 
     Args:
         net: the tumor3d net.
@@ -59,7 +58,8 @@ def detect(net: tiling.Net, image: tf.Tensor, kidney_mask: tf.Tensor, config: Ca
         config: CascadeConfig.
 
     Returns:
-        Probabilities float32 (z, y, x), zero outside that box; config.lesion_threshold lies at one half.
+        Probabilities, float32 (z, y, x), zero outside the padded box, mapped so that config.lesion_threshold becomes
+        one half.
     """
     tile = config.tumor3d.tile_voxels
     start, stop = crop.box_of(kidney_mask)
@@ -77,18 +77,18 @@ def detect(net: tiling.Net, image: tf.Tensor, kidney_mask: tf.Tensor, config: Ca
 def segment_tumor(nets: dict[str, tiling.Net], image: tf.Tensor, kidney_probabilities: tf.Tensor, kidneys: Kidneys,
                   origin: tf.Tensor, grid: tf.Tensor,
                   config: CascadeConfig) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
-    """From the fine result to tumor probabilities.
+    """Computes tumor probabilities from the fine result.
 
     Args:
         nets: dict with the nets of tumor3d and tumor2d.
         image: float32 (z, y, x), the windowed region.
         kidney_probabilities: float32, same shape, from the fine net.
-        kidneys, origin, grid: as predict_kidneys takes them.
+        kidneys, origin, grid: as in predict_kidneys.
         config: CascadeConfig.
 
     Returns:
-        (tumor, foreground, report): probabilities float32 (z, y, x) of tumor, and of kidney with the kept lesions; and
-        a dict of scalars.
+        (tumor, foreground, report): float32 (z, y, x) probabilities of tumor, and of kidney with the kept lesions; and
+        a dict of scalars (`lesions_kept`, `lesions_dropped`, `tumor_fallback_used`).
     """
     kidney_mask = kidney_probabilities > THRESHOLD
     some_kidney = tf.reduce_any(kidney_mask)
@@ -97,20 +97,20 @@ def segment_tumor(nets: dict[str, tiling.Net], image: tf.Tensor, kidney_probabil
     lesions = keep_connected(detected, kidney_mask)
     nothing = tf.math.count_nonzero(lesions.mask, dtype=tf.int32) < config.tumor_min_voxels
     fallback = some_kidney & nothing
-    # What counts as nothing is neither kidney nor tumor because of the 3D net.
+    # Below the size threshold, tumor3d's detections are ignored.
     lesion_mask = lesions.mask & ~nothing
     lesion = tf.where(nothing, 0.0, lesions.probabilities)
 
-    # tumor2d acts around the lesions that were detected, or, with none, around the whole kidneys.
+    # tumor2d searches around the detected lesions, or, without any, around the whole kidneys.
     margin = config.refine_margin_voxels
     searched = tf.cond(fallback, lambda: kidney_mask, lambda: lesion_mask)
     region = crop.dilate(searched, (config.slices_of(margin), margin, margin))
     answers = predict_kidneys(nets["tumor2d"], [image, tf.cast(kidney_mask, tf.float32)], kidneys, origin, grid,
                               config, config.tumor2d.predict_batch, active=region, elsewhere=-1.0)
-    # What the 2D net finds answers to the same rule as what the 3D net finds, so that it brings nothing back.
+    # The lesion rule applies to the 2D net's result too, so that no dropped lesion comes back.
     refined = keep_connected(tf.where(region, answers, 0.0), kidney_mask | lesion_mask).probabilities
 
-    looked = answers >= 0  # a lesion may reach beyond the crops of its kidney
+    looked = answers >= 0  # inside the crops; a lesion may extend beyond the crops of its kidney
     alone = config.tumor_fusion == "tumor2d"
     tumor = tf.where(looked, refined, lesion) if alone else tf.maximum(lesion, refined)
     foreground = tf.maximum(kidney_probabilities, lesion)

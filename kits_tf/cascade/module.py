@@ -1,7 +1,7 @@
-"""The cascade as one TensorFlow function: a CT volume and its spacing in, labels and a report out.
+"""The cascade as one TensorFlow function: takes a CT volume and its spacing, returns labels and a report.
 
-Inside, nothing is Python: any size of volume and any number of kidneys runs through the same graph. The volume stays
-int16 on its own grid; the normalized volume of the method is never built as a whole, only the blocks that a net sees
+The graph runs no Python code. One graph handles any volume size and any number of kidneys. The volume stays int16 on
+its own grid. The method's normalized volume is never built as a whole, only the blocks that a net sees
 (ops/resample.py).
 """
 
@@ -28,18 +28,24 @@ def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
 
     Args:
         nets: dict from each name in config.STAGES to a function from windowed float32 (n, y, x, channels) or
-            (n, z, y, x, 1) to probabilities of the same shape with one channel. They are only ever called with the
+            (n, z, y, x, 1) to probabilities of the same shape with one channel. The functions are called only with the
             batch and tile shapes of the config.
         volume: int16 (z, y, x), Hounsfield units, canonical orientation.
         spacing_mm: float32 (3,), voxel size along z, y, x.
         config: CascadeConfig.
 
     Returns:
-        dict with `labels` uint8 (z, y, x) and the report: `kidneys_coarse` (components large enough in the coarse
-        mask), `coarse_empty`, `correction_used`, `kidneys` (components that went to the fine net),
-        `kidney_parts_dropped` (of the fine result, not connected to the mask before), `tumor_fallback_used`,
-        `lesions_kept`, `lesions_dropped`, `kidney_ml` and `tumor_ml` (of the labels), and `coarse_components_ml`
-        (float32 vector, every component of the coarse mask).
+        dict with `labels`, uint8 (z, y, x), and the report:
+
+        kidneys_coarse        int32, components of the coarse mask that are large enough to be kidneys
+        coarse_empty          bool, whether the coarse mask is empty
+        correction_used       bool, whether the correction net ran
+        kidneys               int32, components passed to the fine net
+        kidney_parts_dropped  int32, parts of the fine result that are not connected to the mask before it
+        tumor_fallback_used   bool, whether tumor2d searched the whole kidney region
+        lesions_kept, lesions_dropped  int32, tumor3d's lesions that touch a kidney, and those that do not
+        kidney_ml, tumor_ml   float32, volumes of the two label classes (kidney without tumor)
+        coarse_components_ml  float32 vector, the volume of every component of the coarse mask
     """
     shape = tf.shape(volume)
     grid = resample.grid_size(shape, spacing_mm, config.spacing_mm)
@@ -84,14 +90,18 @@ def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
 
 
 def _count(labels, class_id):
-    """Voxels of a class, float32; slice by slice, since counting widens every voxel to eight bytes."""
+    """Returns the number of voxels of a class, float32. Counts by slice: counting widens each voxel to eight bytes."""
     counts = tf.map_fn(lambda plane: tf.math.count_nonzero(tf.equal(plane, class_id)), labels,
                        parallel_iterations=1, fn_output_signature=tf.int64)
     return tf.cast(tf.reduce_sum(counts), tf.float32)
 
 
 def _outline(nets, volume, grid, kidneys, config):
-    """Everything after the kidneys are found, in the one region around them: (labels, voxels of each class, report)."""
+    """Runs all steps after the kidneys are found, in one region around them.
+
+    Returns:
+        (labels, voxels, report): voxels is float32 (2,), the numbers of kidney and tumor voxels.
+    """
     origin, stop = kidney_steps.region_around(kidneys, grid, config)
     image = scale_window(resample.resample_box(volume, grid, origin, stop - origin, AIR_HU), config.window_hu)
     probabilities = kidney_steps.predict_kidneys(nets["fine"], [image], kidneys, origin, grid, config,
@@ -108,25 +118,26 @@ def _outline(nets, volume, grid, kidneys, config):
 
 
 class Cascade(tf.Module):
-    """Holds the nets' variables and the functions that are exported.
+    """Holds the nets' variables and the exported functions.
 
     Attributes:
         config: CascadeConfig.
-        texts: what `about` gives: `config` and `contents`, JSON.
-        functions: dict from signature to concrete function: `serving_default` and `xla` are `segment` with the nets
-            plain and compiled; one by the name of each stage is its net alone, from `image` to `probabilities`; and
-            `about` gives `config` and `contents`, for a client that has the model only by wire.
+        net_variables: list of the nets' variables, each once.
+        texts: dict of the JSON texts that `about` returns, `config` and `contents`.
+        functions: dict from signature name to concrete function. `serving_default` and `xla` run `segment` with plain
+            and with XLA-compiled nets. Each stage name runs that stage's net alone, from `image` to `probabilities`.
+            `about` returns `config` and `contents`, for clients that reach the model only over the network.
 
     Args:
-        nets: dict from each name in config.STAGES to a Keras model or another TensorFlow callable, as `segment` takes,
-            or to a list of them, whose mean counts.
+        nets: dict from each name in config.STAGES to a Keras model or another TensorFlow callable, as in `segment`, or
+            to a list of them, whose probabilities are averaged.
         config: CascadeConfig.
-        mirrored: dict from stage to axes that its nets are averaged over mirror images of, as average.mirrored_axes
-            gives; None for no mirroring.
-        contents: dict of JSON values that `about` gives beside the config.
+        mirrored: dict from stage to the axes along which images are mirrored for averaging, as average.mirrored_axes
+            returns it; None for no mirroring.
+        contents: dict of JSON values that `about` returns beside the config; the weights' SHA-256 is added.
 
     Raises:
-        ValueError: if a stage has no net, or a net's answer has not one channel and the shape of its input.
+        ValueError: if a stage has no net, or a net's output does not have its input's shape with one channel.
     """
 
     def __init__(self, nets: Mapping[str, Net | list[Net]], config: configs.CascadeConfig,
@@ -156,7 +167,7 @@ class Cascade(tf.Module):
 
         self.functions = {"serving_default": whole(plain), "xla": whole(compiled),
                           **{stage: alone(stage) for stage in configs.STAGES}}
-        # The nets' variables themselves, not the Keras models: on Keras 3 a tf.Module does not see into a model.
+        # Keep the variables, not the Keras models: on Keras 3 a tf.Module does not track a model's variables.
         held = {id(variable): variable for traced in self.functions.values() for variable in traced.variables}
         self.net_variables = list(held.values())
         contents = {**(contents or {}), "weights_sha256": _digest(self.net_variables)}
@@ -167,7 +178,7 @@ class Cascade(tf.Module):
 
 
 def _digest(variables):
-    """SHA-256 of some variables' values."""
+    """Returns the SHA-256 of the variables' values."""
     digest = hashlib.sha256()
     for variable in variables:
         digest.update(variable.numpy().tobytes())
@@ -175,13 +186,13 @@ def _digest(variables):
 
 
 def net_shape(stage: str, config: configs.CascadeConfig) -> tuple[int, ...]:
-    """What one stage's net is shown in prediction, one example: (y, x, channels), or (z, y, x, 1) for tumor3d."""
+    """Returns the input shape of a stage's net in prediction, without batch: (y, x, channels); tumor3d (z, y, x, 1)."""
     shape = config.tumor3d.tile_voxels if stage == "tumor3d" else config.input_shape(stage)
     return (*shape, models.channels(stage))
 
 
 def _checked(stage, net):
-    """The net as a function of one tensor, in inference mode, its answer checked while the graph is built."""
+    """Wraps a net as a function of one tensor, in inference mode. Checks the output shape while the graph is built."""
 
     def call(inputs):
         answer = net(inputs, training=False) if isinstance(net, tf.keras.Model) else net(inputs)

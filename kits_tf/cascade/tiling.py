@@ -1,6 +1,6 @@
-"""Runs a net over a volume tile by tile: blocks of one fixed shape, so that a net is compiled once for any scan.
+"""Runs a net over a volume tile by tile. All tiles have one shape, so that a net is compiled once for any scan.
 
-A tile is a batch of axial slices, a batch of sagittal planes, or one 3D block. Where tiles overlap, their answers are
+A tile is a batch of axial slices, a batch of sagittal planes, or one 3D block. Where tiles overlap, their outputs are
 blended with weights that fall linearly towards a tile's edge and sum to one at every voxel.
 """
 
@@ -12,39 +12,40 @@ from kits_tf.ops import crop
 
 AXIAL, SAGITTAL, BLOCK = "axial", "sagittal", "block"
 
-Net = Callable[[tf.Tensor], tf.Tensor]  # of a stage, from images to probabilities
+Net = Callable[[tf.Tensor], tf.Tensor]  # a stage's net, from images to probabilities
 
 
 def axis_shares(positions: tf.Tensor, size: int) -> tf.Tensor:
-    """Each tile's share of every voxel it covers along one axis.
+    """Computes each tile's blending weight at every voxel that it covers along one axis.
 
     Args:
         positions: int32 (n,), the tiles' first voxels, all different.
         size: int, voxels of a tile.
 
     Returns:
-        float32 (n, size), positive; over the tiles that cover a voxel the shares sum to 1.
+        float32 (n, size), positive; the weights of all tiles that cover a voxel sum to 1.
     """
     voxel = tf.range(size)
     apart = positions[:, tf.newaxis, tf.newaxis] - positions[tf.newaxis, :, tf.newaxis] + voxel  # this, other, voxel
-    depth = tf.minimum(apart + 1, size - apart)  # how deep in the other tile; not positive outside it
+    depth = tf.minimum(apart + 1, size - apart)  # depth inside the other tile; not positive outside it
     total = tf.reduce_sum(tf.nn.relu(tf.cast(depth, tf.float32)), axis=1)
     return tf.cast(tf.minimum(voxel + 1, size - voxel), tf.float32) / total
 
 
 def predict_tiles(net: Net, channels: list[tf.Tensor], positions: Sequence[tf.Tensor], tile: tuple[int, int, int],
                   plane: str) -> tf.Tensor:
-    """A net's probabilities over a volume.
+    """Computes a net's probabilities over a volume.
 
     Args:
-        net: from float32 (n, a, b, channels) or (1, z, y, x, 1) to probabilities of that shape with one channel.
-        channels: list of float32 arrays (z, y, x) of one shape, what the net sees; zero outside.
-        positions: three int32 vectors, first voxels of the tiles along z, y, x; tiles lie at all their combinations.
-        tile: three ints, the tile's shape. Along z for AXIAL and x for SAGITTAL it is the batch.
-        plane: AXIAL (z is the batch), SAGITTAL (x is) or BLOCK (3D, a batch of one).
+        net: function from float32 (n, a, b, channels) or (1, z, y, x, 1) to probabilities of that shape with one
+            channel.
+        channels: list of float32 arrays (z, y, x) of one shape, the net's input channels; zero outside.
+        positions: three int32 vectors, first voxels of the tiles along z, y, x; there is a tile at each combination.
+        tile: three ints, the tile's shape along z, y, x.
+        plane: AXIAL (z is the batch axis), SAGITTAL (x is the batch axis) or BLOCK (3D, a batch of one).
 
     Returns:
-        float32 (z, y, x), zero where no tile lies.
+        float32 (z, y, x), zero outside all tiles.
     """
     shares = [axis_shares(axis_positions, size) for axis_positions, size in zip(positions, tile, strict=True)]
     counts = [tf.size(axis_positions) for axis_positions in positions]
@@ -65,7 +66,7 @@ def predict_tiles(net: Net, channels: list[tf.Tensor], positions: Sequence[tf.Te
 
 
 def _run(net, blocks, plane):
-    """One call of the net: blocks (z, y, x, channels) in, probabilities (z, y, x) out."""
+    """Calls the net once: takes blocks (z, y, x, channels), returns probabilities (z, y, x)."""
     if plane == AXIAL:
         answer = net(blocks)[..., 0]
     elif plane == SAGITTAL:

@@ -1,8 +1,8 @@
-"""Requests that TensorFlow Serving replays when it loads an export, so that no patient waits for the first call.
+"""Warm-up requests that TensorFlow Serving replays when it loads an export, so that the first real call is fast.
 
-One scan of bare air runs the cascade's own steps, and one batch or block through each net by its own signature runs
-the nets, which a scan without kidneys would not reach. Nothing is asked of `xla`: a server built without XLA for its
-platform would refuse to load the model for it.
+A scan of air runs the cascade's own steps. One batch or block per stage, through the stage's own signature, runs the
+nets, which a scan without kidneys does not reach. No request uses `xla`: a server without XLA for its platform would
+refuse to load the model.
 
 Format: TFRecord of tensorflow.serving.PredictionLog (tensorflow.org/tfx/serving/saved_model_warmup).
 """
@@ -22,7 +22,7 @@ VOXELS, SPACING_MM = (24, 128, 128), (5.0, 3.0, 3.0)  # a small scan
 
 
 def requests(config: configs.CascadeConfig) -> Iterator[predict_pb2.PredictRequest]:
-    """The requests, a PredictRequest each; every tensor has one value, which a TensorProto stores once."""
+    """Yields the requests. Every tensor is constant, so its TensorProto stores one value."""
     yield _request("serving_default", volume=tf.make_tensor_proto(AIR_HU, tf.int16, VOXELS),
                    spacing_mm=tf.make_tensor_proto(SPACING_MM, tf.float32))
     for stage in configs.STAGES:
@@ -31,7 +31,7 @@ def requests(config: configs.CascadeConfig) -> Iterator[predict_pb2.PredictReque
 
 
 def write_requests(version: str | pathlib.Path, config: configs.CascadeConfig) -> None:
-    """Writes the requests into a version folder."""
+    """Writes the requests into an export's version folder."""
     path = pathlib.Path(version) / PLACE
     path.parent.mkdir()
     with tf.io.TFRecordWriter(str(path)) as writer:

@@ -1,13 +1,13 @@
-"""Maps a function over cases: in this process, in local processes, or on a cluster that is there already.
+"""Maps a function over cases: in this process, in local processes, or on an existing cluster.
 
-    --workers=N                 N processes on this machine; a GPU each where there are GPUs
+    --workers=N                 N processes on this machine, each with its own GPU if there are enough
     --scheduler=tcp://HOST:PORT a running dask.distributed cluster (BUILD.md: SLURM, Kubernetes)
-    neither                     this process, one case after the other or two that overlap, without dask
+    neither                     this process, one case at a time or two that overlap, without dask
 
-Work travels as a function (by its name: dask pickles functions by reference), paths and settings; results are small
-dicts. No volume is ever sent. A case that
-fails, or whose workers keep dying, is one line, and the others go on; a worker that dies is replaced and its case given
-to another. A lost scheduler, a full disk, or a model that cannot be loaded ends the run.
+Workers receive a function (dask pickles it by reference, that is by its name), paths and settings, and return small
+dicts; volumes are never sent. A case that fails, or whose workers keep dying, is reported in one line, and the other
+cases continue. A worker that dies is replaced, and its case goes to another worker. A lost scheduler, a full disk, or a
+model that cannot be loaded ends the run.
 """
 
 import concurrent.futures
@@ -28,24 +28,25 @@ __all__ = ["FLAGS", "HERE", "Done", "Job", "Place", "counted", "define_flags", "
 
 def run(function: Callable[..., dict], jobs: list[Job], doing: str, place: Place = HERE, gpu: bool = False,
         overlap: bool = False) -> Iterator[Done]:
-    """Calls a function for every case, with a progress bar (or a line now and then where no terminal watches), and
-    prints a line for each case that failed.
+    """Calls a function for every case, shows progress, and prints a line for each case that failed.
+
+    Progress is a bar, or a periodic line if stderr is not a terminal.
 
     Args:
-        function: called with a job's arguments, where the work is done. It returns a small dict, and raises InputError
-            for what the user can mend. A function of a module: workers import it from there.
-        jobs: list of Job, each of another name.
-        doing: what the progress bar says, as "predicting".
+        function: called with a job's arguments, in the process that does the work. It returns a small dict, and raises
+            InputError for errors that the user can fix. It must be defined in a module, from which workers import it.
+        jobs: list of Job with unique names.
+        doing: label of the progress bar, such as "predicting".
         place: Place.
-        gpu: whether the work wants a GPU: then it goes to workers that have one, if the cluster has any such.
-        overlap: whether in this process a case begins before the one ahead of it has ended. The function sees to it
-            that what needs the whole machine is done for one case at a time.
+        gpu: whether the work needs a GPU: it then goes to workers with a GPU, if the cluster has any.
+        overlap: whether two cases may run at a time in this process; ignored elsewhere. The function must serialize
+            the steps that need the whole machine.
 
     Yields:
-        Done, in the order in which cases are finished.
+        Done, in the order of completion on a cluster, and in the order of `jobs` in this process.
 
     Raises:
-        RunError: what ends the whole run: an absent or lost scheduler, and what the function raised as such.
+        RunError: for an error that ends the whole run: a missing or lost scheduler, or a RunError of the function.
     """
     if place == HERE:
         found = _overlapping(function, jobs) if overlap else (attempt(function, job) for job in jobs)

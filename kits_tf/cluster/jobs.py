@@ -1,4 +1,4 @@
-"""One case's work, as it is done wherever that may be."""
+"""Runs the work of one case, in this process or on a worker, and records the outcome."""
 
 import collections
 import dataclasses
@@ -16,15 +16,17 @@ from kits_tf.quiet import is_verbose, quiet_tensorflow
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One case: its name, and the keyword arguments of the function, all of them small."""
+    """One case: its name and the function's keyword arguments, which must be small."""
 
     name: str
     arguments: dict
 
 
 def counted(statuses: Iterable[str]) -> str:
-    """How many cases there are of each status, as a command's last line has it: "3 done, 2 redone, 7 unchanged,
-    0 failed". What was redone is left out where nothing was."""
+    """Formats the number of cases per status, such as "3 done, 2 redone, 7 unchanged, 0 failed".
+
+    Commands print it as their last line. "redone" is left out if it is zero.
+    """
     count = collections.Counter(statuses)
     return ", ".join(f"{count[status]} {status}" for status in ("done", "redone", "unchanged", "failed")
                      if status != "redone" or count[status])
@@ -32,7 +34,7 @@ def counted(statuses: Iterable[str]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """What became of a case: what the function returned, or one line that says why it failed; the other is None."""
+    """The outcome of a case: the function's result, or one line with the reason for a failure; the other is None."""
 
     name: str
     result: dict | None
@@ -41,23 +43,24 @@ class Done:
 
 
 def attempt(function: Callable[..., dict], job: Job, sharers: int | None = None) -> Done:
-    """Does one job.
+    """Runs one job.
 
     Args:
         function: called with the job's arguments.
         job: Job.
-        sharers: on a dask worker, how many workers share its machine: TensorFlow takes as large a part of the cores,
-            unless the environment says otherwise or it has begun already. None: not on dask, and all cores.
+        sharers: on a dask worker, the number of workers on its machine: TensorFlow gets an equal share of the cores,
+            unless the environment sets the number of threads or TensorFlow has already started. None: not on dask, all
+            cores.
 
     Returns:
-        Done. An exception that is no InputError is a fault of the program: its line names the place.
+        Done. An exception other than InputError is a bug in the program: its line names file and line.
 
     Raises:
-        RunError: what no other case would escape.
+        RunError: if the function raises one, because every other case would fail too.
     """
     quiet_tensorflow()
     if sharers:
-        threads = max(1, lazy.load("dask.system").CPU_COUNT // sharers)  # of this process or container
+        threads = max(1, lazy.load("dask.system").CPU_COUNT // sharers)  # available to this process or container
         for kind in ("INTRAOP", "INTEROP"):
             os.environ.setdefault(f"TF_NUM_{kind}_THREADS", str(threads))
     result = failure = None
@@ -77,23 +80,22 @@ def attempt(function: Callable[..., dict], job: Job, sharers: int | None = None)
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's kind and message, short and without line breaks."""
+    """Formats an exception's type and message as one line of at most 300 characters."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
-_made: dict[Callable, tuple] = {}  # function to (what it was asked for, what it returned)
+_made: dict[Callable, tuple] = {}  # function to ((arguments, version), result)
 _making = threading.Lock()
 
 
 def once(function: Callable, *arguments: object, version: str = "") -> typing.Any:
-    """What a function returns for these arguments: called at the first need and then kept, until it is asked for with
-    other arguments or of another version.
+    """Returns a function's result and caches it until the arguments or the version change. Thread-safe.
 
-    So a worker loads a model once, only if there is a case to use it on, and anew if there is another in its place.
+    A worker thus loads a model once, only when a case needs it, and again if another model has replaced it.
     """
     with _making:
         wanted = (arguments, version)
         if function not in _made or _made[function][0] != wanted:
-            _made.pop(function, None)  # before the next is made: there may not be room for two
+            _made.pop(function, None)  # first, because memory may not suffice for two
             _made[function] = wanted, function(*arguments)
         return _made[function][1]

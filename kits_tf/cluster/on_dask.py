@@ -1,4 +1,4 @@
-"""Cases spread over the workers of a dask.distributed cluster, one that is started here or one that is joined."""
+"""Distributes cases over the workers of a dask.distributed cluster, which is started here or already runs."""
 
 import collections
 import contextlib
@@ -18,14 +18,14 @@ from kits_tf.cluster.places import Place
 from kits_tf.errors import RunError
 from kits_tf.quiet import is_verbose, say
 
-LOOPBACK = "127.0.0.1"  # where the scheduler, workers and dashboard that are started here listen
-DEATHS = 2  # of workers that make a case a suspect, and that end it when it runs alone
-PATIENCE = "15s"  # for a scheduler to answer
-ASKED_EVERY = 2.0  # seconds between two looks at how many workers there are
+LOOPBACK = "127.0.0.1"  # address of the scheduler, workers and dashboard that are started here
+DEATHS = 2  # worker deaths after which a case is retried alone, or given up if it ran alone
+PATIENCE = "15s"  # timeout for the scheduler's answer
+ASKED_EVERY = 2.0  # seconds between two queries of the number of workers
 
 
 def attempt_all(function: Callable[..., dict], jobs: Iterable[Job], place: Place, gpu: bool) -> Iterator[Done]:
-    """As kits_tf.cluster.run, without the words for the user."""
+    """Does the same as kits_tf.cluster.run, but shows no progress and prints no failures."""
     jobs = list(jobs)
     _hush_dask()
     with contextlib.ExitStack() as stack:
@@ -43,7 +43,7 @@ def attempt_all(function: Callable[..., dict], jobs: Iterable[Job], place: Place
 
 
 def _hush_dask():
-    """What matters of a worker's death or a lost connection is said in a line of ours."""
+    """Silences dask's loggers: our own messages report a worker's death or a lost connection."""
     if is_verbose():
         return
     for name in ("distributed", "distributed.client", "distributed.nanny", "distributed.worker"):
@@ -52,12 +52,13 @@ def _hush_dask():
 
 @contextlib.contextmanager
 def local_cluster(workers: int) -> Iterator[distributed.SpecCluster]:
-    """A cluster of processes on this machine, each on a GPU of its own as far as there are GPUs. Ends with the block.
+    """Starts a cluster of processes on this machine and stops it when the block ends.
 
-    A process that dies, or outgrows its share of the memory, is replaced.
+    Each process gets its own GPU, as long as there are GPUs left. A process that dies, or exceeds its share of the
+    memory, is replaced.
     """
     gpus = visible_gpus()
-    # Of processes that were killed, Python's keeper of semaphores would say how many they left.
+    # Python's resource tracker would warn of semaphores that killed processes leaked.
     os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     options = {"host": LOOPBACK, "nthreads": 1, "dashboard": False, "silence_logs": logging.CRITICAL,
                "memory_limit": MEMORY_LIMIT // workers}
@@ -69,7 +70,7 @@ def local_cluster(workers: int) -> Iterator[distributed.SpecCluster]:
                    "resources": {"GPU": 1} if number < len(gpus) else {}}
         specs[number] = {"cls": distributed.Nanny, "options": {**options, **own}}
     scheduler = {"cls": distributed.Scheduler, "options": {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"}}
-    # TensorFlow keeps what it once had, so a worker that waits for its memory to shrink would wait for ever.
+    # TensorFlow does not return memory, so a worker that pauses until its memory shrinks would wait forever.
     settings = {"distributed.worker.memory.target": False, "distributed.worker.memory.spill": False,
                 "distributed.worker.memory.pause": False, "distributed.scheduler.allowed-failures": DEATHS - 1}
     with dask.config.set(settings), distributed.SpecCluster(specs, scheduler, silence_logs=logging.CRITICAL) as cluster:
@@ -77,7 +78,7 @@ def local_cluster(workers: int) -> Iterator[distributed.SpecCluster]:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that CUDA_VISIBLE_DEVICES names, or all that NVIDIA's driver shows; without asking TensorFlow."""
+    """Returns the GPUs in CUDA_VISIBLE_DEVICES, or else all of NVIDIA's driver, without importing TensorFlow."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name for name in named.split(",") if name.strip() not in ("", "-1")]
@@ -85,8 +86,10 @@ def visible_gpus() -> list[str]:
 
 
 def _submit_all(client, function, jobs, gpu):
-    """Keeps as many cases under way as there are workers, so that few are blamed for a worker's death; one that is
-    blamed too often is tried once more at the end, alone."""
+    """Submits as many cases as there are workers at a time, so that few are blamed for a worker's death.
+
+    A case that is blamed DEATHS times is retried alone at the end.
+    """
     waiting, under_way, done = collections.deque(jobs), {}, 0
     suspects, tried_alone = collections.deque(), set()
     completed = distributed.as_completed(loop=client.loop)
@@ -95,11 +98,11 @@ def _submit_all(client, function, jobs, gpu):
     try:
         _wait_for_a_worker(client)
         while waiting or under_way or suspects:
-            if client.status != "running":  # else what is asked or submitted now waits as long as connecting is tried
+            if client.status != "running":  # else the calls below would block while the client tries to reconnect
                 raise ConnectionError("connection closed")
             if time.monotonic() - asked > ASKED_EVERY:
                 room, gpus, sharers = _room(client)
-                if gpu and (gpus or resources):  # also while all that have one are being replaced
+                if gpu and (gpus or resources):  # also while all workers with a GPU are being replaced
                     room, resources = gpus, {"GPU": 1}
                 asked = time.monotonic()
             if not waiting and not under_way:
@@ -138,7 +141,7 @@ def _wait_for_a_worker(client):
 
 
 def _room(client):
-    """(how many cases fit at a time, how many GPUs there are, how many workers share a machine at most)."""
+    """Returns (number of cases that fit at a time, number of GPUs, largest number of workers on one machine)."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     gpus = sum(int(worker["resources"].get("GPU", 0)) for worker in workers)
     sharers = max(collections.Counter(worker["host"] for worker in workers).values(), default=1)

@@ -1,4 +1,4 @@
-"""Where cases are worked on, as the flags of every command that maps over cases say it."""
+"""Where the work on cases is done, and the flags for it of every command that maps over cases."""
 
 import dataclasses
 import pathlib
@@ -10,8 +10,15 @@ from kits_tf.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where the work is done: in `workers` local processes, or by those of the cluster at the address `scheduler`;
-    neither: in this process."""
+    """Where the work is done: in local processes, on a dask cluster, or by default in this process.
+
+    Attributes:
+        workers: number of local processes; 0 for none.
+        scheduler: address of a running dask scheduler; empty for none.
+
+    Raises:
+        InputError: if `workers` is negative, or both are given.
+    """
 
     workers: int = 0
     scheduler: str = ""
@@ -24,7 +31,7 @@ class Place:
                              f"a cluster; give one of the two")
 
     def path(self, path: str | pathlib.Path) -> pathlib.Path:
-        """A path as the workers must be given it: absolute where they may have been started in another folder."""
+        """Returns a path for the workers: absolute for a cluster, whose workers may run in another folder."""
         return pathlib.Path(path).absolute() if self.scheduler else pathlib.Path(path)
 
 
@@ -35,11 +42,11 @@ FLAGS = {"Where the work is done": ("workers", "scheduler")}  # for --help
 
 
 def define_flags() -> None:
-    """--workers and --scheduler, the same for every command."""
+    """Defines the flags --workers and --scheduler."""
     flags.DEFINE_integer("workers", 0, "processes on this machine to spread the cases over; 0: this process alone")
     flags.DEFINE_string("scheduler", "", "tcp://HOST:PORT of a running dask scheduler to spread the cases by")
 
 
 def place_from_flags() -> Place:
-    """The Place that the flags name. Raises InputError if they contradict each other."""
+    """Returns the Place that the flags give. Raises InputError if they contradict each other."""
     return Place(flags.FLAGS.workers, flags.FLAGS.scheduler)

@@ -1,11 +1,11 @@
-"""Settings: one frozen dataclass per stage, and one for the cascade that holds them all.
+"""Settings: one frozen dataclass per stage, and one for the whole cascade.
 
-    PRESETS["paper"]   the method of Zhang et al. (KiTS19 entry), for GPUs; PRESETS lists the others
-    CascadeConfig      its fields and those of the stages, with defaults and units (cascade.py, stages.py)
-    to_json from_json  a config as it is saved beside the weights that it trained and inside the export, so that
-                       prediction cannot disagree with training
+    PRESETS["paper"]   the method of Zhang et al. (KiTS19 entry), for GPUs; PRESETS has the other presets too
+    CascadeConfig      fields of the cascade and of its stages, with defaults and units (cascade.py, stages.py)
+    to_json from_json  convert a config to JSON and back. It is saved beside the weights and inside the export, so that
+                       prediction uses the settings of training
 
-A preset is made of others' fields with dataclasses.replace. Every dataclass checks its fields when it is built.
+Variants are made with dataclasses.replace. Every dataclass checks its fields when it is built.
 """
 
 from kits_tf.config.cascade import RECORDS, CascadeConfig

@@ -1,7 +1,7 @@
-"""The settings of the whole cascade: the five stages, and the rules that chain them.
+"""Settings of the whole cascade: the five stages and the rules that connect them.
 
-The defaults are the method of Zhang et al. (KiTS19 entry) with our decisions where it is silent. "Normalized" means:
-at `CascadeConfig.spacing_mm`.
+The defaults follow Zhang et al. (KiTS19 entry), with our own choices where the paper gives no value. "Normalized"
+means: at `CascadeConfig.spacing_mm`.
 """
 
 import dataclasses
@@ -19,23 +19,23 @@ from kits_tf.config.stages import (
 )
 from kits_tf.volume import BODY_HU
 
-RECORDS = 2  # version of what records hold: to be raised when the same case and settings would give other examples
+RECORDS = 2  # version of the records: raise it when the same case and settings would give other examples
 
 
 @dataclasses.dataclass(frozen=True)
 class CascadeConfig:
-    """The five stages and the rules that chain them."""
+    """Settings of the five stages and the rules that connect them. Raises ValueError for an invalid value."""
 
     preset: str = "paper"
-    spacing_mm: tuple[float, float, float] = (3.0, 0.7816, 0.7816)  # normalized voxels, z, y, x
-    window_hu: tuple[float, float] = (-79.0, 304.0)  # scaled to 0..1; the KiTS19 convention
-    kidney_min_voxels: int = 10000  # a smaller component of the coarse mask is no kidney (18 ml)
-    normal_kidneys: int = 2  # any other count is abnormal and goes to the correction net
-    body_hu: float = BODY_HU  # above it is body: where to look when the coarse mask is empty
-    tumor_min_voxels: int = 50  # fewer detected by tumor3d count as nothing (0.1 ml)
-    refine_margin_voxels: int = 10  # in-plane, around what was detected: where tumor2d may act; along z the same in mm
-    lesion_threshold: float = 0.5  # of tumor3d's probability; its patches hold more tumor than patients do
-    tumor_fusion: str = "union"  # inside the detected region: "union" of tumor3d and tumor2d, or "tumor2d" alone
+    spacing_mm: tuple[float, float, float] = (3.0, 0.7816, 0.7816)  # normalized voxel size, z, y, x
+    window_hu: tuple[float, float] = (-79.0, 304.0)  # scaled to 0..1; the range is usual for KiTS19
+    kidney_min_voxels: int = 10000  # 18 ml; a smaller connected component is no kidney
+    normal_kidneys: int = 2  # for any other count the correction net runs
+    body_hu: float = BODY_HU  # voxels above it are body, where correction looks if the coarse mask is empty
+    tumor_min_voxels: int = 50  # 0.1 ml; if tumor3d detects fewer voxels, they are ignored
+    refine_margin_voxels: int = 10  # tumor2d acts up to this far around detections in-plane; same mm along z
+    lesion_threshold: float = 0.5  # of tumor3d, whose training patches have more tumor than real scans
+    tumor_fusion: str = "union"  # within tumor2d's region: "union" with tumor3d, or "tumor2d" alone
     coarse: CoarseConfig = CoarseConfig()
     correction: CorrectionConfig = CorrectionConfig()
     fine: FineConfig = FineConfig()
@@ -53,12 +53,12 @@ class CascadeConfig:
         check(self.tumor_fusion in ("union", "tumor2d"), "tumor_fusion", self.tumor_fusion, '"union" or "tumor2d"')
 
     def stage(self, name: str) -> typing.Any:
-        """The settings of one stage. Raises ValueError for a name that is none of STAGES."""
+        """Returns the settings of one stage. Raises ValueError if the name is not in STAGES."""
         check(name in STAGES, "stage", name, "one of " + ", ".join(STAGES))
         return getattr(self, name)
 
     def input_shape(self, stage: str) -> tuple[int, ...]:
-        """What one stage's net sees, without channels: (y, x), for correction (z, y), for tumor3d (z, y, x)."""
+        """Returns the input shape of a stage's net, without channels: (y, x); correction (z, y); tumor3d (z, y, x)."""
         return {
             "coarse": (self.coarse.size_voxels,) * 2,
             "correction": self.correction.crop_voxels,
@@ -68,11 +68,11 @@ class CascadeConfig:
         }[stage]
 
     def outputs(self, stage: str) -> int:
-        """How many masks one stage's net learns: its own, and for tumor3d the kidney if it has a `kidney_weight`."""
+        """Returns the number of output masks of a stage's net: 1, or 2 for tumor3d with a `kidney_weight`."""
         return 2 if stage == "tumor3d" and self.tumor3d.kidney_weight else 1
 
     def jitter(self, stage: str) -> tuple[int, ...]:
-        """How far a training crop may move from the centre of its record, per axis of `input_shape`."""
+        """Returns how far a training crop may move from its record's center, in voxels per axis of `input_shape`."""
         return {
             "coarse": (0, 0),
             "correction": self.correction.jitter_voxels,
@@ -82,11 +82,11 @@ class CascadeConfig:
         }[stage]
 
     def record_shape(self, stage: str) -> tuple[int, ...]:
-        """The shape of one stored training example: the input with room to jitter on every side."""
+        """Returns the shape of a stored training example: the input shape plus jitter on every side."""
         return tuple(size + 2 * room for size, room in zip(self.input_shape(stage), self.jitter(stage), strict=True))
 
     def record_settings(self, stage: str) -> dict:
-        """The settings that decide what a stage's records hold, as plain JSON values; training settings do not."""
+        """Returns the settings that determine a stage's records, as plain JSON values, without training settings."""
         settings = {"version": RECORDS, "spacing_mm": list(self.spacing_mm),
                     "record_shape": list(self.record_shape(stage))}
         if stage in ("fine", "tumor2d"):
@@ -99,9 +99,9 @@ class CascadeConfig:
         return settings
 
     def plane_spacing_mm(self, stage: str) -> tuple[float, ...]:
-        """Voxel size along `plane_axes`, in mm."""
+        """Returns the voxel size along `plane_axes`, in mm."""
         return tuple(self.spacing_mm["zyx".index(axis)] for axis in plane_axes(stage))
 
     def slices_of(self, in_plane_voxels: int) -> int:
-        """The length of some in-plane voxels as a number of slices, at least as long."""
+        """Converts a length in in-plane voxels to a number of slices, rounded up."""
         return int(-(-in_plane_voxels * self.spacing_mm[1] // self.spacing_mm[0]))

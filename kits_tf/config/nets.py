@@ -4,15 +4,15 @@ import dataclasses
 
 from kits_tf.config.checks import check, check_least, check_types
 
-MOST_LEVELS = 12  # of a U-Net; inputs are multiples of 2 ** (levels - 1)
+MOST_LEVELS = 12  # of a U-Net; input sizes are multiples of 2 ** (levels - 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class UNetConfig:
-    """Width and depth of a 2D U-Net (Ronneberger et al. 2015; theirs had 64 base filters and five levels)."""
+    """Width and depth of a 2D U-Net (Ronneberger et al. 2015, who used 64 base filters and five levels)."""
 
-    base_filters: int = 32  # doubled at each level down, at most max_filters
-    levels: int = 5  # resolutions, the full one included; the input must divide by 2 ** (levels - 1)
+    base_filters: int = 32  # doubled at each lower level, up to max_filters
+    levels: int = 5  # number of resolutions; the input size must be divisible by 2 ** (levels - 1)
     max_filters: int = 512
     normalization: str = "batch"  # or "none"
 
@@ -25,9 +25,9 @@ class UNetConfig:
 
 @dataclasses.dataclass(frozen=True)
 class FCN3DConfig:
-    """Width of the 3D FCN with a long skip connection; pools in-plane first, since voxels are thicker than wide."""
+    """Width of the 3D FCN with a long skip connection. It pools in-plane first: slices are thicker than pixels."""
 
-    filters: tuple[int, int, int] = (32, 64, 96)  # at full, half in-plane, quarter in-plane and half z, and below
+    filters: tuple[int, int, int] = (32, 64, 96)  # at full size, half in-plane, quarter in-plane with half z and below
     normalization: str = "batch"
 
     def __post_init__(self):

@@ -1,4 +1,4 @@
-"""Config dataclasses as JSON text and back, as they are saved beside weights and inside exports."""
+"""Converts config dataclasses to JSON text and back. Configs are saved beside weights and inside exports."""
 
 import dataclasses
 import json
@@ -9,15 +9,15 @@ from kits_tf.config.checks import check
 
 
 def to_json(config: typing.Any) -> str:
-    """A config dataclass as JSON text; `from_json` is the inverse."""
+    """Converts a config dataclass to JSON text; `from_json` is the inverse."""
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
 def from_json(text: str | bytes, cls: type = CascadeConfig) -> typing.Any:
-    """The config that `to_json` wrote.
+    """Builds a config from the text of `to_json`. Missing fields get their defaults.
 
     Raises:
-        ValueError: if the text is no JSON, names a field that the class lacks or one twice, or a value breaks a rule.
+        ValueError: if the text is no JSON, has an unknown or duplicate field, or a value is invalid.
     """
     try:
         fields = json.loads(text, object_pairs_hook=_each_once)

@@ -1,6 +1,7 @@
-"""The settings of the five stages, one frozen dataclass each: what its net sees, its net and its training.
+"""Settings of the five stages, one frozen dataclass each: input size, net and training.
 
-All sizes are in normalized voxels (CascadeConfig.spacing_mm) unless a name says otherwise.
+All sizes are in normalized voxels (CascadeConfig.spacing_mm), unless the name has another unit. Each class raises
+ValueError for an invalid value.
 """
 
 import dataclasses
@@ -10,20 +11,20 @@ from kits_tf.config.nets import FCN3DConfig, UNetConfig
 from kits_tf.config.training import TrainingConfig
 
 STAGES = ("coarse", "correction", "fine", "tumor3d", "tumor2d")
-# Dice over the batch leaves small tumors out, Dice over all slices is drowned by those without tumor (losses.py).
+# Dice over the batch ignores small tumors; Dice per slice is dominated by slices without tumor (losses.py).
 LESION_LOSS: dict = {"dice_weight": 0.25, "example_dice_weight": 0.25, "cross_entropy_weight": 0.5}
 
 
 def plane_axes(stage: str) -> str:
-    """The axes of a stage's planes, which augmentation rotates and mirrors: "yx" (axial), for correction "zy"."""
+    """Returns the axes of the planes that augmentation rotates and mirrors: "yx" (axial); for correction "zy"."""
     return "zy" if stage == "correction" else "yx"
 
 
 @dataclasses.dataclass(frozen=True)
 class CoarseConfig:
-    """Whole axial slices, made square with air, resized to `size_voxels` squared: where are the kidneys, roughly?"""
+    """Settings of the coarse stage: finds the kidneys in whole axial slices, padded to squares with air and resized."""
 
-    size_voxels: int = 128  # pixels of the coarse grid, in y and x
+    size_voxels: int = 128  # size of the coarse grid in y and x, in its own pixels
     predict_batch: int = 16
     net: UNetConfig = UNetConfig()
     training: TrainingConfig = TrainingConfig()
@@ -37,11 +38,14 @@ class CoarseConfig:
 
 @dataclasses.dataclass(frozen=True)
 class CorrectionConfig:
-    """Sagittal planes cut around the centroid of the foreground: the second look when two kidneys were not found."""
+    """Settings of the correction stage: finds the kidneys again if the coarse stage did not find exactly two.
+
+    Its inputs are crops of sagittal planes around the centroid of the foreground.
+    """
 
     crop_voxels: tuple[int, int] = (64, 256)  # z, y
-    overlap_voxels: tuple[int, int] = (16, 64)  # between crops, where the coarse foreground is larger than one
-    jitter_voxels: tuple[int, int] = (6, 16)  # z, y: training crops move by up to this
+    overlap_voxels: tuple[int, int] = (16, 64)  # between crops, if the coarse foreground is larger than one crop
+    jitter_voxels: tuple[int, int] = (6, 16)  # z, y: largest shift of a training crop
     predict_batch: int = 16
     net: UNetConfig = UNetConfig()
     training: TrainingConfig = TrainingConfig()
@@ -58,13 +62,13 @@ class CorrectionConfig:
 
 @dataclasses.dataclass(frozen=True)
 class FineConfig:
-    """Axial crops around one kidney at a time: its outline, tumor included."""
+    """Settings of the fine stage: segments one kidney with its tumor in axial crops around it."""
 
     crop_voxels: int = 160  # in y and x
-    margin_voxels: int = 12  # tissue kept around a kidney's box before a second crop is laid beside the first
-    overlap_voxels: int = 64  # between the crops that cover a kidney larger than one
-    extra_slices: int = 3  # beyond either pole
-    jitter_voxels: int = 16  # training crops move by up to this in y and x
+    margin_voxels: int = 12  # around a kidney's box; if box and margin exceed one crop, several are used
+    overlap_voxels: int = 64  # between crops, if a kidney is larger than one crop
+    extra_slices: int = 3  # beyond each pole of the kidney
+    jitter_voxels: int = 16  # largest shift of a training crop, in y and x
     predict_batch: int = 16
     net: UNetConfig = UNetConfig()
     training: TrainingConfig = TrainingConfig()
@@ -81,16 +85,16 @@ class FineConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Tumor3dConfig:
-    """3D patches inside the box around the kidneys: where are the tumors?"""
+    """Settings of the tumor3d stage: detects tumors in 3D patches inside the box around the kidneys."""
 
     patch_voxels: tuple[int, int, int] = (32, 96, 96)  # z, y, x
-    jitter_voxels: tuple[int, int, int] = (4, 16, 16)  # training patches move by up to this around a stored centre
-    centres_per_class: int = 8  # stored per case and class (background, kidney, tumor)
-    roi_pad_voxels: int = 30  # in-plane, around the fine result; the same length in mm along z
-    tile_voxels: tuple[int, int, int] = (64, 112, 112)  # in prediction
-    tile_overlap: float = 0.25  # of a tile, along each axis
-    # Share in the loss of a second output, kidney with tumor, that no prediction uses; 0: the net has none. A net that
-    # must find the kidneys too learns sooner what is tumor.
+    jitter_voxels: tuple[int, int, int] = (4, 16, 16)  # z, y, x: largest shift of a training patch
+    centres_per_class: int = 8  # stored patches per case and class (background, kidney, tumor)
+    roi_pad_voxels: int = 30  # in-plane margin around the fine result; same length in mm along z
+    tile_voxels: tuple[int, int, int] = (64, 112, 112)  # z, y, x, in prediction
+    tile_overlap: float = 0.25  # fraction of a tile, along each axis
+    # Weight in the loss of a second output, kidney with tumor; 0: no such output. Prediction does not use it, but a net
+    # that also learns the kidneys learns tumors sooner.
     kidney_weight: float = 0.0
     net: FCN3DConfig = FCN3DConfig()
     training: TrainingConfig = TrainingConfig(batch_size=4, dice_weight=0.0, cross_entropy_weight=1.0)
@@ -108,11 +112,11 @@ class Tumor3dConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Tumor2dConfig:
-    """The fine stage's crops with the kidney mask as a second channel: the tumor's outline."""
+    """Settings of the tumor2d stage: segments tumors in the fine stage's crops, with the kidney mask as 2nd channel."""
 
     predict_batch: int = 16
-    # From the fine stage's best weights of the same fold in place of fresh ones: it has seen the same crops, and knows
-    # what is kidney. The two nets must be alike.
+    # Whether to start from the fine stage's best weights of the same fold instead of a random initialization: that net
+    # has seen the same crops and knows the kidney. Both nets must have the same architecture.
     start_from_fine: bool = False
     net: UNetConfig = UNetConfig()
     training: TrainingConfig = TrainingConfig(**LESION_LOSS)

@@ -1,4 +1,4 @@
-"""How a stage is trained: the loss, the optimizer and its schedule, and how examples are augmented."""
+"""Training settings of a stage: loss, optimizer, learning rate schedule and augmentation."""
 
 import dataclasses
 
@@ -10,52 +10,52 @@ OPTIMIZERS = ("adam", "adamw", "sgd")
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
-    """How training examples are varied; each range is drawn uniformly, per example. Validation is never augmented.
+    """Augmentation of training examples. Values are drawn uniformly from each range, once per example.
 
-    Every field at its default changes nothing.
+    The defaults change nothing. The validation set is never augmented.
     """
 
     flip_x: bool = False  # patient's left and right
     flip_y: bool = False  # front and back
-    rotate_degrees: float = 0.0  # up to this, either way, in the plane of the slice
+    rotate_degrees: float = 0.0  # largest angle, in either direction, in the plane of the slice
     scale: float = 0.0  # zoom by 1 - scale to 1 + scale
-    shear: float = 0.0  # up to this, either way, as a fraction
-    elastic_voxels: float = 0.0  # displacement of a coarse control grid, in voxels (one standard deviation)
-    brightness: float = 0.0  # added to the windowed image (0..1), up to this, either way
-    contrast: float = 0.0  # windowed image times 1 - contrast to 1 + contrast, about its mean
-    gamma: float = 0.0  # windowed image to the power of exp(-gamma) to exp(gamma)
-    blur_voxels: float = 0.0  # standard deviation of Gaussian blur, 0 to this, in voxels of the finer axis
-    low_resolution: float = 0.0  # as if scanned with voxels wider in the plane, by up to this part of their width
-    noise: float = 0.0  # standard deviation of Gaussian noise, 0 to this
+    shear: float = 0.0  # largest shear, in either direction, as a fraction
+    elastic_voxels: float = 0.0  # standard deviation of the displacement of a coarse control grid, in voxels
+    brightness: float = 0.0  # largest value added to or subtracted from the windowed image (0..1)
+    contrast: float = 0.0  # factor 1 - contrast to 1 + contrast about the windowed image's mean
+    gamma: float = 0.0  # exponent exp(-gamma) to exp(gamma) of the windowed image
+    blur_voxels: float = 0.0  # largest standard deviation of Gaussian blur, in voxels of the finer axis
+    low_resolution: float = 0.0  # simulates in-plane voxels wider by up to this fraction
+    noise: float = 0.0  # largest standard deviation of Gaussian noise
 
     def __post_init__(self):
         check_types(self)
         check_least(self, 0, *(field.name for field in dataclasses.fields(self)))
-        for name in ("scale", "contrast"):  # beyond one they would turn the plane around, and white to black
+        for name in ("scale", "contrast"):  # from 1 on they would invert the plane or the gray values
             check(getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """How one stage is trained."""
+    """Training of one stage. Raises ValueError for an invalid value."""
 
     epochs: int = 100
     steps_per_epoch: int = 250
     batch_size: int = 16
-    learning_rate: float = 1e-3  # the highest of the run; falls to zero at its end
-    schedule: str = "polynomial"  # how it falls: "polynomial" (power 0.9, as nnU-Net's) or "cosine"
-    warm_up_steps: int = 0  # over which it first rises from zero
+    learning_rate: float = 1e-3  # the highest of the run; decays to zero at its end
+    schedule: str = "polynomial"  # decay: "polynomial" (power 0.9, as in nnU-Net) or "cosine"
+    warm_up_steps: int = 0  # steps of linear warm-up from zero
     optimizer: str = "adam"  # or "adamw", or "sgd" with Nesterov momentum
-    momentum: float = 0.99  # of sgd (nnU-Net's)
-    weight_decay: float = 0.0  # of adamw and sgd, times the learning rate and per step; of kernels alone
-    clip_norm: float = 0.0  # a step's gradient is shortened to this length (of all weights together); 0: never
-    average_decay: float = 0.0  # of the moving average of weights that is scored and kept, as 0.999; 0: no average
-    patience: int = 0  # epochs without a better Dice on held-out cases, after which training stops early; 0: never
-    dice_weight: float = 1.0  # share of soft Dice over the batch in the loss
-    example_dice_weight: float = 0.0  # share of soft Dice per example, over the examples that have foreground
-    cross_entropy_weight: float = 0.0  # share of voxelwise cross-entropy in the loss
-    # Whether cases are drawn from alike. A giant tumor has ten times the slices of a small one, but is one tumor, and
-    # scores are means over cases.
+    momentum: float = 0.99  # of sgd; nnU-Net's value
+    weight_decay: float = 0.0  # of adamw and sgd, per step, times the learning rate; applies to kernels only
+    clip_norm: float = 0.0  # largest global norm of the gradient; 0: no clipping
+    average_decay: float = 0.0  # of the moving average of weights that is scored and saved, e.g. 0.999; 0: off
+    patience: int = 0  # epochs without a better validation Dice before training stops early; 0: off
+    dice_weight: float = 1.0  # weight in the loss of soft Dice over the batch
+    example_dice_weight: float = 0.0  # weight of soft Dice per example with foreground
+    cross_entropy_weight: float = 0.0  # weight of voxelwise cross-entropy
+    # Whether every case contributes the same number of examples. A giant tumor has ten times as many slices as a small
+    # one but is one tumor, and scores are means over cases.
     cases_alike: bool = False
     augment: AugmentConfig = AugmentConfig()
 

@@ -1,1 +1,1 @@
-"""Scores of predictions against ground truth, per case and over a study; KiTS19 submissions."""
+"""Scores predictions against ground truth, per case and over a study; packs KiTS19 submissions."""

@@ -2,9 +2,9 @@
 
 python -m kits_tf.evaluation --predictions=DIR --labels=STUDY --output=DIR [--workers=N]
 
-Writes scores.csv (one row per case) and summary.json (mean, median, worst case), prints both as a table.
-Exit status 1 if a prediction could not be compared with its labels, labels could not be read (that case has no score),
-or nothing could be scored.
+Writes scores.csv (one row per case) and summary.json (mean, median, worst case), and prints both as a table.
+Exit status: 1 if a prediction could not be compared with its labels, labels could not be read (that case has no
+score), or no case could be scored.
 """
 
 from absl import flags
@@ -21,7 +21,7 @@ flags.mark_flags_as_required(["predictions", "labels", "output"])
 
 
 def main() -> int:
-    from kits_tf.evaluation.evaluator import evaluate_study  # with SciPy: not for --help
+    from kits_tf.evaluation.evaluator import evaluate_study  # imports SciPy, which --help does not need
 
     return evaluate_study(FLAGS.predictions, FLAGS.labels, FLAGS.output, FLAGS.cases or None,
                           cluster.place_from_flags())

@@ -1,6 +1,6 @@
-"""A study scored: which files belong together, what each case scores, and where that is written.
+"""Scores a study: pairs predictions with ground truth, scores each case and writes the results.
 
-A folder of predictions and a folder of ground truth go in; scores.csv, summary.json and a printed table come out.
+Takes a folder of predictions and a folder of ground truth; writes scores.csv and summary.json and prints a table.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from kits_tf.volume import check_same_place
 
 @dataclasses.dataclass(frozen=True)
 class CaseFiles:
-    """What belongs to one case: its name as in the ground truth, its labels, and its prediction or None."""
+    """The files of one case: its name in the ground truth, its true labels, and its prediction or None."""
 
     case: str
     truth: pathlib.Path
@@ -33,7 +33,7 @@ class CaseFiles:
 
 
 def case_id(name: str) -> str:
-    """The part of a name that predictions and labels share: 00210 for prediction_00210, case_00210 and 00210."""
+    """Returns the id that predictions and labels share: 00210 for prediction_00210, case_00210 and 00210."""
     return short_name(name.removeprefix(PREFIX))
 
 
@@ -42,16 +42,16 @@ def find_cases(predictions: str | pathlib.Path, labels: str | pathlib.Path,
     """Pairs ground truth with predictions.
 
     Args:
-        predictions: folder of prediction_<id>.nii.gz (or .nii); if no file is named so, of <case>.nii.gz.
+        predictions: folder of prediction_<id>.nii.gz (or .nii); if it has no such file, of <case>.nii.gz.
         labels: a study of case_xxxxx/segmentation.nii.gz, or a folder of label files named by case.
-        only: names or ids of the cases wanted; None for all.
+        only: names or ids of the cases to score; None for all.
 
     Returns:
-        (cases, strays): list of CaseFiles sorted by case, and the predictions for which there are no labels; none of
-        these where `only` limits the cases.
+        (cases, strays): list of CaseFiles sorted by case, and the paths of predictions without labels; strays is empty
+        if `only` is given.
 
     Raises:
-        InputError: if a folder is missing, there are no labels, two files stand for one case, or a case of `only` has
+        InputError: if a folder is missing, there are no labels, two files belong to one case, or a case of `only` has
             no labels.
     """
     truths = _truths(_folder(labels, "--labels"))
@@ -76,11 +76,11 @@ def _folder(path, flag):
 
 def _volumes_in(folder):
     return [path for path in sorted(folder.iterdir())
-            if path.name.lower().endswith(ENDINGS) and not path.name.startswith(".")]  # be it a broken link
+            if path.name.lower().endswith(ENDINGS) and not path.name.startswith(".")]  # including broken links
 
 
 def _truths(folder):
-    """{id: (case, path)}."""
+    """Returns {id: (case, path)}."""
     named = [(path.parent.name, path) for ending in ENDINGS for path in folder.glob(f"*/segmentation{ending}")]
     named = named or [(stem(path), path) for path in _volumes_in(folder)]
     named = [(case.removeprefix(PREFIX), path) for case, path in named]
@@ -92,7 +92,7 @@ def _truths(folder):
 
 
 def _predictions(folder):
-    """{id: path}."""
+    """Returns {id: path}."""
     paths = _volumes_in(folder)
     named = [path for path in paths if path.name.startswith(PREFIX)]
     return _unique((case_id(stem(path)), path) for path in named or paths)
@@ -114,11 +114,11 @@ def score_case(files: CaseFiles) -> CaseScores:
         files: CaseFiles.
 
     Returns:
-        CaseScores; all scores 0 where the prediction is missing, cannot be read as labels, or does not lie where the
-        ground truth lies.
+        CaseScores; all scores are 0 if the prediction is missing, cannot be read as labels, or differs from the ground
+        truth in geometry.
 
     Raises:
-        InputError: if the ground truth cannot be read: no score, not even 0, would be fair.
+        InputError: if the ground truth cannot be read: then no score, not even 0, is fair.
     """
     truth = read_labels(files.truth)
     volumes = dict.fromkeys(VOLUMES) | _volumes_ml("true", truth)
@@ -142,36 +142,36 @@ def _volumes_ml(whose, labels):
 
 
 def score_files(files: CaseFiles) -> dict:
-    """score_case for workers: its result as a dict."""
+    """Scores one case in a worker. Returns CaseScores as a dict."""
     return dataclasses.asdict(score_case(files))
 
 
 def evaluate_study(predictions: str | pathlib.Path, labels: str | pathlib.Path, output: str | pathlib.Path,
                    only: Iterable[str] | None = None, place: cluster.Place = cluster.HERE) -> int:
-    """Scores all cases, writes scores.csv and summary.json, prints the table.
+    """Scores all cases, writes scores.csv and summary.json, and prints the table.
 
     Args:
         predictions: folder of predictions.
         labels: ground truth, a study or a folder of label files.
-        output: folder to write to; made if need be.
-        only: names or ids of the cases wanted; None for all.
-        place: where the cases are worked on.
+        output: folder to write to; created if missing.
+        only: names or ids of the cases to score; None for all.
+        place: where the cases are processed.
 
     Returns:
         The exit status: 0, or 1 if a prediction could not be compared or ground truth could not be read.
 
     Raises:
         InputError: if a folder is missing, no case could be scored, the scheduler is lost, another run writes to the
-            output, or it cannot be written.
+            output folder, or the folder cannot be written to.
     """
     cases, strays = find_cases(place.path(predictions), place.path(labels), only)
-    with only_writer(output):  # before the work, not after it
+    with only_writer(output):  # locks before the work, so that a conflict shows at once
         return _evaluate(cases, strays, labels, pathlib.Path(output), place)
 
 
 def _evaluate(cases: list[CaseFiles], strays: list[pathlib.Path], labels: str | pathlib.Path, output: pathlib.Path,
               place: cluster.Place) -> int:
-    """As evaluate_study, for who holds the output folder."""
+    """Scores paired cases. The caller holds the output folder's lock."""
     for stray in strays:
         print(f"warning: {stray}: no labels, not scored", file=sys.stderr)
     jobs = [cluster.Job(files.case, {"files": files}) for files in cases]

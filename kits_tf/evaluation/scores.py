@@ -1,10 +1,10 @@
-"""Dice as KiTS19 scores it: kidney with tumor (`tk_dice`), tumor alone (`tu_dice`) and the mean of the two.
+"""Dice scores as in KiTS19: kidney with tumor (`tk_dice`), tumor alone (`tu_dice`) and the mean of the two.
 
-Two label arrays go in, numbers from 0 (nothing in common) to 1 (the same) come out.
+Takes two label arrays; returns scores from 0 (no overlap) to 1 (identical).
 
 Source: Heller et al. 2021, The state of the art in kidney and kidney tumor segmentation in contrast-enhanced CT
 imaging, arXiv:1912.01054; regions as in neheller/kits19, starter_code/evaluation.py. That code divides zero by zero
-where a region is empty on both sides; we count that as 1, as KiTS23 does.
+if a region is empty in both arrays; we score 1, as KiTS23 does.
 """
 
 import numpy as np
@@ -15,14 +15,14 @@ COLUMNS = ("tk_dice", "tu_dice", "composite_dice")
 
 
 def dice(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Twice the overlap over the sum of sizes, from 0 to 1.
+    """Computes Dice: twice the overlap over the sum of sizes, from 0 to 1.
 
     Args:
         truth: bool array of any shape.
         predicted: bool array of the same shape.
 
     Returns:
-        A float; 1 if both are empty (nothing to find, nothing found), 0 if only one is.
+        A float; 1 if both masks are empty, 0 if only one is.
 
     Raises:
         ValueError: if the shapes differ.
@@ -36,7 +36,7 @@ def dice(truth: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def dice_scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """KiTS19's scores of one case.
+    """Computes KiTS19's scores of one case.
 
     Args:
         truth: uint8 class ids (z, y, x).
@@ -44,7 +44,7 @@ def dice_scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
 
     Returns:
         dict of `tk_dice` (kidney with tumor against background), `tu_dice` (tumor against all else) and
-        `composite_dice`, their mean, by which KiTS19 ranked.
+        `composite_dice`, their mean, which determines KiTS19's ranking.
 
     Raises:
         ValueError: if the shapes differ.

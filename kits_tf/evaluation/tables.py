@@ -1,8 +1,8 @@
-"""Scores over cases: one row per case, mean, median and the worst case of each score.
+"""Tables of scores: one row per case; mean, median and worst case of each score.
 
-Rows go in; CSV, JSON and a table to read come out. Nothing is left out to make a mean look better: a case without a
-prediction, or with one that cannot be compared, is a row of zeros that says why. Only a case whose ground truth cannot
-be read has no scores at all, since none, not even 0, would be fair.
+Takes rows; returns CSV, JSON and a printable table. No case is dropped from the means: a case whose prediction is
+missing or cannot be compared scores 0 with a note that gives the reason. Only a case whose ground truth cannot be read
+has no scores, since none, not even 0, is fair.
 """
 
 import csv
@@ -14,7 +14,7 @@ import statistics
 from kits_tf.evaluation import scores, surface
 
 SCORES = (*scores.COLUMNS, *surface.COLUMNS)
-VOLUMES = ("true_kidney_ml", "true_tumor_ml", "predicted_kidney_ml", "predicted_tumor_ml")  # kidney without tumor
+VOLUMES = ("true_kidney_ml", "true_tumor_ml", "predicted_kidney_ml", "predicted_tumor_ml")  # kidney excludes tumor
 COLUMNS = ("case", *SCORES, *VOLUMES, "note")
 MISSING = "missing prediction"
 
@@ -24,10 +24,10 @@ class CaseScores:
     """One row of the report.
 
     Attributes:
-        case: name of the case, as "case_00210".
-        scores: one float from 0 to 1 for each of SCORES, or None for each.
-        volumes_ml: for each of VOLUMES, in ml, or None where there is nothing to measure.
-        note: empty, or why the scores are 0 or None.
+        case: name of the case, for example "case_00210".
+        scores: for each of SCORES a float from 0 to 1; or all None.
+        volumes_ml: for each of VOLUMES a volume in ml, or None if there are no labels to measure.
+        note: empty, or the reason why the scores are 0 or None.
     """
 
     case: str
@@ -37,12 +37,12 @@ class CaseScores:
 
     @property
     def missing(self) -> bool:
-        """Whether there was no prediction."""
+        """Whether the case has no prediction."""
         return self.note == MISSING
 
     @property
     def failed(self) -> bool:
-        """Whether there was a prediction that cannot be compared with the labels, or no labels to compare with."""
+        """Whether the prediction could not be compared with the labels, or the labels could not be read."""
         return bool(self.note) and not self.missing
 
     @property
@@ -52,7 +52,7 @@ class CaseScores:
 
 
 def to_csv(rows: list[CaseScores]) -> str:
-    """The rows as CSV text with the columns COLUMNS; what is not known stays empty."""
+    """Returns the rows as CSV text with the columns COLUMNS; unknown values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -67,15 +67,15 @@ def _number(value, digits, unknown=""):
 
 
 def summarize(rows: list[CaseScores]) -> dict:
-    """Mean, median and worst case of each score over all rows, those that score 0 for want of a prediction included.
+    """Computes mean, median and worst case of each score over all scored rows, including zeros of failed predictions.
 
     Args:
         rows: list of CaseScores, at least one of them scored.
 
     Returns:
-        A dict that JSON can hold: `cases` (how many are scored), `missing` and `failed` (names),
+        A JSON-compatible dict: `cases` (number of scored cases), `missing` and `failed` (names of cases),
         `surface_tolerances_mm`, and `scores`, which maps each of SCORES to `mean`, `median` and `worst` (`case` and
-        `score`; the first of equals).
+        `score`; the first of several equal cases).
     """
     table = {}
     for name in SCORES:
@@ -93,12 +93,12 @@ def summarize(rows: list[CaseScores]) -> dict:
 
 
 def to_json(summary: dict) -> str:
-    """The summary as JSON text."""
+    """Returns the summary as JSON text."""
     return json.dumps(summary, indent=2) + "\n"
 
 
 def to_table(rows: list[CaseScores], summary: dict) -> str:
-    """The rows, mean, median and worst cases as text to read in a terminal, without a final line break."""
+    """Formats rows, mean, median and worst cases as text for a terminal, without a final line break."""
     heads = ("tk_dice", "tu_dice", "composite", "kidney+mass", "mass", "tumor")
     widths = [max(len(head), 6) for head in heads]
     name_width = max(len("median"), *(len(row.case) for row in rows))

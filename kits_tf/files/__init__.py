@@ -1,1 +1,1 @@
-"""Files and folders: atomic writes, locks and checksums; the folders of training runs and of exports."""
+"""Files and folders: atomic writes, locks, checksums, and the layout of run and export folders."""

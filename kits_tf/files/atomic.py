@@ -1,6 +1,7 @@
-"""Atomic writes: a file is written under a temporary name beside its target, then renamed, so it is whole or absent.
+"""Atomic writes: a file is written under a temporary name in the target's folder, then renamed.
 
-A process that is killed while it writes leaves its temporary file behind; the next run into that folder sweeps it.
+A file is therefore always whole or absent. A process that is killed while it writes leaves its temporary file behind;
+the next run that writes into the folder removes it.
 """
 
 import contextlib
@@ -14,20 +15,20 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from kits_tf.errors import RunError
 
-TEMPORARY = ".writing-"  # how a file's name begins until the file is whole
-# What stops the next file too: no room, a used up quota, a limit on sizes, a folder that may not be written to.
+TEMPORARY = ".writing-"  # prefix of a file's name until the file is whole
+# Errors that would also stop the next file: no space, exhausted quota, file size limit, no write permission.
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextlib.contextmanager
 def whole_file(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a temporary path to write to; on leaving, it becomes `path`, or goes if an exception was raised.
+    """Yields a temporary path to write to, and renames it to `path` on exit; after an exception it is deleted.
 
-    The temporary name starts with a dot and keeps the ending, which some writers read the format from. Folders above
-    are made. What was written is on the disk before it gets its name, so that a machine that dies leaves no empty file.
+    The temporary name starts with a dot and keeps the ending, from which some writers infer the format. Missing parent
+    folders are created. The data is synced to disk before the rename, so that a machine crash leaves no empty file.
 
     Raises:
-        RunError: if the disk is full, a quota is used up, or nothing may be written there.
+        RunError: if the disk is full, a quota or size limit is reached, or write permission is missing.
     """
     path = pathlib.Path(path)
     temporary = None
@@ -50,33 +51,33 @@ def whole_file(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def cannot_write(path: str | pathlib.Path, reason: str) -> RunError:
-    """The error that ends a run: neither this file nor the next can be written."""
+    """Returns the error that ends a run because neither this file nor the next can be written."""
     return RunError(f"{path}: cannot be written ({reason}); see to it and give the same command again")
 
 
 def sweep(folder: str | pathlib.Path) -> None:
-    """Removes the temporary files that killed runs left in a folder (not in those below it).
+    """Removes the temporary files that killed runs left in a folder, but not in its subfolders.
 
-    Only for the one that holds the folder (lock.py): a file that is being written goes too.
+    Call it only while holding the folder's lock (lock.py): it also removes files that are being written.
     """
     for path in pathlib.Path(folder).glob(f"{TEMPORARY}*"):
         path.unlink(missing_ok=True)
 
 
 def write_text(path: str | pathlib.Path, text: str) -> None:
-    """Writes a small text file, whole or not at all."""
+    """Writes a small text file as UTF-8, atomically."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: str | pathlib.Path, data: bytes) -> None:
-    """Writes bytes, whole or not at all."""
+    """Writes bytes, atomically."""
     with whole_file(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_table(path: str | pathlib.Path, columns: Sequence[str], rows: Iterable[dict]) -> None:
-    """Writes dicts as CSV, whole or not at all; what a row lacks stays empty."""
+    """Writes dicts as CSV, atomically. Missing keys give empty cells; keys that are not in `columns` are ignored."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""Size and SHA-256 of files and folders, by which a changed file is told from the same one."""
+"""Size and SHA-256 of files and folders, to detect changes."""
 
 import hashlib
 import pathlib
@@ -8,10 +8,10 @@ from kits_tf.errors import InputError
 
 
 def file_facts(path: str | pathlib.Path) -> dict | None:
-    """Size and SHA-256 of a file, or None if it is not there: what tells a changed file from the same one.
+    """Returns size and SHA-256 of a file as {"bytes": int, "sha256": hex}, or None if there is no such file.
 
     Raises:
-        InputError: if it is there but cannot be read.
+        InputError: if the file cannot be read.
     """
     path = pathlib.Path(path)
     try:
@@ -25,7 +25,7 @@ def file_facts(path: str | pathlib.Path) -> dict | None:
 
 
 def folder_digest(folder: str | pathlib.Path, names: Iterable[str]) -> str:
-    """One SHA-256 over the files and folders of these names in a folder, their paths and what is in them."""
+    """Returns one SHA-256 over the named files and folders in a folder: their relative paths and contents."""
     folder = pathlib.Path(folder)
     digest = hashlib.sha256()
     for name in sorted(names):

@@ -1,4 +1,4 @@
-"""Export folders: the versions of an exported cascade, the newest one, and their fingerprints.
+"""Export folders: finds the versions of an exported cascade and the newest one, and hashes a version.
 
     runs/<name>/export/<version>/saved_model.pb  variables/  assets/config.json
 """
@@ -10,14 +10,14 @@ from kits_tf.files.checksums import folder_digest
 
 
 def versions(directory: str | pathlib.Path) -> list[pathlib.Path]:
-    """The complete version folders of an export folder, rising; none if there is no such folder."""
+    """Returns the complete version folders of an export folder, oldest first; empty if there is no such folder."""
     found = [path for path in pathlib.Path(directory).glob("*")
              if path.name.isdigit() and (path / "saved_model.pb").exists()]
     return sorted(found, key=lambda path: int(path.name))
 
 
 def find_export(directory: str | pathlib.Path) -> pathlib.Path:
-    """The version to load: the folder itself, or the newest version in an export folder.
+    """Returns the version to load: the folder itself if it is a version, else its newest version.
 
     Raises:
         InputError: if there is neither.
@@ -33,5 +33,5 @@ def find_export(directory: str | pathlib.Path) -> pathlib.Path:
 
 
 def export_digest(version: str | pathlib.Path) -> str:
-    """SHA-256 of what an exported version answers by: its graph, weights and settings."""
+    """Returns the SHA-256 of what determines a version's predictions: graph, weights and settings."""
     return folder_digest(version, ("saved_model.pb", "variables", "assets"))

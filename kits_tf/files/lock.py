@@ -1,8 +1,8 @@
-"""One run at a time writes into a folder. The second is refused by the name of the first.
+"""Locks a folder so that only one run at a time writes into it. A second run gets an error that names the first.
 
-A lock of the operating system (flock) on a file in the folder: it ends with the process that holds it, however that
-ends, so no dead run keeps a folder. Over NFS it holds between machines where the server keeps locks (version 4 does);
-where a file system keeps none, a warning says so.
+The lock is an operating system lock (flock) on a file in the folder. The system releases it when the process ends for
+any reason, so a dead run never blocks a folder. Over NFS it works between machines if the server supports locks
+(version 4 does). If the file system has no locks, a warning is printed.
 """
 
 import contextlib
@@ -24,16 +24,18 @@ LOCK = ".lock"
 
 @contextlib.contextmanager
 def only_writer(folder: str | pathlib.Path, flag: str = "--output") -> Iterator[None]:
-    """Holds a folder for this process, made if it is not there, and sweeps what killed runs left half-written in it,
-    at the end too what its own killed workers left.
+    """Locks a folder for this process and removes the temporary files of killed runs in it.
+
+    The folder is created if it does not exist. If the block ends without an exception, the temporary files that killed
+    workers of this run left are removed too.
 
     Args:
-        folder: the folder that is written to.
-        flag: the flag it was given by, for the message.
+        folder: the folder to write to.
+        flag: the flag that names the folder, for the message.
 
     Raises:
-        InputError: if it cannot be made, or another run holds it; the message says which: host, process, since when
-            and its command.
+        InputError: if the folder cannot be created, or if another run holds it; the message has that run's process,
+            host, start time and command.
     """
     folder = pathlib.Path(folder)
     try:
@@ -48,14 +50,14 @@ def only_writer(folder: str | pathlib.Path, flag: str = "--output") -> Iterator[
         sweep(folder)
         try:
             yield
-            sweep(folder)  # after an exception workers may still be at it
+            sweep(folder)  # not after an exception: workers may still be writing
         finally:
-            (folder / LOCK).unlink(missing_ok=True)  # while it is held: whoever waits for this file sees that it went
+            (folder / LOCK).unlink(missing_ok=True)  # before the lock is released, see _is_still
 
 
 def _open_locked(path):
     while True:
-        stream = open(path, "a+", encoding="utf-8")  # noqa: SIM115  it lives as long as the lock
+        stream = open(path, "a+", encoding="utf-8")  # noqa: SIM115  open as long as the lock is held
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -69,7 +71,7 @@ def _open_locked(path):
                   file=sys.stderr)
         if _is_still(path, stream):
             break
-        stream.close()  # the run that held it has just ended and taken the file away
+        stream.close()  # the run that held the lock has just ended and deleted the file
     began = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
     stream.truncate(0)
     stream.write(f"process {os.getpid()} on {socket.gethostname()} since {began}: {shlex.join(sys.argv)}\n")
@@ -78,6 +80,7 @@ def _open_locked(path):
 
 
 def _is_still(path, stream):
+    """Returns whether the open file is still the one at the path: a run deletes its lock file when it ends."""
     try:
         return os.path.samestat(os.fstat(stream.fileno()), os.stat(path))
     except FileNotFoundError:

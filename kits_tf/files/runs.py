@@ -1,4 +1,4 @@
-"""The run folder that training writes and the cascade's export reads.
+"""Layout of a run folder, which training writes and the cascade's export reads.
 
     runs/<name>/<stage>/fold<k>/config.json  history.csv  best.weights.h5  last.weights.h5  checkpoints/  events/
 """
@@ -16,7 +16,7 @@ LAST = "last.weights.h5"
 
 
 def stage_folder(run_dir: str | pathlib.Path, stage: str, fold: int) -> pathlib.Path:
-    """Where one stage's training on one fold lives."""
+    """Returns the folder of one stage's training on one fold."""
     return pathlib.Path(run_dir) / stage / f"fold{fold}"
 
 
@@ -26,10 +26,10 @@ def save_config(folder: str | pathlib.Path, config: configs.CascadeConfig) -> No
 
 
 def load_config(folder: str | pathlib.Path) -> configs.CascadeConfig:
-    """The config that was saved in a run folder.
+    """Reads the config that was saved in a run folder.
 
     Raises:
-        InputError: if there is none, or it cannot be read.
+        InputError: if there is none, or if it cannot be read.
     """
     path = pathlib.Path(folder) / CONFIG
     if not path.exists():

@@ -1,1 +1,1 @@
-"""From records to batches: sampling.py draws examples, augment.py varies them, pipeline.py puts them together."""
+"""Turns records into batches: sampling.py draws examples, augment.py augments them, pipeline.py combines both."""

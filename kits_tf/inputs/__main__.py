@@ -1,9 +1,9 @@
-"""Shows what training sees: a contact sheet of augmented examples.
+"""Draws a contact sheet of augmented training examples.
 
     python -m kits_tf.inputs --show --stage=fine --data_dir=data --output=fine.png
 
-A row per record, drawn as in training; the first panel is the record as it was prepared, the others are varied. The
-target is outlined in orange, the kidney mask that tumor2d is given in blue.
+Each row shows one record, drawn as in training: first the record as prepared, then augmented versions of it. The target
+is outlined in orange, and the kidney mask that tumor2d reads in blue.
 """
 
 from absl import flags
@@ -25,7 +25,7 @@ flags.DEFINE_string("output", None, "The .png file; augmented_<stage>.png unless
 
 
 def main() -> int:
-    from kits_tf.inputs import sheet  # with TensorFlow: not for --help
+    from kits_tf.inputs import sheet  # imports TensorFlow, which --help does not need
 
     if not FLAGS.show:
         raise InputError("--show is missing: it draws a contact sheet, and there is nothing else to do")

@@ -1,8 +1,8 @@
-"""Varies training examples: one random map in the plane for image and masks alike, then the image's intensities.
+"""Augments training examples: one random in-plane warp for image and masks, then random intensity changes.
 
-Everything is batched, float32 (batch, first, second, channels) with the stage's two in-plane axes, and random by a
-stateless seed only. Image and masks are channels of one tensor while they are warped, so they cannot come apart; masks
-are warped linearly and cut at 0.5, which keeps their area.
+All functions work on batches, float32 (batch, first, second, channels) with the stage's two in-plane axes, and use
+stateless seeds only. Image and masks are warped as channels of one tensor, so they stay aligned. Masks are interpolated
+linearly and then thresholded at 0.5 (in pipeline.py), which preserves their area.
 """
 
 import dataclasses
@@ -14,33 +14,38 @@ import tensorflow as tf
 from kits_tf import addons
 from kits_tf.config import AugmentConfig
 
-CONTROL_POINTS = 5  # of the elastic grid, along either axis
+CONTROL_POINTS = 5  # of the elastic grid, along each axis
 
 
 def split(seed: tf.Tensor, number: int) -> list[tf.Tensor]:
-    """Independent seeds from one, a list."""
+    """Returns a list of independent seeds derived from one seed."""
     return tf.unstack(tf.random.experimental.stateless_split(seed, number))
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Which rows of a batch are made here.
+    """The rows of a batch that this worker produces.
 
-    Several workers share a batch. Each draws for the whole of it and keeps its own rows, so that a batch is the same
-    however many workers make it.
+    Several workers share a batch. Each draws random numbers for the whole batch and uses its own rows, so the batch
+    does not depend on the number of workers.
+
+    Attributes:
+        count: number of rows of this worker.
+        first: index of its first row in the whole batch.
+        total: rows of the whole batch; None if it equals `count`.
     """
 
     count: int
     first: int = 0
-    total: int | None = None  # `count` unless given
+    total: int | None = None
 
     def __getitem__(self, drawn: tf.Tensor) -> tf.Tensor:
-        """This part of what was drawn for the whole batch."""
+        """Returns this worker's rows of values that were drawn for the whole batch."""
         return drawn[self.first:self.first + self.count]
 
     @property
     def batch(self) -> int:
-        """Examples in the whole batch."""
+        """Number of examples in the whole batch."""
         return self.total or self.count
 
 
@@ -53,7 +58,7 @@ def _either(seed, rows, bound):
 
 
 def _mirror(seed, rows, wanted):
-    """Minus one for a random half of the batch, if wanted."""
+    """Returns one factor per example: -1 with probability one half if `wanted`, else 1."""
     return tf.where(_uniform(seed, rows, 0.0, 1.0) < (0.5 if wanted else 0.0), -1.0, 1.0)
 
 
@@ -65,17 +70,17 @@ def random_matrices(config: AugmentConfig, seed: tf.Tensor, rows: Rows, shape: S
                     axes: str, spacing_mm: Sequence[float]) -> tf.Tensor:
     """Draws affine maps from output to input voxels, for addons.warp_affine.
 
-    The centre of the output reads a voxel within the jitter of the centre of the input; mirroring, rotation, shear and
-    zoom are about that voxel, and are done in mm: turning a sagittal plane of thick slices in voxels would shear it.
+    The center of the output maps to the center of the input, shifted by up to the jitter. Mirroring, rotation, shear
+    and zoom are applied about that point, in mm: rotating a sagittal plane of thick slices in voxels would shear it.
 
     Args:
-        config: AugmentConfig. flip_x and flip_y apply where the plane has such an axis: a sagittal plane has no x.
+        config: AugmentConfig. flip_x and flip_y apply only if the plane has that axis; a sagittal plane has no x.
         seed: int32 (2,).
-        rows: Rows, how many.
-        shape: voxels of the input, in the plane.
-        jitter: largest shift along either axis, in whole voxels.
-        axes: names of the plane's axes, as "yx" or "zy".
-        spacing_mm: voxel size along them.
+        rows: Rows to draw maps for.
+        shape: in-plane voxels of the input.
+        jitter: largest shift along each axis, in whole voxels.
+        axes: names of the plane's axes, "yx" or "zy".
+        spacing_mm: voxel size along these axes.
 
     Returns:
         float32 (batch, 2, 3).
@@ -99,7 +104,7 @@ def random_matrices(config: AugmentConfig, seed: tf.Tensor, rows: Rows, shape: S
 
 
 def _elastic(config, seed, rows, shape, spacing_mm):
-    """Smooth random displacements (batch, first, second, 2), as long in mm along either axis."""
+    """Draws smooth random displacements (batch, first, second, 2), in voxels, of equal size in mm along both axes."""
     grid = tf.random.stateless_normal((rows.batch, CONTROL_POINTS, CONTROL_POINTS, 2), seed,
                                       stddev=config.elastic_voxels)
     smallest = min(spacing_mm)
@@ -108,25 +113,27 @@ def _elastic(config, seed, rows, shape, spacing_mm):
 
 def warp(planes: tf.Tensor, config: AugmentConfig, seed: tf.Tensor, jitter: Sequence[int], axes: str,
          spacing_mm: Sequence[float], rows: Rows | None = None) -> tf.Tensor:
-    """Moves every channel of an example alike, at random; outside the record is 0.
+    """Warps each example by a random affine map and elastic displacement, the same for all its channels.
+
+    Voxels outside the record read as 0.
 
     Args:
-        planes: float32 (batch, first, second, channels), the whole record, of a static shape.
+        planes: float32 (batch, first, second, channels), whole records, of a static shape.
         config, jitter, axes, spacing_mm: as in random_matrices.
         seed: int32 (2,).
-        rows: Rows that `planes` are of a larger batch; None for a whole one.
+        rows: Rows of `planes` within a larger batch; None if they are the whole batch.
 
     Returns:
-        float32 of the same shape; its centre crop of the record less the jitter on every side is the example.
+        float32 of the same shape. The caller crops it by the jitter on every side.
     """
     batch, *shape, _ = planes.shape
     rows, seeds = rows or Rows(batch), split(seed, 2)
     matrices = random_matrices(config, seeds[0], rows, shape, jitter, axes, spacing_mm)
     if not config.elastic_voxels:
         return addons.warp_affine(planes, matrices)
-    # One interpolation, not two: the affine map joins the displacement.
+    # The affine map is added to the displacement, so that the image is interpolated only once.
     here = tf.stack(tf.meshgrid(*(tf.range(size, dtype=tf.float32) for size in shape), indexing="ij"), axis=-1)
-    # No matrix product: how that rounds depends on the batch's size, and a worker has a part of the batch.
+    # Not a matrix product: its rounding depends on the batch size, and each worker has only a part of the batch.
     first, second, offset = tf.unstack(matrices[:, None, None], axis=-1)
     there = first * here[..., :1] + second * here[..., 1:] + offset
     return addons.warp_dense(planes, there - here + _elastic(config, seeds[1], rows, shape, spacing_mm))
@@ -134,14 +141,17 @@ def warp(planes: tf.Tensor, config: AugmentConfig, seed: tf.Tensor, jitter: Sequ
 
 def vary_intensity(images: tf.Tensor, config: AugmentConfig, seed: tf.Tensor, spacing_mm: Sequence[float] = (1.0, 1.0),
                    rows: Rows | None = None) -> tf.Tensor:
-    """Varies windowed images at random, one draw per example; the result is cut to 0..1, where the nets live.
+    """Changes the intensities of windowed images at random, with one draw per example.
 
     Args:
         images: float32 (batch, first, second, channels), 0 to 1.
-        config: AugmentConfig; gamma, contrast, brightness, blur_voxels, low_resolution and noise are read.
+        config: AugmentConfig; gamma, contrast, brightness, blur_voxels, low_resolution and noise are used.
         seed: int32 (2,).
-        spacing_mm: voxel size in the plane: blur reaches as far in mm along either axis.
+        spacing_mm: in-plane voxel size; the blur has the same width in mm along both axes.
         rows: as in warp.
+
+    Returns:
+        float32 of the same shape, clipped to 0..1, the input range of the nets.
     """
     rows = rows or Rows(images.shape[0])
     seeds = split(seed, 6)
@@ -164,7 +174,7 @@ def vary_intensity(images: tf.Tensor, config: AugmentConfig, seed: tf.Tensor, sp
         factor = _uniform(seeds[4], rows, 1.0, 1.0 + config.low_resolution)
         images = _separable(images, *(_coarsened(size, factor) for size in images.shape[1:3]))
     if config.noise:
-        # A seed per example, so that a worker need not draw the noise of others' rows.
+        # One seed per example, so that a worker draws the noise of its own rows only.
         own = split(seeds[5], rows.batch + 1)
         deviation = spread(_uniform(own.pop(), rows, 0.0, config.noise))
         images = images + deviation * tf.stack([tf.random.stateless_normal(images.shape[1:], one) for one in rows[own]])
@@ -172,25 +182,25 @@ def vary_intensity(images: tf.Tensor, config: AugmentConfig, seed: tf.Tensor, sp
 
 
 def _separable(images, first, second):
-    """Each image times its own matrix (batch, size, size) along either axis of its plane; channels alike."""
+    """Multiplies each image by its own matrix (batch, size, size) along each in-plane axis, for all channels."""
     return tf.einsum("bxj,byjc->byxc", second, tf.einsum("byi,bijc->byjc", first, images))
 
 
 def _gaussian(size, sigma):
-    """Matrices (batch, size, size) that blur an axis; at the edges what lies inside counts for more."""
+    """Returns matrices (batch, size, size) that blur an axis; at the edges the weights are renormalized."""
     places = tf.range(size, dtype=tf.float32)
     distance = (places[:, None] - places) / tf.maximum(sigma, 1e-3)[:, None, None]
     return _averaging(tf.exp(-0.5 * distance**2))
 
 
 def _coarsened(size, factor):
-    """Matrices (batch, size, size) that read an axis in voxels `factor` times as wide, and interpolate them back.
+    """Returns matrices (batch, size, size) that downsample an axis to voxels `factor` times as wide and back.
 
-    A wide voxel is the mean of what it covers (a scanner's partial volume), weighted by the triangle that
-    `tf.image.resize` uses too; both ways are linear. A factor of 1 changes nothing.
+    A wide voxel is a weighted mean of the voxels it covers (a scanner's partial volume effect), with the triangle
+    kernel of `tf.image.resize`. Upsampling is linear too. A factor of 1 gives the identity.
     """
     places, factor = tf.range(size, dtype=tf.float32), factor[:, None]
-    coarse = (places + 0.5) * factor - 0.5  # centres of the wide voxels; those past the end take the last ones' part
+    coarse = (places + 0.5) * factor - 0.5  # centers of the wide voxels; those past the end are ignored below
     wide = _averaging(tf.maximum(1.0 - tf.abs(coarse[:, :, None] - places) / factor[:, :, None], 0.0))
     back = tf.maximum(1.0 - tf.abs((places[:, None] - coarse[:, None, :]) / factor[:, :, None]), 0.0)
     return _averaging(back * tf.cast(coarse < size - 0.5, tf.float32)[:, None, :]) @ wide
@@ -201,16 +211,17 @@ def _averaging(weights):
 
 
 def roughen(masks: tf.Tensor, seed: tf.Tensor, reach: int, holes: float = 0.15, rows: Rows | None = None) -> tf.Tensor:
-    """Makes ground-truth kidney masks look like what a net would have found.
+    """Makes ground-truth kidney masks resemble the imperfect output of a net.
 
-    Per example at random: grown or shrunk by up to `reach` voxels, shifted by as much, and bitten: patches of a smooth
-    random field are missing inside, or stuck on near the outline.
+    Each mask is randomly dilated or eroded by up to `reach` voxels and shifted by up to `reach` voxels along each axis.
+    A smooth random field, drawn on a grid of 12 voxels, selects patches that are removed, or added near the mask.
 
     Args:
         masks: float32 (batch, y, x, 1), 0 or 1.
         seed: int32 (2,).
-        reach: in voxels.
-        holes: largest share of the field that is cut out or stuck on.
+        reach: largest dilation, erosion and shift, in voxels.
+        holes: largest threshold h, drawn per mask from 0 up: field values (0 to 1) below h select a removal, values
+            above 1 - h an addition.
         rows: as in warp.
 
     Returns:

@@ -1,12 +1,12 @@
-"""Records of a stage -> batches for its net.
+"""Turns the records of a stage into batches for its net.
 
-    record   int16 image and uint8 labels, the input's size with room to jitter on every side
-    batch    image float32 (batch, [z,] y, x, channels) from 0 to 1, target float32 (batch, [z,] y, x, 1), 0 or 1, in
-             training for tumor3d with a second channel, kidney with tumor, if the net has such an output;
+    record   int16 image and uint8 labels, the size of the net's input plus a margin for jitter on every side
+    batch    image float32 (batch, [z,] y, x, channels) from 0 to 1; target float32 (batch, [z,] y, x, 1), 0 or 1;
              record int32 (batch, 5): index of the case, position (z, y, x) of the record, kidney
 
-Whole batches are augmented at once. A block (z, y, x) moves as a stack of planes, all alike: z goes to the channels,
-and is only shifted by whole slices.
+In training, the target of tumor3d has a second channel, kidney with tumor, if the net has that output. A whole batch is
+augmented at once. All planes of a 3D block (z, y, x) get the same in-plane warp: z becomes the channel axis, and is
+only shifted, by whole slices.
 """
 
 import math
@@ -23,33 +23,33 @@ from kits_tf.ops.window import scale_window
 from kits_tf.records import schema
 from kits_tf.volume import AIR_HU
 
-# How far off the fine net's outline may be, for tumor2d to live with: two normalized voxels of the paper's.
+# Error of the fine net's outline that tumor2d must tolerate: two voxels of the paper's normalized spacing.
 OUTLINE_ERROR_MM = 1.6
 
 
 def _target(labels, stage):
-    """Tumor for the tumor nets, kidney with tumor for the kidney nets; float32."""
+    """Returns the target, float32: tumor for the tumor stages, kidney with tumor for the kidney stages."""
     wanted = classes.tumor if stage.startswith("tumor") else classes.foreground
     return tf.cast(wanted(labels), tf.float32)
 
 
 def _kidney(labels):
-    """Kidney with tumor, which tumor2d reads and tumor3d may learn; float32."""
+    """Returns kidney with tumor, float32: an input of tumor2d and an optional second target of tumor3d."""
     return tf.cast(classes.foreground(labels), tf.float32)
 
 
 def _to_planes(blocks):
-    """(batch, [z,] y, x) -> (batch, y, x, z or 1)."""
+    """Converts (batch, [z,] y, x) to (batch, y, x, z or 1)."""
     return blocks[..., None] if len(blocks.shape) == 3 else tf.transpose(blocks, (0, 2, 3, 1))
 
 
 def _from_planes(planes, stage):
-    """The inverse, with one channel: (batch, y, x, z or 1) -> (batch, [z,] y, x, 1)."""
+    """Inverts _to_planes; the result has one channel: (batch, y, x, z or 1) to (batch, [z,] y, x, 1)."""
     return tf.transpose(planes, (0, 3, 1, 2))[..., None] if stage == "tumor3d" else planes
 
 
 def _centre(tensor, jitter, first_axis=1):
-    """Cuts the jitter off both ends of consecutive axes."""
+    """Crops consecutive axes by the jitter at both ends."""
     cut = [slice(None)] * first_axis + [slice(room, size - room) for room, size in
                                         zip(jitter, tensor.shape[first_axis:], strict=False)]
     return tensor[tuple(cut)]
@@ -57,14 +57,17 @@ def _centre(tensor, jitter, first_axis=1):
 
 def augmented(image: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, config: CascadeConfig, stage: str,
               rows: augment.Rows | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-    """A batch of raw records -> (image, target), at random.
+    """Augments a batch of raw records at random; returns (image, target).
 
     Args:
         image: int16 (batch, [z,] y, x), of the record's static shape.
         labels: uint8, the same shape.
         seed: int32 (2,).
         config, stage: as in training_batches.
-        rows: augment.Rows that these are of a larger batch; None for a whole one.
+        rows: augment.Rows of these records within a larger batch; None if they are the whole batch.
+
+    Returns:
+        (image, target): float32, of the net's input size, with channels as in the module's docstring.
     """
     settings, seeds = config.stage(stage).training.augment, augment.split(seed, 4)
     rows = rows or augment.Rows(image.shape[0])
@@ -91,7 +94,7 @@ def augmented(image: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, config: Casc
 
 
 def plain(image: tf.Tensor, labels: tf.Tensor, config: CascadeConfig, stage: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """A batch of raw records -> (image, target): the centre crop, nothing varied."""
+    """Converts a batch of raw records to (image, target): the center crop, without augmentation."""
     image, labels = (_centre(block, config.jitter(stage)) for block in (image, labels))
     return _unvaried(image, labels, config, stage)
 
@@ -104,12 +107,16 @@ def _unvaried(image, labels, config, stage):
 
 
 def decode(serialized: tf.Tensor, shape: tuple[int, ...], cases: list[str]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """A serialized example -> (image, labels, record): as stored, and which one it is (see above).
+    """Parses a serialized example; returns (image, labels, record).
 
     Args:
         serialized: scalar string tensor.
-        shape: of the record.
+        shape: shape of the record.
         cases: ids of the cases, in the order of their indices.
+
+    Returns:
+        (image, labels, record): int16 and uint8 of the record's shape, as stored; record is int32 (5,): index of the
+        case, position (z, y, x), kidney.
     """
     example = schema.parse(serialized, shape)
     case = tf.argmax(tf.constant(cases) == example["case"], output_type=tf.int32)
@@ -118,7 +125,7 @@ def decode(serialized: tf.Tensor, shape: tuple[int, ...], cases: list[str]) -> t
 
 def drawn_examples(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path],
                    seed: int) -> Callable[[int], tf.data.Dataset]:
-    """A function of the epoch that gives its examples, serialized, without end, as sampling.draw."""
+    """Returns a function from the epoch to an endless dataset of its serialized examples (sampling.draw)."""
     counts = sampling.count_kinds(paths)
     record_bytes = 3 * math.prod(config.record_shape(stage))
     alike = config.stage(stage).training.cases_alike
@@ -129,19 +136,19 @@ def drawn_examples(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Pa
 @tf.autograph.experimental.do_not_convert
 def training_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path], seed: int, first_step: int = 0,
                      part: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
-    """Augmented batches for training, epoch after epoch; the same seed gives the same.
+    """Creates the dataset of augmented training batches of a run. The same seed gives the same batches.
 
     Args:
         config: CascadeConfig.
         stage: one of config.STAGES.
         paths: shards to draw from, one per case and named after it.
         seed: int.
-        first_step: of the run: batches before it are skipped, when training resumes; epochs without being read, what
-            is left without being varied.
-        part: (this worker, workers): it gives this worker's rows of every batch.
+        first_step: step of the run to start from when training resumes. Complete epochs before it are not read; its own
+            epoch's examples before it are read but not augmented.
+        part: (index of this worker, number of workers); the dataset has only this worker's rows of every batch.
 
     Returns:
-        tf.data.Dataset of (image, target, record), a batch for each remaining step of the run.
+        tf.data.Dataset of (image, target, record), one batch for each remaining step of the run.
     """
     training, shape = config.stage(stage).training, config.record_shape(stage)
     draw = drawn_examples(config, stage, paths, seed)
@@ -157,7 +164,7 @@ def training_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.
 
     def vary(number, batch):
         image, labels, record = batch
-        # The sign keeps these seeds apart from those that draw examples.
+        # The negative sign makes these seeds differ from those of sampling.
         seeds = tf.stack([-1 - seed, tf.cast(number, tf.int32)])
         return *augmented(image, labels, seeds, config, stage, rows), record
 
@@ -170,7 +177,7 @@ def training_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.
 
 
 def _tiles(serialized, size):
-    """What is scored of a BOX record: blocks of the net's size that cover it, as dicts like schema.parse's."""
+    """Splits a BOX record into blocks of the net's input size that cover it; yields dicts as from schema.parse."""
     slab = schema.parse(serialized, (None,) * 3)
     positions = [crop.cover_axis(0, extent, tf.cast(extent - 1, tf.float32) / 2.0, length, 0)
                  for extent, length in zip(tf.unstack(tf.shape(slab["image"])), size, strict=True)]
@@ -183,7 +190,7 @@ def _tiles(serialized, size):
 
 
 def _outside(starts, start, size):
-    """Which voxels of a block lie in none of the blocks of the same size that begin elsewhere: float32 (z, y, x)."""
+    """Returns a mask, float32 (z, y, x), of a block's voxels that lie in none of the blocks at `starts`."""
     def within(axis):
         at = start[axis] + tf.range(size[axis]) - starts[:, axis, None]
         return tf.cast((at >= 0) & (at < size[axis]), tf.float32)
@@ -193,18 +200,19 @@ def _outside(starts, start, size):
 
 @tf.autograph.experimental.do_not_convert
 def held_out_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path]) -> tf.data.Dataset:
-    """All that is scored of the held-out cases, unvaried and in order, the last batch smaller.
+    """Creates the dataset of validation batches: all examples in order, not augmented; the last batch may be smaller.
 
-    For tumor3d these are blocks that cover the box in which it predicts, for the other stages all records. They may
-    overlap, as do the crops that cover a large kidney: `first` tells each voxel of a case once.
+    For tumor3d the examples are blocks that cover the box in which it predicts, for the other stages all records.
+    Examples may overlap, as do the crops of a large kidney. `first` masks voxels that an earlier example of the case
+    already covered, so that each voxel is scored once.
 
     Args:
-        config, stage: as above.
+        config, stage: as in training_batches.
         paths: one shard per case.
 
     Returns:
-        tf.data.Dataset of (image, target, index of the case in `paths`: int32, first: float32 like target, 1 where no
-        earlier example of the case holds the voxel).
+        tf.data.Dataset of (image, target, case, first). `case` is int32 (batch,), the index in `paths`. `first` is
+        float32 of the target's shape, 1 where no earlier example of the case contains the voxel, else 0.
     """
     shape, size = config.record_shape(stage), config.input_shape(stage)
     block = {"yx": (1, *size), "zy": (*size, 1)}[plane_axes(stage)] if len(size) == 2 else size

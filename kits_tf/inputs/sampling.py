@@ -1,14 +1,13 @@
-"""Which examples are drawn, from which shards, in which order.
+"""Draws training examples from the shards of a stage.
 
-A stage draws from one or more groups of examples in turn, by the `kind` of their records:
+Shard paths go in, a dataset of serialized examples comes out. A stage draws in turn from groups of examples, defined by
+the `kind` of their records:
 
-    tumor3d    centred in background, in kidney, in tumor: a third each (Zhang et al. 2.1, after Kamnitsas et al. 2017)
+    tumor3d    centered in background, in kidney, in tumor: a third each (Zhang et al. 2.1, after Kamnitsas et al. 2017)
     tumor2d    with tumor and without: half each (2.2)
-    others     one group with everything
+    others     one group with all examples
 
-Records of the kind BOX come last in a shard and are not drawn.
-
-Everything random comes from a seed, so that the same seed draws the same examples.
+Records of kind BOX are stored last in a shard and are not drawn. The same seed draws the same examples.
 """
 
 import math
@@ -20,19 +19,19 @@ import tensorflow as tf
 
 from kits_tf.errors import InputError
 
-SHARDS_AT_ONCE = 16  # cases that are read in turn
-WINDOW_BYTES = 2**27  # of records held and shuffled at once
+SHARDS_AT_ONCE = 16  # shards that are read in parallel, one record of each in turn
+WINDOW_BYTES = 2**27  # bytes of records that are held and shuffled at once, over all groups of a stage
 
 _GROUPS = {"tumor3d": ((0,), (1,), (2,)), "tumor2d": ((2,), (0, 1))}
 
 
 def groups(stage: str) -> tuple[tuple[int, ...], ...]:
-    """The groups of kinds that a stage draws from in turn, equally often."""
+    """Returns the groups of kinds from which a stage draws in turn, equally often."""
     return _GROUPS.get(stage, ((0, 1, 2),))
 
 
 def kind_of(serialized: tf.Tensor) -> tf.Tensor:
-    """The kind of a serialized example, a scalar string tensor: scalar int32."""
+    """Reads the kind of a serialized example (scalar string tensor): scalar int32."""
     return tf.cast(tf.io.parse_single_example(serialized, {"kind": tf.io.FixedLenFeature([], tf.int64)})["kind"],
                    tf.int32)
 
@@ -42,10 +41,10 @@ def count_kinds(paths: Sequence[pathlib.Path]) -> np.ndarray:
     """Reads every shard once and counts its examples.
 
     Returns:
-        int64 array (shards, 3): how many examples of kind 0, 1 and 2 each shard holds.
+        int64 array (shards, 3): number of examples of kind 0, 1 and 2 in each shard; BOX records are not counted.
 
     Raises:
-        InputError: if a shard is damaged; its message names it.
+        InputError: if a shard is damaged; the message names it.
     """
     def count(path):
         kinds = tf.data.TFRecordDataset(path).map(kind_of)
@@ -57,7 +56,7 @@ def count_kinds(paths: Sequence[pathlib.Path]) -> np.ndarray:
     for path in paths:
         try:
             counts.append(next(counted))
-        except (tf.errors.OpError, UnicodeDecodeError) as error:  # TensorFlow 2.15 cannot word an error about raw bytes
+        except (tf.errors.OpError, UnicodeDecodeError) as error:  # TensorFlow 2.15 cannot decode some error messages
             raise InputError(f"{path}: is damaged ({type(error).__name__}); write it anew with python -m data_prep"
                              ) from error
     return np.stack(counts)
@@ -66,25 +65,27 @@ def count_kinds(paths: Sequence[pathlib.Path]) -> np.ndarray:
 @tf.autograph.experimental.do_not_convert
 def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, stage: str, record_bytes: int, seed: tf.Tensor,
          alike: bool = False) -> tf.data.Dataset:
-    """Draws examples without end.
+    """Draws examples endlessly.
 
-    Shards come in random order, a few at a time. Each is read from a random place on and then from its start: an epoch
-    seldom reaches the end of all shards, and should not see more of the head than of the feet.
+    Shards are read in random order, SHARDS_AT_ONCE at a time. Each is read from a random position to its end and then
+    from its start. An epoch seldom reaches the end of all shards, and starting at the first record would favor slices
+    near one end of the scan.
 
     Args:
         paths: the shards.
-        counts: their `count_kinds`.
+        counts: the result of `count_kinds` for these shards.
         stage: one of config.STAGES.
-        record_bytes: size of one record, about.
+        record_bytes: approximate size of one record.
         seed: int32 tensor (2,).
-        alike: whether every case gives as many examples of a group: the mean of what the cases hold. Of a case with
-            fewer the same are read again, of one with more a part is left for another seed.
+        alike: whether every case contributes the same number of examples of a group, namely the mean over the cases
+            that have any. Examples of a case with fewer are repeated; of a case with more only a part is read, which
+            depends on the seed.
 
     Returns:
-        tf.data.Dataset of serialized examples, the stage's groups in turn. A group with no example is left out.
+        tf.data.Dataset of serialized examples from the stage's groups in turn. Empty groups are skipped.
 
     Raises:
-        ValueError: if there is no example at all.
+        ValueError: if the shards hold no example.
     """
     filled = [kinds for kinds in groups(stage) if counts[:, kinds].sum()]
     if not filled:
@@ -123,5 +124,5 @@ def _stream(paths, counts, kinds, window, seed, alike):
         chance = tf.random.stateless_uniform(tf.shape(window), tf.stack([seed[0], tf.cast(number, tf.int32)]))
         return tf.gather(window, tf.argsort(chance))
 
-    # Dataset.shuffle mixes TensorFlow's global seed into its own; this knows only ours.
+    # Dataset.shuffle also depends on TensorFlow's global seed. This shuffle depends only on `seed`.
     return stream.batch(window).repeat().enumerate().map(shuffle).unbatch()

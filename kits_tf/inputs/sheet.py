@@ -1,4 +1,4 @@
-"""Contact sheets: examples as the nets see them, side by side, with the outlines of their masks."""
+"""Draws contact sheets (PNG): the inputs of a net in rows of panels, with the outlines of their masks."""
 
 import io
 import pathlib
@@ -12,18 +12,18 @@ from matplotlib.figure import Figure
 from kits_tf.config import CascadeConfig
 from kits_tf.inputs import pipeline
 
-# Target, and what is drawn beside it: the net's answer, or the kidney mask that tumor2d is given. Told apart with any
-# colour vision.
+# Outline colors of the target and of the second mask: the net's prediction, or the kidney mask that tumor2d reads. The
+# two colors can be distinguished with any type of color vision.
 COLOURS = ("#ff8c1a", "#56b4e9")
-INCHES = 1.6  # a panel's longer side
-ROWS, VARIANTS = 6, 7  # of a contact sheet
+INCHES = 1.6  # longer side of a panel
+ROWS, VARIANTS = 6, 7  # rows and augmented panels per row of a contact sheet
 
 
 def contact_sheet(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Path], seed: int) -> bytes:
-    """Examples as training draws and varies them: PNG bytes.
+    """Draws examples as training samples and augments them; returns PNG bytes.
 
-    A row per record, titled with its case and position (z, y, x); the first panel is its centre crop as it was
-    prepared, the others are varied.
+    Each row shows one record and is titled with its case and position (z, y, x). The first panel is the center crop of
+    the record as prepared, the others are augmented.
 
     Args:
         config: CascadeConfig.
@@ -47,14 +47,15 @@ def contact_sheet(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Pat
 
 
 def panel(image: np.ndarray, *masks: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """What a panel shows of one example.
+    """Selects the 2D image and masks of one example to show in a panel.
 
     Args:
         image: float32 ([z,] y, x, channels), 0 to 1; the second channel, if any, is a mask.
         masks: float32 ([z,] y, x, 1); the first is the target.
 
     Returns:
-        (image, masks): 2D arrays. Of a block the slice with most of the target, or the middle one.
+        (image, masks): 2D arrays. For a block, these are of the slice with the largest target, or of the middle slice
+        if the target is empty. A mask channel of the image is the last of the masks.
     """
     planes = [image[..., 0], *(mask[..., 0] for mask in masks), *(image[..., k] for k in range(1, image.shape[-1]))]
     if planes[0].ndim == 3:
@@ -69,9 +70,9 @@ def draw(rows: list[list[tuple[np.ndarray, list[np.ndarray]]]], spacing_mm: Sequ
     """Draws panels in rows.
 
     Args:
-        rows: lists of panels, all of one shape and as many in each row.
+        rows: lists of panels from `panel`, all of the same shape; each row has the same number.
         spacing_mm: height and width of a voxel.
-        titles: a line above each row's first panel; None for none.
+        titles: one line of text above each row; None for no titles.
 
     Returns:
         PNG bytes.

@@ -1,11 +1,11 @@
-"""The nets of the five stages, as Keras models from window-scaled images to probabilities.
+"""Builds the nets of the five stages: Keras models that map window-scaled images to probabilities.
 
     build(config, "fine")           (n, y, x, 1) -> (n, y, x, 1), 2D U-Net; correction reads y, x as z, y
     build(config, "tumor2d")        (n, y, x, 2) -> (n, y, x, 1), 2D U-Net; channels are CT and kidney mask
     build(config, "tumor3d")        (n, z, y, x, 1) -> the same shape, 3D FCN, for any multiple of (2, 4, 4) voxels
 
-Which net does what follows Zhang et al.; their U-Net is Ronneberger et al. 2015 (unet2d.py), their 3D FCN with a long
-skip connection is only named, so fcn3d.py is ours.
+The choice of a net for each stage follows Zhang et al. Their U-Net is that of Ronneberger et al. 2015 (unet2d.py). They
+do not describe their 3D FCN with a long skip connection, so fcn3d.py is our design.
 """
 
 import pathlib
@@ -18,23 +18,23 @@ from kits_tf.models import fcn3d, unet2d
 
 
 def channels(stage: str) -> int:
-    """How many channels a stage's net reads: CT, and for tumor2d the kidney mask too."""
+    """Returns the number of input channels of a stage's net: 2 for tumor2d (CT and kidney mask), else 1 (CT)."""
     return 2 if stage == "tumor2d" else 1
 
 
 def build(config: CascadeConfig, stage: str, precision: str = "float32", replicas: int = 1) -> tf.keras.Model:
-    """A stage's net with fresh weights.
+    """Builds a stage's net with random initialization.
 
     Args:
         config: CascadeConfig.
         stage: one of config.STAGES.
-        precision: what its layers compute in, a Keras policy: "float32", "mixed_bfloat16" or "mixed_float16". Weights,
-            batch statistics, logits and probabilities are float32 in each.
-        replicas: how many copies train together; batch statistics are those of all.
+        precision: Keras dtype policy of the layers: "float32", "mixed_bfloat16" or "mixed_float16". Weights, batch
+            statistics, logits and probabilities are always float32.
+        replicas: number of replicas that train together; with several, batch statistics are computed over all of them.
 
     Returns:
-        tf.keras.Model whose output is float32 probabilities, one channel: those of the first of the
-        config.outputs(stage) channels of its layer "logits".
+        tf.keras.Model with one output channel, float32 probabilities. They belong to the first channel of its layer
+        "logits", which has config.outputs(stage) channels.
     """
     net, usual = config.stage(stage).net, tf.keras.mixed_precision.global_policy()
     normalization = "synchronized" if net.normalization == "batch" and replicas > 1 else None
@@ -48,10 +48,10 @@ def build(config: CascadeConfig, stage: str, precision: str = "float32", replica
 
 
 def load(config: CascadeConfig, stage: str, path: str | pathlib.Path, precision: str = "float32") -> tf.keras.Model:
-    """A stage's net with the weights that training left in a file.
+    """Builds a stage's net and loads its trained weights from a file.
 
     Raises:
-        InputError: if they cannot be read, or are another net's.
+        InputError: if the weights cannot be read, or belong to another net.
     """
     net = build(config, stage, precision)
     try:
@@ -63,5 +63,5 @@ def load(config: CascadeConfig, stage: str, path: str | pathlib.Path, precision:
 
 
 def logits_model(model: tf.keras.Model) -> tf.keras.Model:
-    """The same layers and weights, ending before the sigmoid: what the losses need."""
+    """Returns a model with the same layers and weights that ends in logits, as the losses need them."""
     return tf.keras.Model(model.input, model.get_layer("logits").output, name=f"{model.name}_logits")

@@ -1,4 +1,4 @@
-"""The few pieces both nets are made of. All work on (n, y, x, channels) and on (n, z, y, x, channels)."""
+"""Building blocks shared by both nets. All accept (n, y, x, channels) and (n, z, y, x, channels)."""
 
 import typing
 from collections.abc import Sequence
@@ -9,18 +9,21 @@ from kits_tf.models.normalization import BatchNormalization
 
 layers = tf.keras.layers
 
-# Runs are short (the demo's have a few hundred steps); Keras's 0.99 would still hold a tenth of the untrained
-# statistics after 230 of them.
+# Runs are short (the demo has a few hundred steps). With Keras's default of 0.99, the initial statistics would still
+# have a weight of one tenth after 230 steps.
 BATCH_NORM_MOMENTUM = 0.9
 
 
 @tf.keras.utils.register_keras_serializable("kits_tf")
 class Repeat(tf.keras.layers.Layer):
-    """Upsamples by repeating every voxel a whole number of times along each spatial axis (nearest neighbour).
+    """Upsamples by repeating every voxel a whole number of times along each spatial axis (nearest neighbor).
 
-    Keras's UpSampling3D cuts the tensor into single planes and joins them again, and its 2D sibling's gradient is a
-    resize that is not deterministic on GPUs. Stacking and reshaping is plain data movement on either, under XLA and
-    not, and for sizes that are known only when called.
+    Replaces Keras's UpSampling3D, which splits the tensor into single planes and joins them again, and UpSampling2D,
+    whose gradient is a resize that is not deterministic on GPUs. Stacking and reshaping only moves data, on CPUs and
+    GPUs, with and without XLA, and also works for sizes that are known only at call time.
+
+    Args:
+        factors: number of repetitions along each spatial axis.
     """
 
     def __init__(self, factors: Sequence[int], **kwargs: typing.Any) -> None:
@@ -42,7 +45,7 @@ class Repeat(tf.keras.layers.Layer):
 
 @tf.keras.utils.register_keras_serializable("kits_tf")
 class CropTo(tf.keras.layers.Layer):
-    """Cuts a tensor at the far end of each spatial axis to the size of another: [tensor, other] -> tensor."""
+    """Crops a tensor at the far end of each spatial axis to the size of another: [tensor, other] -> tensor."""
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         tensor, other = inputs
@@ -56,14 +59,19 @@ class CropTo(tf.keras.layers.Layer):
 
 
 def convolution(inputs: tf.Tensor, filters: int, kernel: tuple[int, ...], normalization: str, name: str) -> tf.Tensor:
-    """Convolution, normalization and ReLU; the size stays.
+    """Applies convolution, normalization and ReLU; the spatial size does not change.
 
-    `normalization` is "batch", "synchronized" (batch norm over all replicas' examples; on one device as "batch", but
-    without the fused kernel) or "none".
+    Args:
+        inputs: (n, spatial axes, channels).
+        filters: number of output channels.
+        kernel: kernel size, 2 or 3 ints.
+        normalization: "batch", "synchronized" (batch norm over the examples of all replicas; on one device the same as
+            "batch", but without the fused kernel) or "none".
+        name: prefix of the layer names.
     """
     convolve = {2: layers.Conv2D, 3: layers.Conv3D}[len(kernel)]
     normalized = normalization != "none"
-    # Batch norm subtracts any bias again.
+    # Batch norm would cancel a bias.
     outputs = convolve(filters, kernel, padding="same", use_bias=not normalized, kernel_initializer="he_normal",
                        name=f"{name}_conv")(inputs)
     if normalized:
@@ -73,17 +81,17 @@ def convolution(inputs: tf.Tensor, filters: int, kernel: tuple[int, ...], normal
 
 
 def shrink(inputs: tf.Tensor, factors: tuple[int, ...], name: str) -> tf.Tensor:
-    """Max-pooling by whole factors along the spatial axes; sizes that do not divide are rounded up."""
+    """Applies max pooling by integer factors along the spatial axes; sizes that do not divide are rounded up."""
     pool = {2: layers.MaxPooling2D, 3: layers.MaxPooling3D}[len(factors)]
     return pool(factors, padding="same", name=f"{name}_pool")(inputs)
 
 
 def grow(inputs: tf.Tensor, filters: int, factors: tuple[int, ...], normalization: str, name: str) -> tf.Tensor:
-    """Back up: a pointwise convolution to `filters` channels, then repeated voxels.
+    """Upsamples: a pointwise convolution to `filters` channels, then repetition of voxels.
 
-    A transposed convolution of the same stride would learn one such pointwise map per repeated voxel; on oneDNN it is
-    slower, and it leaves checkerboards (Odena et al. 2016). The 3x3 convolutions after it smooth the steps. The
-    pointwise map commutes with the repeating, so it is done first, where there are fewer voxels.
+    A transposed convolution of the same stride would learn one pointwise map per repeated voxel; with oneDNN it is
+    slower, and it causes checkerboard artifacts (Odena et al. 2016). The following 3x3 convolutions smooth the steps.
+    The pointwise convolution commutes with the repetition, so it is applied first, on fewer voxels.
     """
     outputs = convolution(inputs, filters, (1,) * len(factors), normalization, name=name)
     return Repeat(factors, name=f"{name}_repeat")(outputs)
@@ -91,7 +99,7 @@ def grow(inputs: tf.Tensor, filters: int, factors: tuple[int, ...], normalizatio
 
 @tf.keras.utils.register_keras_serializable("kits_tf")
 class FirstChannel(tf.keras.layers.Layer):
-    """The first channel alone."""
+    """Selects the first channel."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return inputs[..., :1]
@@ -101,10 +109,15 @@ class FirstChannel(tf.keras.layers.Layer):
 
 
 def head(inputs: tf.Tensor, name: str = "logits", outputs: int = 1) -> tf.Tensor:
-    """Logits, and the probability that the first of them gives each voxel; in float32, whatever came before.
+    """Appends the layers for logits and probabilities, both float32 with any dtype policy.
+
+    Args:
+        inputs: (n, spatial axes, channels).
+        name: name of the logits layer.
+        outputs: number of logits channels.
 
     Returns:
-        The tensor of layer "probabilities", one channel: that of the first of the `outputs` channels of "logits".
+        The output of layer "probabilities", with one channel: the sigmoid of the first logits channel.
     """
     rank = len(inputs.shape) - 2
     convolve = {2: layers.Conv2D, 3: layers.Conv3D}[rank]

@@ -1,4 +1,4 @@
-"""Says what the nets of a cascade are: size, input, and how much of it one output voxel sees."""
+"""Describes the nets of a cascade in a table: input shape, filters, parameters, receptive field and loss."""
 
 import functools
 
@@ -9,13 +9,14 @@ from kits_tf import models
 
 
 def receptive_field(model: tf.keras.Model) -> tuple[int, ...]:
-    """How many input voxels, along each spatial axis, can change one output voxel at most.
+    """Computes the receptive field: how many input voxels can affect one output voxel, along each spatial axis.
 
-    Walks from the output back to the input and asks every layer which of its input voxels it reads. Where branches
-    join, the widest counts; where strides make voxels differ, the one that sees most.
+    Walks from the output back to the input and computes for every layer which of its input voxels it reads. Where
+    branches join, the union of their intervals is used. Because pooling makes the field depend on the position, the
+    result is the maximum over output positions.
 
     Returns:
-        tuple of voxels, one per spatial axis.
+        tuple of ints, voxels per spatial axis.
     """
     makers = {id(layer.output): layer for layer in model.layers}
     spatial = len(model.inputs[0].shape) - 2
@@ -24,7 +25,7 @@ def receptive_field(model: tf.keras.Model) -> tuple[int, ...]:
 
 
 def _reads(model, makers, axis, place):
-    """The half-open interval of input voxels along one axis that output voxel `place` reads."""
+    """Returns the half-open interval of input voxels along one axis that output voxel `place` reads."""
 
     @functools.cache
     def walk(tensor_id, start, stop):
@@ -53,7 +54,7 @@ def _layer_reads(layer, axis, start, stop):
 
 
 def table(config: configs.CascadeConfig) -> str:
-    """The five nets of a cascade as a text table, one line each."""
+    """Returns a text table of the five nets of a cascade, one line each. Builds every net."""
     rows = [("stage", "net", "input", "filters", "normalization", "parameters", "receptive field", "loss")]
     for stage in configs.STAGES:
         settings = config.stage(stage)

@@ -1,10 +1,11 @@
-"""3D FCN with a long skip connection: a block of CT in, one probability per voxel out.
+"""3D FCN with a long skip connection: maps a block of CT to one probability per voxel.
 
-Zhang et al. name the kind of net (after Wu et al. 2018, a 3D FCN for subcortical structures) and no more. Ours has
-four levels. Voxels are about four times as thick as wide, so the first pooling is in-plane only. The long skip joins
-the first level, which alone sees full resolution, to the last; short ones add the second and third on their way up.
-Nearly all work is done below full resolution, where a voxel costs an eighth or less. The fourth level costs next to
-nothing and is there for what it sees: inside a large tumor, only its far surroundings tell it from liver or muscle.
+Zhang et al. only name the kind of net (after Wu et al. 2018, a 3D FCN for subcortical structures); the design is ours.
+It has four levels. Voxels are about four times as thick as wide, so the first pooling is in-plane only. The long skip
+connection concatenates the first level, the only one at full resolution, with the last layers. Short skip connections
+add the second and third level on the way up. Nearly all computation takes place below full resolution, where a voxel
+costs an eighth or less. The fourth level costs almost nothing and enlarges the receptive field: inside a large tumor,
+only distant surroundings distinguish it from liver or muscle.
 """
 
 import tensorflow as tf
@@ -15,14 +16,15 @@ from kits_tf.models import blocks
 
 def build(config: FCN3DConfig, name: str = "fcn3d", normalization: str | None = None,
           outputs: int = 1) -> tf.keras.Model:
-    """An FCN with fresh weights, for blocks whose sizes are multiples of (2, 4, 4); the fourth level rounds up what it
-    halves.
+    """Builds an FCN with random initialization, for blocks whose sizes are multiples of (2, 4, 4).
+
+    The fourth level rounds odd sizes up.
 
     Args:
         config: FCN3DConfig.
-        name: of the Keras model.
-        normalization: as in blocks.convolution; the config's unless given.
-        outputs: channels of layer "logits".
+        name: name of the Keras model.
+        normalization: as in blocks.convolution; None for that of the config.
+        outputs: number of channels of layer "logits".
 
     Returns:
         tf.keras.Model from (n, z, y, x, 1) to probabilities of the same shape.
@@ -52,6 +54,6 @@ def build(config: FCN3DConfig, name: str = "fcn3d", normalization: str | None = 
     tensor = convolve(tensor, half, "up1_1")
     tensor = blocks.grow(tensor, full, (1, 2, 2), normalization, "up0")
     tensor = tf.keras.layers.Concatenate(name="up0_long_skip")([long_skip, tensor])
-    # In-plane only: a third of the work of a cube, at the level where work is dearest.
+    # In-plane kernel: a third of the cost of a 3x3x3 kernel, on the most expensive level.
     tensor = convolve(tensor, full, "up0_1", kernel=(1, 3, 3))
     return tf.keras.Model(inputs, blocks.head(tensor, outputs=outputs), name=name)

@@ -1,8 +1,8 @@
-"""Folds batch normalization into the convolutions before it, for prediction.
+"""Folds batch normalization into the preceding convolutions, for prediction.
 
-A trained batch norm is an affine map per channel, and so is what a convolution adds to its sum: kernel and bias of one
-convolution do the work of both. That spares a pass over every activation, which on a CPU costs as much as a small
-convolution. TensorFlow's own graph optimizer does it for some kernels only, and not in 3D.
+A trained batch norm is an affine map per channel, so it can be merged into the kernel and bias of the convolution. This
+saves one pass over every activation, which on a CPU costs as much as a small convolution. TensorFlow's graph optimizer
+does this for some kernels only, and not in 3D.
 """
 
 import dataclasses
@@ -16,13 +16,16 @@ from kits_tf.config import CascadeConfig
 
 def folded(model: tf.keras.Model, config: CascadeConfig, stage: str, precision: str = "float32"
            ) -> tf.keras.Model:
-    """A stage's trained net without normalization layers; equal but for the rounding of floats.
+    """Returns a stage's trained net without normalization layers; its output is the same up to float rounding.
 
     Args:
-        model: Keras model that models.build made for this config and stage.
+        model: Keras model from models.build for this config and stage.
         config: CascadeConfig.
         stage: one of config.STAGES.
-        precision: what the folded net computes in, as models.build takes it.
+        precision: computation precision of the folded net, as in models.build.
+
+    Returns:
+        tf.keras.Model; `model` itself, in its own precision, if the config has no normalization.
     """
     settings = config.stage(stage)
     if settings.net.normalization == "none":

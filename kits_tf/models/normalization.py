@@ -1,17 +1,17 @@
-"""Batch normalization by TensorFlow's own kernel for planes, on both Keras."""
+"""Batch normalization with TensorFlow's fused 2D kernel, for Keras 2 and Keras 3."""
 
 import tensorflow as tf
 
 
 @tf.keras.utils.register_keras_serializable("kits_tf")
 class BatchNormalization(tf.keras.layers.BatchNormalization):
-    """Keras's layer for (n, y, x, channels) and (n, z, y, x, channels), computed in one kernel.
+    """Keras's layer for (n, y, x, channels) and (n, z, y, x, channels), computed by one fused kernel.
 
-    Keras 3 makes it of a dozen passes over the tensor, and of TensorFlow's kernels only the one for planes is fast on
-    CPUs (benchmarks/README.md). So planes along z go in as more planes of the batch: the statistics are of all anyway.
-    The name is Keras's, since weight files hold it.
+    Keras 3 needs a dozen passes over the tensor, and only TensorFlow's 2D kernel is fast on CPUs
+    (benchmarks/README.md). Therefore the planes along z are moved to the batch axis, which does not change the
+    statistics. The class has the name of Keras's layer, because weight files contain it.
 
-    With `synchronized` the statistics are those of all replicas, which no kernel knows: that is left to Keras.
+    With `synchronized` the statistics are those of all replicas. No fused kernel supports this, so Keras computes it.
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:

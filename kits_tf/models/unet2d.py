@@ -1,7 +1,7 @@
-"""2D U-Net: one slice in, one probability per pixel out.
+"""2D U-Net: maps one slice to one probability per pixel.
 
-Source: Ronneberger et al. 2015, arXiv:1505.04597, named by Zhang et al. for their kidney nets. Ours pads its
-convolutions, so that output and input have one size, normalizes per batch, and upsamples by repetition (blocks.grow).
+Source: Ronneberger et al. 2015, arXiv:1505.04597, which Zhang et al. name for their kidney nets. Differences: padded
+convolutions, so that output and input have the same size; batch normalization; upsampling by repetition (blocks.grow).
 """
 
 import tensorflow as tf
@@ -12,19 +12,19 @@ from kits_tf.models import blocks
 
 def build(shape: tuple[int, ...], config: UNetConfig, name: str = "unet2d",
           normalization: str | None = None) -> tf.keras.Model:
-    """A U-Net with fresh weights.
+    """Builds a U-Net with random initialization.
 
     Args:
         shape: (y, x, channels) of the input; for sagittal planes (z, y, channels).
         config: UNetConfig.
-        name: of the Keras model.
-        normalization: as in blocks.convolution; the config's unless given.
+        name: name of the Keras model.
+        normalization: as in blocks.convolution; None for that of the config.
 
     Returns:
         tf.keras.Model from (n, y, x, channels) to probabilities (n, y, x, 1).
 
     Raises:
-        ValueError: if y or x does not divide by 2 ** (levels - 1).
+        ValueError: if y or x is not a multiple of 2 ** (levels - 1).
     """
     steps = 2 ** (config.levels - 1)
     if any(size % steps for size in shape[:2]):

@@ -1,4 +1,4 @@
-"""Geometry as TensorFlow functions: used eagerly by data_prep and inside the exported graph by the cascade.
+"""Geometry as TensorFlow functions, used eagerly by data_prep and inside the exported graph by the cascade.
 
-One implementation for both, so that preparation and serving cannot disagree. Arrays are (z, y, x).
+Both use the same implementation, so preparation and serving give the same results. Arrays are (z, y, x).
 """

@@ -1,19 +1,19 @@
-"""Blocks of voxels: cutting them out, putting them back, and laying several of one size over a larger box.
+"""Crops and pastes blocks of voxels, and places several blocks of one size to cover a larger box.
 
-A block may reach outside the array: there a cut reads a fill value, and a paste writes nothing.
+A block may extend outside the array: a crop then reads a fill value there, and a paste writes nothing.
 """
 
 import tensorflow as tf
 
 
 def crop(array: tf.Tensor, start: tf.Tensor, size: tuple[int, ...], fill: float = 0.0) -> tf.Tensor:
-    """Cuts a block of fixed size.
+    """Crops a block of fixed size.
 
     Args:
         array: tensor of any rank.
         start: int32 (rank,), the block's first voxel; may be negative.
         size: tuple of ints, the block's shape, known when the graph is built.
-        fill: what voxels outside the array read as.
+        fill: value of voxels outside the array.
 
     Returns:
         Tensor of shape `size`.
@@ -29,10 +29,10 @@ def crop(array: tf.Tensor, start: tf.Tensor, size: tuple[int, ...], fill: float 
 
 
 def _overlap(array, block, start):
-    """The part of a block that lies in the array: its begin and end there, and that part of the block."""
+    """Returns the part of a block inside the array: its begin and end in the array, and its values."""
     begin = tf.clip_by_value(start, 0, tf.shape(array))
     end = tf.clip_by_value(start + tf.shape(block), begin, tf.shape(array))
-    first = tf.clip_by_value(begin - start, 0, tf.shape(block))  # of a block far outside there is nothing to take
+    first = tf.clip_by_value(begin - start, 0, tf.shape(block))  # a block far outside the array gives an empty slice
     return begin, end, tf.slice(block, first, end - begin)
 
 
@@ -42,30 +42,30 @@ def _update(array, begin, end, values):
 
 
 def paste_add(array: tf.Tensor, block: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-    """Adds a block to an array where it lies inside it; the inverse of `crop` on an array of zeros."""
+    """Adds a block to an array at `start`; parts outside the array are ignored. Inverts `crop` on an array of zeros."""
     begin, end, values = _overlap(array, block, start)
     return _update(array, begin, end, tf.slice(array, begin, end - begin) + values)
 
 
 def paste_max(array: tf.Tensor, block: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-    """The voxelwise maximum of an array and a block laid into it."""
+    """Returns the voxelwise maximum of an array and a block at `start`; parts outside the array are ignored."""
     begin, end, values = _overlap(array, block, start)
     return _update(array, begin, end, tf.maximum(tf.slice(array, begin, end - begin), values))
 
 
 def cover_axis(start: tf.Tensor, stop: tf.Tensor, centre: tf.Tensor, size: int, overlap: int) -> tf.Tensor:
-    """Where crops of one size must lie along one axis to cover start to stop.
+    """Computes the positions of crops of one size along one axis so that they cover start to stop.
 
-    One crop is enough where the extent fits: it is centred as asked, moved as little as it takes to hold the extent.
-    A longer extent gets several, evenly spaced from end to end, that overlap by at least `overlap`.
+    If the extent fits into one crop, the crop is centered at `centre` and shifted by as little as needed to contain the
+    extent. Otherwise several crops are spaced evenly from end to end and overlap by at least `overlap`.
 
     Args:
-        start, stop: scalar int32, the extent to hold; stop exclusive.
-        centre: scalar float32, in voxels (the middle of voxel 0 is 0), where one crop would like to be.
+        start, stop: scalar int32, the extent to cover; stop exclusive.
+        centre: scalar float32, preferred center of a single crop, in voxels (the middle of voxel 0 is 0).
         size, overlap: ints, voxels; 0 <= overlap < size.
 
     Returns:
-        int32 (n,), first voxels of the crops, rising.
+        int32 (n,), the first voxel of each crop, ascending.
     """
     extent = stop - start
 
@@ -81,12 +81,12 @@ def cover_axis(start: tf.Tensor, stop: tf.Tensor, centre: tf.Tensor, size: int, 
 
 
 def grid_of(*axes: tf.Tensor) -> tf.Tensor:
-    """All combinations of positions along some axes: int32 (n, axes)."""
+    """Returns all combinations of positions along the given axes: int32 (n, axes)."""
     return tf.reshape(tf.stack(tf.meshgrid(*axes, indexing="ij"), axis=-1), (-1, len(axes)))
 
 
 def box_of(mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The smallest box around a mask's true voxels.
+    """Finds the smallest box around the true voxels of a mask.
 
     Args:
         mask: bool, any rank.
@@ -105,11 +105,14 @@ def box_of(mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def dilate(mask: tf.Tensor, radius: tuple[int, int, int]) -> tf.Tensor:
-    """Grows a mask by a box: true within `radius` voxels along every axis.
+    """Dilates a mask with a box: true within `radius` voxels of a true voxel along every axis.
 
     Args:
         mask: bool (z, y, x).
         radius: three ints, voxels along z, y, x; zero or more.
+
+    Returns:
+        bool (z, y, x).
     """
     grown = tf.cast(mask, tf.int8)
     for axis, reach in enumerate(radius):
@@ -118,7 +121,7 @@ def dilate(mask: tf.Tensor, radius: tuple[int, int, int]) -> tf.Tensor:
 
 
 def _spread(values, axis, reach):
-    """Running maximum over 2 reach + 1 voxels along one axis, in about log2(reach) steps."""
+    """Computes the running maximum over 2 reach + 1 voxels along one axis, in about log2(reach) steps."""
     covered = 0
     while covered < reach:
         jump = min(max(covered, 1), reach - covered)
@@ -128,7 +131,7 @@ def _spread(values, axis, reach):
 
 
 def shift(values: tf.Tensor, axis: int, by: int) -> tf.Tensor:
-    """Moves an array along one axis; what comes in at the edge is zero."""
+    """Shifts an array by `by` voxels along one axis, filling with zeros; positive values shift to higher indices."""
     paddings, begin = [[0, 0] for _ in values.shape], [0] * values.shape.rank
     paddings[axis][by < 0], begin[axis] = abs(by), max(-by, 0)
     return tf.slice(tf.pad(values, paddings), begin, tf.shape(values))

@@ -1,12 +1,13 @@
-"""Resampling as one small matrix per axis.
+"""Resamples volumes with one small matrix per axis.
 
-A volume of n voxels of s mm along an axis becomes max(1, round(n s / t)) voxels over the same extent, with half-pixel
-centres, linear interpolation, and the triangle widened by the step where the axis shrinks: what `tf.image.resize` does
-with antialias=True. Written as matrices, the steps of the method compose: "normalize the spacing, pad to a square,
-resize to 128" is one 128-row matrix, and a crop of the normalized volume is a few rows of another, so the normalized
-volume itself is never built.
+An axis of n voxels of s mm becomes max(1, round(n s / t)) voxels of about t mm over the same extent, with half-pixel
+centers and linear interpolation. If the axis shrinks, the triangle kernel is widened by the step, as in
+`tf.image.resize` with antialias=True. As matrices, the steps of the method can be composed: "normalize the spacing, pad
+to a square, resize to 128" is one 128-row matrix, and a crop of the normalized volume is a few rows of another, so the
+whole normalized volume is never computed.
 
-Values outside the volume are zero, or a floor: Hounsfield units are resampled above air, and nothing is below air.
+Values outside the volume are zero or a floor. For CT the floor is air: values are resampled relative to it, and lower
+values are raised to it.
 """
 
 from collections.abc import Sequence
@@ -16,39 +17,42 @@ import tensorflow as tf
 
 def grid_size(shape: tf.Tensor | Sequence[int], spacing_mm: tf.Tensor | Sequence[float],
               target_mm: Sequence[float]) -> tf.Tensor:
-    """How many voxels of `target_mm` cover the extent of a volume: int32 (3,).
+    """Computes how many voxels of `target_mm` cover the extent of a volume.
 
     Args:
         shape: int32 (3,), voxels (z, y, x).
-        spacing_mm: float (3,), the volume's voxel size.
-        target_mm: float (3,), the wanted voxel size.
+        spacing_mm: float (3,), voxel size of the volume.
+        target_mm: float (3,), target voxel size.
+
+    Returns:
+        int32 (3,), at least 1 along each axis.
     """
-    # In whole numbers: 241 slices of 1.5 mm are 120.5 of 3 mm, and a graph optimizer that turns the division into a
-    # product would round that another way than the same lines run eagerly.
+    # Integer arithmetic, because 241 slices of 1.5 mm are 120.5 slices of 3 mm: a graph optimizer that replaces the
+    # float division by a multiplication could round this differently from eager execution.
     extent = tf.cast(shape, tf.int64) * _tenths_of_micrometres(spacing_mm)
     target = _tenths_of_micrometres(target_mm)
     whole, rest = extent // target, extent % target
-    up = (2 * rest > target) | ((2 * rest == target) & (whole % 2 == 1))  # halves to even, as Python and NumPy round
+    up = (2 * rest > target) | ((2 * rest == target) & (whole % 2 == 1))  # round half to even, as Python and NumPy do
     return tf.maximum(1, tf.cast(whole + tf.cast(up, tf.int64), tf.int32))
 
 
 def _tenths_of_micrometres(spacing_mm):
-    """Spacing free of float32 noise: the same number whether it came as a float32 tensor or a tuple."""
+    """Converts mm to integer units of 0.1 micrometers, so that float32 tensors and tuples give the same number."""
     return tf.cast(tf.round(tf.cast(spacing_mm, tf.float64) * 1e4), tf.int64)
 
 
 def axis_weights(size_in: int | tf.Tensor, size_out: int | tf.Tensor, rows: tuple[tf.Tensor, tf.Tensor] | None = None,
                  columns: tuple[tf.Tensor, tf.Tensor] | None = None) -> tf.Tensor:
-    """The matrix that resamples one axis.
+    """Computes the matrix that resamples one axis.
 
     Args:
-        size_in: voxels of the axis before; int or scalar int32 tensor.
-        size_out: voxels after.
-        rows: (start, stop) of the output voxels wanted; None for all. Voxels outside the volume get zero rows.
-        columns: (start, stop) of the input voxels at hand; None for all. What is not at hand counts as zero.
+        size_in: input voxels of the axis; int or scalar int32 tensor.
+        size_out: output voxels of the axis.
+        rows: (start, stop) of the output voxels to compute; None for all. Voxels outside the volume get zero rows.
+        columns: (start, stop) of the available input voxels; None for all. Other input voxels count as zero.
 
     Returns:
-        float32 (rows, columns). Each row inside the volume sums to 1 over all columns.
+        float32 (rows, columns). Before the restriction to `columns`, each row inside the volume sums to 1.
     """
     rows = (0, size_out) if rows is None else rows
     columns = (0, size_in) if columns is None else columns
@@ -66,7 +70,10 @@ def axis_weights(size_in: int | tf.Tensor, size_out: int | tf.Tensor, rows: tupl
 
 def source_range(size_in: int | tf.Tensor, size_out: int | tf.Tensor,
                  rows: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Which input voxels some output voxels are made of: (start, stop), clipped to the axis, never empty."""
+    """Returns the range (start, stop) of input voxels that output voxels `rows` depend on.
+
+    The range is clipped to the axis and never empty.
+    """
     step = tf.cast(size_in, tf.float64) / tf.cast(size_out, tf.float64)
     support = tf.maximum(step, 1.0)
     first = (tf.cast(rows[0], tf.float64) + 0.5) * step - 0.5 - support
@@ -77,24 +84,25 @@ def source_range(size_in: int | tf.Tensor, size_out: int | tf.Tensor,
 
 
 def pad_to_square(size_out: int | tf.Tensor, square: int | tf.Tensor) -> int | tf.Tensor:
-    """How an axis of `size_out` voxels lies in a square: voxels of padding before it (as much after, or one more)."""
+    """Returns the voxels of padding before an axis that is centered in a square; after it there may be one more."""
     return (square - size_out) // 2
 
 
 def apply_weights(source: tf.Tensor, weights: Sequence[tf.Tensor], floor: float | None = None,
                   above: float | None = None, chunk: int = 8) -> tf.Tensor:
-    """Resamples a volume by one matrix per axis, a few output slices at a time.
+    """Resamples a volume with one matrix per axis, a few output slices at a time.
 
     Args:
-        source: (z, y, x), any number type; only `chunk` slices' worth of it is ever held as float32.
-        weights: matrices (z', z), (y', y), (x', x) as axis_weights makes them.
-        floor: voxels are first counted from this value up, so that "outside" (zero) means it, and nothing is below it;
-            the result is in the source's units again. None leaves the voxels as they are.
-        above: only whether a voxel is above this is kept, which takes a quarter of the memory; None keeps the values.
+        source: (z, y, x), any numeric type. Only the slices for `chunk` output slices are converted to float32 at once.
+        weights: matrices (z', z), (y', y), (x', x) from axis_weights.
+        floor: lowest value, in the source's units. It is subtracted before and added after resampling, so that it also
+            replaces the zero outside the volume; lower voxels are raised to it. None changes nothing.
+        above: threshold. If given, only whether a voxel is above it is kept, in a quarter of the memory. Cannot be
+            combined with `floor`.
         chunk: output slices per step.
 
     Returns:
-        float32 (z', y', x'), or with `above` bool.
+        float32 (z', y', x'), or bool if `above` is given.
     """
     weights_z, weights_y, weights_x = weights
     slices = tf.shape(weights_z)[0]
@@ -129,18 +137,18 @@ def apply_weights(source: tf.Tensor, weights: Sequence[tf.Tensor], floor: float 
 
 def resample_box(source: tf.Tensor, grid: tf.Tensor, start: tf.Tensor, size: tf.Tensor,
                  floor: float | None = None) -> tf.Tensor:
-    """One block of the resampled volume, without resampling the rest.
+    """Computes one block of the resampled volume, without resampling the rest.
 
     Args:
-        source: the volume (z, y, x), any number type.
+        source: the volume (z, y, x), any numeric type.
         grid: int32 (3,), voxels of the resampled volume (grid_size).
-        start: int32 (3,), the block's first voxel on that grid; the block may reach outside the volume.
+        start: int32 (3,), the block's first voxel on that grid; the block may extend outside the volume.
         size: int32 (3,), the block's voxels.
-        floor: what voxels outside the volume hold, and the least any voxel does, in the source's units; None for zero
-            outside and no least.
+        floor: value of voxels outside the volume and lower bound of all voxels, in the source's units; None for zero
+            outside and no lower bound.
 
     Returns:
-        float32 (z, y, x) of that size, in the source's units.
+        float32 (z, y, x) of shape `size`, in the source's units.
     """
     shape = tf.shape(source)
     weights, begins, ends = [], [], []
@@ -155,11 +163,11 @@ def resample_box(source: tf.Tensor, grid: tf.Tensor, start: tf.Tensor, size: tf.
 
 
 def square_weights(shape: tf.Tensor, grid: tf.Tensor, size: int) -> tuple[tf.Tensor, ...]:
-    """The (y, x) matrices of the coarse stage: normalize the spacing, pad to a square, resize to `size` pixels.
+    """Computes the (y, x) matrices of the coarse stage: normalize the spacing, pad to a square, resize to `size`.
 
     Args:
-        shape: int32 (3,), the source's voxels.
-        grid: int32 (3,), the normalized volume's voxels.
+        shape: int32 (3,), voxels of the source.
+        grid: int32 (3,), voxels of the normalized volume.
         size: pixels of the coarse grid, in y and x.
 
     Returns:
@@ -176,15 +184,15 @@ def square_weights(shape: tf.Tensor, grid: tf.Tensor, size: int) -> tuple[tf.Ten
 
 def resample_square(source: tf.Tensor, grid: tf.Tensor, size: int, floor: float | None = None,
                     box: tuple[Sequence[int], Sequence[int]] | None = None) -> tf.Tensor:
-    """What the coarse net sees: every normalized slice, padded to a square, resized to `size` x `size`.
+    """Resamples a volume to the coarse grid: normalized slices, padded to a square and resized to `size` x `size`.
 
     Args:
-        source: the volume (z, y, x), any number type.
+        source: the volume (z, y, x), any numeric type.
         grid: int32 (3,), voxels of the normalized volume (grid_size).
         size: pixels of the coarse grid, in y and x.
-        floor: as resample_box has it.
-        box: (start, stop), three ints each: the source's voxels that may be other than zero, where those outside need
-            not be looked at; None for all.
+        floor: as in resample_box.
+        box: (start, stop), three ints each: a box outside which all source voxels are zero and are not read; None reads
+            all.
 
     Returns:
         float32 (grid z, size, size), in the source's units; padding holds `floor`, or zero.
@@ -199,17 +207,18 @@ def resample_square(source: tf.Tensor, grid: tf.Tensor, size: int, floor: float 
 
 def resample_back(block: tf.Tensor, grid: tf.Tensor, start: tf.Tensor, shape: tf.Tensor,
                   above: float | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-    """A block of the normalized volume back on the input's grid; outside the block counts as zero.
+    """Resamples a block of the normalized volume to the input's grid. Voxels outside the block count as zero.
 
     Args:
         block: float32 (z, y, x), for example probabilities.
         grid: int32 (3,), voxels of the whole normalized volume.
-        start: int32 (3,), the block's first voxel in it; the block lies inside it.
+        start: int32 (3,), the block's first voxel in that volume; the block must lie inside it.
         shape: int32 (3,), voxels of the input.
-        above: only whether a voxel is above this is wanted; None for the values.
+        above: threshold; returns only whether a voxel is above it. None returns the values.
 
     Returns:
-        (values, start): float32 or bool block of the input's grid that holds all that is not zero, and its first voxel.
+        (values, start): a block of the input's grid, float32 or bool, that contains all nonzero voxels; and its first
+        voxel.
     """
     size = tf.shape(block)
     weights, begins = [], []

@@ -1,9 +1,9 @@
-"""Studies of drawn CT scans, shaped as KiTS19 is: to try, test and demonstrate the program without patients' data.
+"""Synthetic CT phantoms in KiTS19's layout, to try, test and demonstrate the program without patient data.
 
     abdomen.py      one scan and its labels from a seed
     study.py        a folder of cases
-    anatomy.py      drawn scans around kidneys and tumors from KiTS19's label files, as hard as real ones
-    body/           whole-body phantoms: neck to thighs, any phase and scanner, to train nets for real scans
-    surroundings.py artefacts.py    what makes them hard
-    kidneys.py torso.py organs.py parenchyma.py tissues.py drawing.py      what they are drawn from
+    anatomy.py      synthetic scans around kidneys and tumors from KiTS19's label files, as hard as real ones
+    body/           whole-body phantoms: neck to thighs, any phase and scanner, to train networks for real scans
+    surroundings.py artefacts.py    adjacent organs and scanner artifacts that make phantoms hard
+    kidneys.py torso.py organs.py parenchyma.py tissues.py drawing.py      anatomy, HU values and drawing functions
 """

@@ -1,6 +1,7 @@
 """python -m kits_tf.phantoms --output=DIR --cases=16 --seed=0 [--anatomy=DIR] [--hard] [--body]
 
-Writes a KiTS19-shaped study of drawn CT scans. A small one for two CPU cores: --size=256 --slice_mm=4,5
+Writes a study of synthetic CT phantoms in KiTS19's layout. For a small study on two CPU cores, use
+--size=256 --slice_mm=4,5
 """
 
 from absl import flags
@@ -25,7 +26,7 @@ flags.DEFINE_list("field_mm", None, "Range of the field of view of --body, in mm
 
 
 def main() -> int:
-    from kits_tf.phantoms.abdomen import Scanner  # with SciPy: not for --help
+    from kits_tf.phantoms.abdomen import Scanner  # imports SciPy, which --help does not need
     from kits_tf.phantoms.study import write_study
 
     try:

@@ -1,8 +1,8 @@
 """Draws one abdominal CT and its labels from a seed.
 
-In: a seed, a kind of case, and how the scanner was set. Out: two Volumes in the canonical orientation, on one grid.
-Kidneys and tumors depend on seed and kind alone; the settings choose the voxels they are seen through, and the texture
-of what is around them.
+In: a seed, a kind of case, and the scanner's settings. Out: two Volumes in the canonical orientation, on one grid.
+Kidneys and tumors depend on the seed and the kind only. The scanner's settings choose the voxel grid and change the
+texture of the surrounding tissue.
 """
 
 import dataclasses
@@ -24,11 +24,11 @@ __all__ = ["HARD_KINDS", "ORDINARY", "Scanner", "draw_abdomen", "kind_of", "scan
 
 @dataclasses.dataclass(frozen=True)
 class Scanner:
-    """How scans are made.
+    """Settings of the scanner.
 
     Attributes:
-        size_voxels: in-plane, in y and x.
-        slice_mm: range of the distance between slices; each case draws its own, in steps of 0.5 mm.
+        size_voxels: voxels along y and along x.
+        slice_mm: range of the distance between slices; each case draws its own value, in steps of 0.5 mm.
         noise_hu: range of the noise's standard deviation.
     """
 
@@ -45,29 +45,29 @@ class Scanner:
 
 
 def kind_of(index: int) -> str:
-    """The kind of the case with this index: cyclic, so that any twelve in a row hold every one of HARD_KINDS."""
+    """Returns the kind of the case with this index; any twelve cases in a row include every one of HARD_KINDS."""
     return CYCLE[index % len(CYCLE)]
 
 
 def draw_abdomen(seed: int | tuple[int, ...], kind: str = ORDINARY, scanner: Scanner | None = None,
                  hard: tissues.Phase | None = None) -> tuple[Volume, Volume]:
-    """Draws a scan.
+    """Draws a scan and its labels.
 
     Args:
-        seed: int or tuple of ints; the same seed, kind and scanner give the same voxels.
+        seed: int or tuple of ints; the same arguments give the same voxels.
         kind: ORDINARY or one of HARD_KINDS.
         scanner: a Scanner; None for the default.
-        hard: a Phase of tissues.HARD_PHASES to draw it in, with the noise and artefacts of artefacts.py; None for an
-            easy phase and even noise.
+        hard: a Phase of tissues.HARD_PHASES, which also adds the noise and artifacts of artefacts.py; None for an
+            easy phase and uniform noise.
 
     Returns:
         (ct, labels): Volumes of int16 HU and of uint8 classes. Every case has a tumor.
 
     Raises:
-        ValueError: for another kind.
+        ValueError: if the kind is unknown.
     """
     scanner = scanner or Scanner()
-    # One stream for the patient, one for the scan: a finer grid shows the same kidneys.
+    # Separate random streams for patient and scan: the same kidneys appear on a finer grid.
     patient_rng, drawing_rng, scan_rng = np.random.default_rng(seed).spawn(3)
     patient = Patient.random(patient_rng, room_mm=45.0 if kind == GIANT else 0.0)
     plan = plan_case(patient_rng, patient, kind)
@@ -85,7 +85,7 @@ def draw_abdomen(seed: int | tuple[int, ...], kind: str = ORDINARY, scanner: Sca
 
 
 def _grid(patient, plan, scanner, rng):
-    """Voxels that hold the body from above the kidneys, often with the bases of the lungs, to the pelvis."""
+    """Returns a Grid from above the kidneys, often with the lung bases, to the pelvis."""
     field_mm = max(2 * patient.half_width_mm, patient.back_mm + patient.front_mm) + rng.uniform(12, 60)
     top = min(*(kidney.outline.low_mm[0] for kidney in plan.kidneys),
               *(tumor.shape.low_mm[0] for tumor in plan.tumors)) - rng.uniform(20, 60)
@@ -102,7 +102,7 @@ def _grid(patient, plan, scanner, rng):
 
 
 def scan(hu: np.ndarray, scanner: Scanner, rng: np.random.Generator) -> np.ndarray:
-    """What the scanner makes of the drawn tissue: noise, correlated within a slice, and whole numbers.
+    """Adds noise that is correlated within each slice, then rounds to integers.
 
     Args:
         hu: float32 (z, y, x); changed in place.
@@ -110,10 +110,10 @@ def scan(hu: np.ndarray, scanner: Scanner, rng: np.random.Generator) -> np.ndarr
         rng: NumPy random generator.
 
     Returns:
-        int16 HU, nowhere below AIR_HU.
+        int16 HU, not below AIR_HU.
     """
     spread = rng.uniform(*scanner.noise_hu)
-    grain = rng.uniform(0.45, 0.8)  # pixels; reconstruction filters smooth more or less
+    grain = rng.uniform(0.45, 0.8)  # pixels; reconstruction filters differ in smoothing
     probe = ndimage.gaussian_filter(rng.standard_normal((64, 64), dtype=np.float32), grain, mode="wrap")
     scale = np.float32(spread / probe.std())
     voxels = np.empty(hu.shape, np.int16)

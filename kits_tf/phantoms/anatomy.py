@@ -1,9 +1,8 @@
-"""Draws a CT around kidneys and tumors taken from a KiTS19 label file: real shapes, drawn intensities.
+"""Draws a CT around kidneys and tumors from a KiTS19 label file: real shapes, synthetic intensities.
 
-In: a label Volume. Out: a CT Volume of the same shape and place. The body is laid around the kidneys, the spine between
-them; nothing but kidney is drawn where the labels say kidney, so that they stay right to the voxel. They are meant to
-be hard: no threshold finds these tumors (benchmarks/accuracy), since all that gives kidneys and tumors away in an easy
-drawing is missing in some of them.
+In: a label Volume. Out: a CT Volume with the same shape and position. The body surrounds the kidneys, with the spine
+between them. Kidney voxels hold only kidney tissue, so the labels stay exact. These scans are hard by design: no
+threshold finds the tumors (benchmarks/accuracy), because each simple cue of the easy phantoms is missing in some scans.
 """
 
 import dataclasses
@@ -23,18 +22,18 @@ from kits_tf.phantoms.surroundings import Piece
 from kits_tf.phantoms.torso import Patient, draw_torso
 from kits_tf.volume import Volume
 
-KIDNEY_ML = 10.0  # smaller components are crumbs
+KIDNEY_ML = 10.0  # smaller components are fragments
 BESIDE_SPINE_MM = 66.0  # from the midline to the middle of a kidney
 FUSED_MM = 150.0  # a component wider than this lies on both sides
-SOFT_HU, SPREAD = 25.0, 0.13  # a tumor varies by this share of what contrast medium adds to soft tissue
-CROPPED = 0.25  # share of scans whose picture cuts the body off at the sides
+SOFT_HU, SPREAD = 25.0, 0.13  # a tumor varies by this share of the enhancement over soft tissue
+CROPPED = 0.25  # share of scans whose field of view cuts off the sides of the body
 
 
 def find_anatomy(directory: str | pathlib.Path) -> list[pathlib.Path]:
-    """The label files of a KiTS19-shaped folder, sorted.
+    """Returns the label files of a folder in KiTS19's layout, sorted.
 
     Raises:
-        InputError: if there is none.
+        InputError: if the folder does not exist or contains no label file.
     """
     directory = pathlib.Path(directory)
     if not directory.is_dir():
@@ -46,7 +45,7 @@ def find_anatomy(directory: str | pathlib.Path) -> list[pathlib.Path]:
 
 
 def draw_around(label_volume: Volume, seed: int | tuple[int, ...], phase: tissues.Phase) -> Volume:
-    """Draws the CT that could belong to some labels.
+    """Draws a CT that fits the labels.
 
     Args:
         label_volume: Volume of uint8 classes, canonical; two voxels or more along each axis.
@@ -57,7 +56,7 @@ def draw_around(label_volume: Volume, seed: int | tuple[int, ...], phase: tissue
         The CT, a Volume of int16 HU.
 
     Raises:
-        ValueError: without any kidney or tumor in the labels, or with an axis of a single voxel.
+        ValueError: if the labels have no kidney and no tumor, or an axis has fewer than two voxels.
     """
     if min(label_volume.voxels.shape) < 2:
         raise ValueError(f"labels must be two voxels or more along each axis, got shape {label_volume.voxels.shape}")
@@ -74,7 +73,7 @@ def draw_around(label_volume: Volume, seed: int | tuple[int, ...], phase: tissue
     top = min(piece.box[0].start for piece in kidneys) * spacing[0] - middle[0]
     draw_organs(hu, grid, patient, phase, drawing_rng, float(top))
     surroundings.draw_mesentery(hu, grid, patient, phase, drawing_rng)
-    # All surroundings first, so that those of one kidney cover no part of another.
+    # Draw all surroundings first, so that those of one kidney never cover another kidney.
     for piece in pieces:
         surroundings.draw_fat(hu, piece, grid, drawing_rng)
     for piece in kidneys:
@@ -89,7 +88,7 @@ def draw_around(label_volume: Volume, seed: int | tuple[int, ...], phase: tissue
 
 
 def _pieces(label_volume):
-    """The connected components of the foreground, the largest first."""
+    """Returns the connected components of the foreground, largest first."""
     whole = ndimage.find_objects(labels.foreground(label_volume.voxels).astype(np.uint8))
     if not whole:
         raise ValueError("labels must hold a kidney or a tumor, got none")
@@ -106,7 +105,7 @@ def _pieces(label_volume):
 
 
 def _spine(shape, pieces, spacing):
-    """Where the vertebral body between the kidneys lies, (z, y, x) in mm from the first voxel."""
+    """Returns the position of the vertebral body between the kidneys, (z, y, x) in mm from the first voxel."""
     centres = []
     for piece in pieces[:2]:
         hits = piece.voxels == labels.KIDNEY
@@ -119,7 +118,7 @@ def _spine(shape, pieces, spacing):
     middle = np.mean(centres, axis=0)
     if len(centres) == 1 or abs(centres[0][2] - centres[1][2]) < BESIDE_SPINE_MM:
         middle = centres[0]
-        if widest < FUSED_MM:  # one kidney: the spine lies towards the middle of the picture
+        if widest < FUSED_MM:  # one kidney: the spine lies toward the middle of the image
             picture = shape[2] * spacing[2] / 2
             middle[2] += BESIDE_SPINE_MM if middle[2] < picture else -BESIDE_SPINE_MM
         else:
@@ -128,8 +127,11 @@ def _spine(shape, pieces, spacing):
 
 
 def _fit(patient, pieces, grid, cropped):
-    """The patient made slim enough for the picture, or so stout that it cuts the sides off; and large enough to hold
-    the kidneys."""
+    """Fits the patient's size to the field of view and the kidneys.
+
+    The body is made to fit the image or, if cropped, wider than the image. Then it grows until it contains the
+    kidneys, in at most 30 steps.
+    """
     field_mm = grid.shape[2] * grid.spacing_mm[2]
     if cropped:
         half_width = np.clip(field_mm / 2 + 12, patient.half_width_mm, 215)
@@ -160,7 +162,7 @@ def _draw_kidney(hu, piece, grid, phase, rng):
     mesh = grid.mesh(window)
     low, high = [float(axis.min()) for axis in mesh], [float(axis.max()) for axis in mesh]
     inside = labels.foreground(voxels)
-    # Depth counts from the kidney with its sinus filled, so that no cortex lines the sinus.
+    # Measure the depth with the sinus filled, so that no cortex is drawn along the sinus.
     filled = inside | (surroundings.closeness(inside, spacing) > 0.6)
     depth = ndimage.distance_transform_edt(filled, spacing).astype(np.float32)
     tissue = kidney_tissue(rng, phase, low, high)(depth, *mesh)
@@ -184,6 +186,6 @@ def _draw_kidney(hu, piece, grid, phase, rng):
 
 
 def _cover(mask, spacing_mm):
-    """A mask with edges as soft as the scanner's: its point spread in-plane, its slices along z."""
+    """Returns the mask with soft edges: blurred by the point spread in-plane and by the slice thickness along z."""
     along = 0.4 if spacing_mm[0] >= 2 else 0.6 / spacing_mm[0]
     return ndimage.gaussian_filter(mask.astype(np.float32), (along, 0.6, 0.6), truncate=2.5)

@@ -1,6 +1,6 @@
-"""What an ordinary scanner does to a scan: noise by slice thickness, streaks, and a field of view that is too small.
+"""Artifacts of an ordinary scanner: noise by slice thickness, streaks, and a field of view that is too small.
 
-In: the drawn tissue in HU. Out: int16 HU. Labels are not touched: nothing is moved.
+In: the synthetic tissue in HU. Out: int16 HU. No tissue moves, so the labels stay valid.
 """
 
 import numpy as np
@@ -17,23 +17,23 @@ RAYS = 1440  # directions around a streak's source
 def scan_hard(hu: np.ndarray, grid: Grid, rng: np.random.Generator, keep: np.ndarray) -> np.ndarray:
     """Adds noise and streaks, cuts the field of view to the scanner's circle in some cases, and rounds.
 
-    Noise goes with the square root of the photons that a slice gets: slices of 0.5 mm have two and a half times that of
-    3 mm slices (at most 2.2 times here: such scans are smoothed more), those of 5 mm less. It is stronger in the middle
-    of the body, and thin slices share some of it with their neighbours.
+    Noise is inversely proportional to the square root of the photons per slice. In theory, 0.5 mm slices have 2.5
+    times the noise of 3 mm slices; the factor is limited to 2.2, because such scans are smoothed more. 5 mm slices
+    have less noise. Noise is stronger in the middle of the body, and neighboring thin slices share part of it.
 
     Args:
         hu: float32 (z, y, x); changed in place.
-        grid: its Grid.
+        grid: the scan's Grid.
         rng: NumPy random generator.
         keep: bool (y, x), pixels that must stay in the field of view.
 
     Returns:
-        int16 HU, nowhere below AIR_HU.
+        int16 HU, not below AIR_HU.
     """
     thickness = grid.spacing_mm[0]
     spread = rng.uniform(*NOISE_HU) * np.clip(np.sqrt(THICK_MM / thickness), 0.75, 2.2)
-    grain = rng.uniform(0.45, 0.9)  # pixels; reconstruction filters smooth more or less
-    shared = np.clip(1 - thickness / 2.0, 0, 0.6)  # of the noise, with the slice before
+    grain = rng.uniform(0.45, 0.9)  # pixels; reconstruction filters differ in smoothing
+    shared = np.clip(1 - thickness / 2.0, 0, 0.6)  # correlation of the noise with the previous slice
     probe = ndimage.gaussian_filter(rng.standard_normal((64, 64), dtype=np.float32), grain, mode="wrap")
     scale = np.float32(spread / probe.std())
     _, y, x = grid.mesh(grid.whole)
@@ -46,7 +46,7 @@ def scan_hard(hu: np.ndarray, grid: Grid, rng: np.random.Generator, keep: np.nda
     for index, layer in enumerate(hu):
         noise = ndimage.gaussian_filter(rng.standard_normal(layer.shape, dtype=np.float32), grain, mode="wrap",
                                         truncate=2.5)
-        # Rows through spine and pelvis get fewer photons: their noise runs along x.
+        # Rows through spine and pelvis get fewer photons, so their noise is correlated along x.
         before = np.float32(np.sqrt(1 - shared**2)) * noise + np.float32(shared) * before
         rows = ndimage.uniform_filter1d(noise, 41, axis=1, mode="wrap")
         layer += strength * (before + rows * 1.1)
@@ -59,7 +59,7 @@ def scan_hard(hu: np.ndarray, grid: Grid, rng: np.random.Generator, keep: np.nda
 
 
 def _streaks(grid, rng):
-    """Functions of (slice, layer) that add dark and bright rays around metal, barium or an arm, in some slices."""
+    """Returns functions of (slice, layer) that add dark and bright rays around metal, barium or an arm."""
     found = []
     for _ in range(rng.choice([0, 1, 2], p=[0.5, 0.35, 0.15])):
         _, y, x = grid.mesh(grid.whole)
@@ -85,7 +85,10 @@ def _streaks(grid, rng):
 
 
 def _outside_circle(grid, rng, keep):
-    """bool (y, x), what a reconstruction circle leaves out, in one case in four; None for a square picture."""
+    """Returns a mask (y, x) of the pixels outside the reconstruction circle, or None for a square image.
+
+    One case in four has a circle, unless it would cut off `keep`.
+    """
     if rng.random() > 0.25:
         return None
     rows, columns = np.indices(grid.shape[1:], sparse=True)

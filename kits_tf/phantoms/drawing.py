@@ -1,9 +1,9 @@
-"""Soft shapes on a voxel grid: what the phantom is drawn with.
+"""Draws soft-edged shapes on a voxel grid.
 
 A shape is a level function, negative inside, roughly in mm near its surface. A voxel's coverage is the share of it that
-lies inside, found from the level at its centre and how fast the level changes across it; so edges show partial volume
-across thick slices, and the scanner's point spread, at no cost of a finer grid. Positions are in mm in the patient's
-frame: (z, y, x), z to the feet, y to the back, x to the patient's left, zero at the vertebral body between the kidneys.
+lies inside, computed from the level at its center and the level's gradient. Edges therefore show partial volume in
+thick slices and the scanner's point spread without a finer grid. Positions are in mm in the patient's frame: (z, y, x),
+z to the feet, y to the back, x to the patient's left, zero at the vertebral body between the kidneys.
 """
 
 import dataclasses
@@ -19,12 +19,12 @@ POINT_SPREAD_MM = 0.8  # in-plane, added to the width of every edge
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Where voxels lie in the patient's frame.
+    """Positions of voxels in the patient's frame.
 
     Attributes:
         shape: voxels along (z, y, x), two or more each.
         spacing_mm: voxel size along (z, y, x).
-        origin_mm: position of the first voxel's centre.
+        origin_mm: position of the first voxel's center.
     """
 
     shape: tuple[int, int, int]
@@ -32,7 +32,7 @@ class Grid:
     origin_mm: tuple[float, float, float]
 
     def window(self, low_mm: Sequence[float], high_mm: Sequence[float]) -> tuple[slice, ...] | None:
-        """The slices that hold a block of tissue and two voxels around it, or None if it lies outside the grid."""
+        """Returns slices that cover a block of tissue and a margin of up to two voxels; None if outside the grid."""
         slices = []
         for size, step, origin, low, high in zip(self.shape, self.spacing_mm, self.origin_mm, low_mm, high_mm,
                                                  strict=True):
@@ -40,12 +40,12 @@ class Grid:
             stop = min(int(np.ceil((high - origin) / step)) + 2, size)
             if start >= size or stop <= 0:
                 return None
-            start, stop = min(start, size - 2), max(stop, 2)  # a slope needs two voxels
+            start, stop = min(start, size - 2), max(stop, 2)  # a gradient needs two voxels
             slices.append(slice(start, stop))
         return tuple(slices)
 
     def mesh(self, window: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Positions (z, y, x) of a window's voxels as three float32 arrays that broadcast against each other."""
+        """Returns the positions (z, y, x) of a window's voxels, in mm, as three float32 arrays that broadcast."""
         axes = [(origin + step * np.arange(part.start, part.stop)).astype(np.float32)
                 for part, step, origin in zip(window, self.spacing_mm, self.origin_mm, strict=True)]
         return axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
@@ -58,10 +58,10 @@ class Grid:
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A body in the patient's frame.
+    """A solid in the patient's frame.
 
     Attributes:
-        low_mm, high_mm: corners of a block that holds it.
+        low_mm, high_mm: corners of a block that contains it.
         level: function of (z, y, x) in mm, arrays that broadcast; negative inside.
     """
 
@@ -70,17 +70,17 @@ class Shape:
     level: Callable
 
     def cut(self, level: Callable) -> "Shape":
-        """What of this shape lies inside another level function."""
+        """Returns the part of this shape that lies inside another level function."""
         return dataclasses.replace(self, level=lambda *at: np.maximum(self.level(*at), level(*at)))
 
 
 def ellipsoid(centre_mm: ArrayLike, radii_mm: ArrayLike, axes: ArrayLike | None = None) -> Shape:
-    """An ellipsoid.
+    """Returns an ellipsoid.
 
     Args:
         centre_mm: (z, y, x).
         radii_mm: along its own three axes.
-        axes: 3x3, its own axes as orthonormal rows in (z, y, x); None for upright.
+        axes: 3x3, its own axes as orthonormal rows in (z, y, x); None for the axes z, y and x.
     """
     axes = np.eye(3) if axes is None else np.asarray(axes)
     reach = np.sqrt(((axes * np.asarray(radii_mm)[:, None]) ** 2).sum(axis=0))
@@ -98,7 +98,7 @@ def ellipsoid(centre_mm: ArrayLike, radii_mm: ArrayLike, axes: ArrayLike | None 
 
 
 def tube(start_mm: ArrayLike, stop_mm: ArrayLike, start_radius_mm: float, stop_radius_mm: float | None = None) -> Shape:
-    """A straight piece of vessel or gut with round ends, narrowing evenly from one radius to the other."""
+    """Returns a straight tube with round ends, for vessels and gut; its radius changes linearly."""
     start, stop = np.asarray(start_mm, np.float32), np.asarray(stop_mm, np.float32)
     radii = np.float32(start_radius_mm), np.float32(start_radius_mm if stop_radius_mm is None else stop_radius_mm)
     along = stop - start
@@ -117,7 +117,7 @@ def tube(start_mm: ArrayLike, stop_mm: ArrayLike, start_radius_mm: float, stop_r
 
 
 def coverage(level: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    """The share of each voxel that lies inside, 0 to 1, from the level at voxel centres (z, y, x)."""
+    """Returns the share of each voxel that lies inside, 0 to 1, from the level at voxel centers (z, y, x)."""
     change_z, change_y, change_x = np.gradient(level)
     width = np.abs(change_z)
     width += np.abs(change_y) * np.float32(1 + POINT_SPREAD_MM / spacing_mm[1])
@@ -144,12 +144,12 @@ def paint(hu: np.ndarray, grid: Grid, shape: Shape,
 
     Args:
         hu: the whole scan, float32, of the grid's shape.
-        grid: its Grid.
-        shape: a Shape; what lies outside the grid is not drawn.
+        grid: the scan's Grid.
+        shape: a Shape; parts outside the grid are not drawn.
         value: HU, one number or a function of (z, y, x).
 
     Returns:
-        (window, cover) that was drawn, or None if the shape lies outside.
+        (window, cover): the slices drawn into and the coverage of their voxels; None if the shape lies outside.
     """
     window = grid.window(shape.low_mm, shape.high_mm)
     if window is None:
@@ -161,14 +161,14 @@ def paint(hu: np.ndarray, grid: Grid, shape: Shape,
 
 
 def edge(distance_mm: np.ndarray, width_mm: Number) -> np.ndarray:
-    """A soft step from 0 to 1 around distance zero, `width_mm` wide."""
+    """Returns a linear ramp from 0 to 1, centered at distance zero and `width_mm` wide."""
     return np.clip(0.5 + distance_mm / width_mm, 0, 1)
 
 
 class Field:
     """A smooth random function of position, mean 0 and standard deviation about 1: cubic B-splines on random knots.
 
-    The knots belong to the patient, not to the grid: the same anatomy comes out on a coarse and on a fine grid.
+    The knots are fixed to the patient, not to the grid, so a coarse and a fine grid show the same anatomy.
     """
 
     def __init__(self, rng: np.random.Generator, low_mm: Sequence[float] | np.ndarray,
@@ -176,7 +176,7 @@ class Field:
         self.low_mm = low_mm
         self.wavelength_mm = wavelength_mm
         counts = [int(np.ceil((high - low) / wavelength_mm)) + 4 for low, high in zip(low_mm, high_mm, strict=True)]
-        self.knots = rng.standard_normal(counts, dtype=np.float32) * np.float32(3.0)  # splines smooth a third away
+        self.knots = rng.standard_normal(counts, dtype=np.float32) * np.float32(3.0)  # splines reduce the spread to 1/3
 
     def __call__(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         weights = [self._weights(axis, positions.ravel()) for axis, positions in enumerate((z, y, x))]
@@ -184,7 +184,7 @@ class Field:
         return np.matmul(np.matmul(weights[1], partial), weights[2].T)
 
     def _weights(self, axis, positions_mm):
-        """How much each knot counts at each position, shape (positions, knots); held at the ends."""
+        """Returns the weight of each knot at each position, shape (positions, knots); positions are clamped."""
         knots = self.knots.shape[axis]
         place = np.clip((positions_mm - self.low_mm[axis]) / self.wavelength_mm + 1, 1, knots - 2.001)
         first = np.floor(place).astype(int)

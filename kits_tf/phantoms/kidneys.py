@@ -1,7 +1,7 @@
-"""Shapes of kidneys, tumors and cysts: where they lie in the patient, for each kind of case.
+"""Plans the shapes and positions of kidneys, tumors and cysts for each kind of case.
 
-In: a random generator and the kind. Out: a Plan of shapes in the patient's frame (mm). parenchyma.py draws them.
-Sizes follow the radiology books (a kidney is 95 to 125 mm long) and KiTS19 (tumors mostly 20 to 60 mm).
+In: a random generator, the Patient and the kind. Out: a Plan of shapes in the patient's frame (mm), which parenchyma.py
+draws. Sizes follow radiology textbooks (kidneys are 95 to 125 mm long) and KiTS19 (tumors mostly 20 to 60 mm).
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from kits_tf.phantoms.torso import Patient, psoas
 ORDINARY = "ordinary"
 SINGLE, HORSESHOE, GIANT, TINY, TWO_TUMORS = "single", "horseshoe", "giant", "tiny", "two_tumors"
 HARD_KINDS = (SINGLE, HORSESHOE, GIANT, TINY, TWO_TUMORS)
-# What case k shows: any run of twelve holds each hard kind once, any run of six two or three of them.
+# Kind of case k: any twelve cases in a row include each hard kind once, any six include two or three of them.
 CYCLE = (ORDINARY, TINY, ORDINARY, SINGLE, ORDINARY, GIANT, ORDINARY, HORSESHOE, ORDINARY, ORDINARY, TWO_TUMORS,
          ORDINARY)
 
@@ -29,8 +29,8 @@ class Tumor:
         centre_mm: (z, y, x).
         radius_mm: mean radius.
         darkness: its mean HU within the phase's range, 0 (darkest) to 1.
-        necrosis: share of the radius that is a dead centre, 0 for none.
-        spread_hu: how much it varies inside.
+        necrosis: share of the radius that is necrotic, from the center; 0 for none.
+        spread_hu: variation inside the tumor.
     """
 
     shape: Shape
@@ -51,7 +51,7 @@ class Kidney:
         radii_mm: half of its length, depth and width.
         axes: 3x3, rows are its own directions in (z, y, x): to the lower pole, to the back, away from the hilum.
         outline: Shape of the bean, sinus included.
-        body: Shape of what is labelled kidney, sinus left out.
+        body: Shape of the part labeled kidney, without the sinus.
         sinus: Shape of the fat with renal pelvis and vessels that opens to the hilum.
     """
 
@@ -64,13 +64,13 @@ class Kidney:
     sinus: Shape
 
     def place(self, along: float, back: float, outward: float) -> np.ndarray:
-        """A position in the patient's frame from one in units of the kidney's own radii."""
+        """Converts a position in units of the kidney's own radii to mm in the patient's frame."""
         return self.centre_mm + (np.array([along, back, outward]) * self.radii_mm) @ self.axes
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Everything renal in one patient.
+    """Kidneys and lesions of one patient.
 
     Attributes:
         kidneys: one or two.
@@ -86,9 +86,11 @@ class Plan:
 
 
 def room(patient: Patient, side: int = 0) -> Callable:
-    """Level of where kidneys and tumors may grow: within the wall, beside spine and psoas, on their own side.
+    """Returns the level function of the space for kidneys and tumors: inside the wall, beside spine and psoas.
 
-    `side` 0 allows both sides, for the bridge of a horseshoe kidney.
+    Args:
+        patient: a Patient.
+        side: -1 right, 1 left, 0 for both sides (for horseshoe kidneys), which also ignores the psoas.
     """
     muscle = psoas(side) if side else None
 
@@ -104,7 +106,7 @@ def room(patient: Patient, side: int = 0) -> Callable:
 
 
 def plan_case(rng: np.random.Generator, patient: Patient, kind: str) -> Plan:
-    """Chooses kidneys, tumors and cysts.
+    """Chooses kidneys, tumors and cysts at random.
 
     Args:
         rng: NumPy random generator.
@@ -112,7 +114,7 @@ def plan_case(rng: np.random.Generator, patient: Patient, kind: str) -> Plan:
         kind: ORDINARY or one of HARD_KINDS.
 
     Raises:
-        ValueError: for another kind.
+        ValueError: if the kind is unknown.
     """
     if kind not in (ORDINARY, *HARD_KINDS):
         raise ValueError(f"kind must be {ORDINARY} or one of {', '.join(HARD_KINDS)}, got {kind}")
@@ -124,11 +126,11 @@ def plan_case(rng: np.random.Generator, patient: Patient, kind: str) -> Plan:
     tumors = []
     first = kidneys[rng.integers(len(kidneys))]
     if kind == TINY:
-        tumors.append(_tumor(rng, patient, first, rng.uniform(7.5, 8.8)))  # 1.7 to 3 ml, as KiTS19's smallest tenth
+        tumors.append(_tumor(rng, patient, first, rng.uniform(7.5, 8.8)))  # 1.7 to 3 ml, like KiTS19's smallest tenth
     elif kind == GIANT:
         tumors.append(_giant(rng, patient, first))
     elif kind == TWO_TUMORS:
-        # At opposite poles of one kidney, or one in each.
+        # At opposite poles of one kidney, or one in each kidney.
         second = kidneys[rng.integers(len(kidneys))]
         tumors.append(_tumor(rng, patient, first, rng.uniform(9, 18), pole=-1))
         tumors.append(_tumor(rng, patient, second, rng.uniform(8, 16), pole=1))
@@ -139,7 +141,7 @@ def plan_case(rng: np.random.Generator, patient: Patient, kind: str) -> Plan:
 
 
 def _radius(rng):
-    """Half the diameter of an ordinary tumor: median 38 mm, most between 22 and 60."""
+    """Returns the radius of an ordinary tumor in mm; the diameter's median is 38 mm, most are 22 to 60 mm."""
     return float(np.clip(rng.lognormal(np.log(19.0), 0.33), 9.0, 31.0))
 
 
@@ -149,7 +151,7 @@ def _kidney(rng, patient, side, size, fused):
     centre = np.array([rng.uniform(2, 14) if side < 0 else rng.uniform(-14, -2), rng.uniform(4, 12),
                        side * rng.uniform(64, 70) * (0.5 + 0.5 * narrow)])
     tilt, forward = rng.uniform(0.14, 0.30), rng.uniform(0.08, 0.22)
-    facing = rng.uniform(0.4, 0.85)  # radians by which the hilum looks forward from the midline
+    facing = rng.uniform(0.4, 0.85)  # radians by which the hilum turns forward from the midline
     if fused:
         radii[0] *= 0.9
         centre += (15, -8, side * -6)
@@ -186,7 +188,7 @@ def _kidney(rng, patient, side, size, fused):
 
 
 def _bridges(rng, kidneys):
-    """The isthmus of a horseshoe kidney: from either lower pole to the midline, in front of the great vessels."""
+    """Returns the isthmus of a horseshoe kidney: from each lower pole to the midline, in front of the great vessels."""
     poles = [kidney.place(0.72, 0.0, 0.1) for kidney in kidneys]
     middle = np.array([np.mean([pole[0] for pole in poles]) + 4, -54.0, 0.0])
     size = rng.uniform(10.5, 13)
@@ -194,7 +196,7 @@ def _bridges(rng, kidneys):
 
 
 def _blob(rng, centre, radii, roughness, limit):
-    """An irregular body: an ellipsoid with bumps of a third and of a half of its size."""
+    """Returns an irregular shape: an ellipsoid with bumps at wavelengths of 0.9 and 0.45 times its mean radius."""
     reach = np.asarray(radii) * (1 + 2.5 * roughness) + 1
     mean = float(np.mean(radii))
     coarse = Field(rng, centre - reach, centre + reach, 0.9 * mean)
@@ -208,9 +210,9 @@ def _blob(rng, centre, radii, roughness, limit):
 
 
 def _spot(rng, kidney, pole=0):
-    """A place on the bean away from the hilum: (position on the surface, unit direction outward).
+    """Returns a point on the kidney's surface away from the hilum, as (position, outward unit vector).
 
-    `pole` -1 keeps to the upper, 1 to the lower third.
+    `pole` -1 chooses a point near the upper pole, 1 near the lower pole, 0 anywhere in between.
     """
     along = rng.uniform(0.55, 0.8) * pole if pole else rng.uniform(-0.8, 0.8)
     around = rng.uniform(-1.9, 1.9)  # 0 is opposite the hilum
@@ -222,10 +224,10 @@ def _spot(rng, kidney, pole=0):
 
 def _tumor(rng, patient, kidney, radius, pole=0):
     limit = room(patient, kidney.side)
-    room_wanted = 1.0 if radius < 9 else 0.6  # of its radius: what is cut off a small one would leave nothing
+    room_wanted = 1.0 if radius < 9 else 0.6  # times the radius; cutting a small tumor would leave too little
     for _ in range(50):
         position, outward = _spot(rng, kidney, pole)
-        # From wholly within (only small ones fit) to two thirds outside.
+        # From entirely inside the kidney (small tumors only) to two thirds outside.
         deepest = -1.1 if radius < 15 else -0.5
         centre = position + outward * radius * rng.uniform(deepest, 0.35)
         if limit(*centre) < -room_wanted * radius:
@@ -237,7 +239,7 @@ def _tumor(rng, patient, kidney, radius, pole=0):
 
 
 def _giant(rng, patient, kidney):
-    """A tumor that no 125 mm crop holds; it grows forward and to the side, where there is room."""
+    """Returns a tumor too large for a 125 mm crop; it extends forward and sideways, where there is space."""
     shift = rng.choice([-1, 1]) * rng.uniform(24, 34), rng.uniform(-46, -38), kidney.side * rng.uniform(2, 10)
     centre = kidney.centre_mm + np.array(shift)
     radii = np.array([rng.uniform(55, 68), rng.uniform(72, 80), rng.uniform(55, 64)])

@@ -1,8 +1,8 @@
 """Organs around the kidneys: liver, gallbladder, spleen, stomach, pancreas, gut, great vessels and lungs.
 
-In: the scan with the torso drawn, in place. Liver and gallbladder lie on the patient's right, where x is negative;
-spleen and stomach on the left. Later organs cover earlier ones; kidneys are drawn after all of these, in fat of their
-own, so that nothing here needs to know where they are.
+In: the scan with the torso, changed in place. Liver and gallbladder lie on the patient's right, where x is negative;
+spleen and stomach on the left. Later organs cover earlier ones. Kidneys are drawn last, with fat around them, so this
+module does not need their positions.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from kits_tf.phantoms import tissues
 from kits_tf.phantoms.drawing import Field, Grid, Number, Shape, edge, ellipsoid, paint, tube
 from kits_tf.phantoms.torso import Patient
 
-AORTA_MM = (-29.0, 9.0)  # y, x of its middle
+AORTA_MM = (-29.0, 9.0)  # y, x of its center
 VENA_CAVA_MM = (-25.0, -19.0)
 
 
@@ -24,11 +24,11 @@ def draw_organs(hu: np.ndarray, grid: Grid, patient: Patient, phase: tissues.Pha
 
     Args:
         hu: float32 scan with the torso.
-        grid: its Grid.
-        patient: its Patient.
+        grid: the scan's Grid.
+        patient: the scan's Patient.
         phase: Phase of the contrast medium.
         rng: NumPy random generator.
-        lungs_end_mm: z below which no lung reaches (the kidneys' upper poles).
+        lungs_end_mm: z of the kidneys' upper poles; the lungs end above it.
     """
     _draw_gut(hu, grid, patient, phase, rng)
     _draw_liver(hu, grid, patient, phase, rng)
@@ -39,21 +39,21 @@ def draw_organs(hu: np.ndarray, grid: Grid, patient: Patient, phase: tissues.Pha
 
 
 def _textured(rng, shape, mean, spread, wavelength_mm):
-    """HU around a mean, wandering smoothly by about `spread`, over the block that holds a shape."""
+    """Returns a function of position: HU that vary smoothly around a mean by about `spread`, in a shape's block."""
     field = Field(rng, shape.low_mm, shape.high_mm, wavelength_mm)
     return lambda *at: mean + spread * field(*at)
 
 
 def hollow(hu: np.ndarray, grid: Grid, pieces: Iterable[Shape], wall_mm: float, wall: float, content: Number | Callable,
            gas_above_mm: float | None = None) -> None:
-    """Draws a hollow organ: wall, content, and gas in front of a level, since the patient lies on the back.
+    """Draws a hollow organ: wall, content, and gas in front, because the patient lies on the back.
 
     Args:
-        hu, grid: the scan.
+        hu, grid: the scan, changed in place, and its Grid.
         pieces: Shapes that open into each other.
-        wall_mm, wall: thickness of the wall and its HU.
+        wall_mm, wall: thickness of the wall in mm and its HU.
         content: HU, one number or a function of (z, y, x).
-        gas_above_mm: y in front of which there is gas; None for none.
+        gas_above_mm: gas fills the part in front of this y; None for no gas.
     """
     def value(z, y, x):
         inner = content(z, y, x) if callable(content) else content
@@ -72,7 +72,7 @@ def _draw_gut(hu, grid, patient, phase, rng):
     end = grid.origin_mm[0] + grid.shape[0] * grid.spacing_mm[0]
 
     def room(place):
-        """Distance from a place to the wall."""
+        """Distance from a position to the wall, less 3 mm."""
         return float(-patient.cavity(*place)) - 3
 
     # Small bowel: loops wind through the front half, from the stomach down.
@@ -97,7 +97,7 @@ def _draw_gut(hu, grid, patient, phase, rng):
     up = [(z, -8, right) for z in np.arange(18, end + 20, 13)]
     for course in (across, down, up):
         full, gassy = rng.uniform(-5, 45), rng.random() < 0.7
-        for begin in range(0, len(course), 4):  # four haustra at a time share what they hold
+        for begin in range(0, len(course), 4):  # four haustra in a row share their content
             part = course[begin:begin + 5]
             size = rng.uniform(12, 17)
             places = [np.array(place) + rng.normal(0, 2, 3) for place in part]
@@ -175,7 +175,7 @@ def _draw_pancreas(hu, grid, phase, rng):
 
 
 def _draw_vessels(hu, grid, phase):
-    split = 85.0  # below, both divide
+    split = 85.0  # bifurcation of aorta and vena cava
     for (y, x), radius, value, turn in ((AORTA_MM, 9.5, phase.artery, 0.45), (VENA_CAVA_MM, 11.0, phase.vein, 0.45)):
         paint(hu, grid, tube((-400, y + 4, x), (split, y, x), radius, radius * 0.9), value)
         for side in (-1, 1):
@@ -186,7 +186,7 @@ def _draw_vessels(hu, grid, phase):
 
 
 def _draw_lungs(hu, grid, patient, rng, lungs_end_mm):
-    """The bases of lungs and heart: what lies in the chest above two domes of the diaphragm."""
+    """Draws the lung bases above the two domes of the diaphragm, and the base of the heart."""
     for side in (-1, 1):
         peak = -128 if side < 0 else -118
 

@@ -1,7 +1,7 @@
-"""What fills a kidney: cortex, pyramids, sinus, cysts and tumors, drawn into a scan in HU.
+"""Draws the tissue of kidneys into a scan: cortex, pyramids, sinus, cysts and tumors, in HU.
 
-The same tissue serves shapes drawn from a Plan and shapes taken from label files: it needs only how deep a voxel lies
-under the kidney's surface.
+The tissue functions need only a voxel's depth under the kidney's surface, so they serve both the shapes of a Plan and
+shapes from label files.
 """
 
 import itertools
@@ -17,10 +17,11 @@ from kits_tf.phantoms.kidneys import Plan
 
 def kidney_tissue(rng: np.random.Generator, phase: tissues.Phase, low_mm: Sequence[float],
                   high_mm: Sequence[float]) -> Callable:
-    """HU of parenchyma inside a block.
+    """Makes the texture of parenchyma inside a block.
 
     Returns:
-        A function of (depth_mm, z, y, x): cortex under the surface and in columns between the pyramids of medulla.
+        A function of (depth_mm, z, y, x) that gives HU: cortex under the surface and in columns between the pyramids
+        of medulla.
     """
     columns = Field(rng, low_mm, high_mm, 9.0)
     grain = Field(rng, low_mm, high_mm, 4.0)
@@ -34,19 +35,20 @@ def kidney_tissue(rng: np.random.Generator, phase: tissues.Phase, low_mm: Sequen
 
 def tumor_tissue(rng: np.random.Generator, phase: tissues.Phase, low_mm: Sequence[float], high_mm: Sequence[float],
                  radius_mm: float, darkness: float, necrosis: float, spread_hu: float, rim_hu: float = 0.0) -> Callable:
-    """HU of a tumor inside a block.
+    """Makes the texture of a tumor inside a block.
 
     Args:
-        rng, phase: as everywhere.
+        rng: NumPy random generator.
+        phase: Phase of the contrast medium.
         low_mm, high_mm: corners of the block.
-        radius_mm: its mean radius.
-        darkness: place of its mean in the phase's range, 0 to 1.
-        necrosis: share of the radius that is a dead centre.
-        spread_hu: how much it varies.
-        rim_hu: how much brighter its rim is than the rest.
+        radius_mm: mean radius of the tumor.
+        darkness: position of the mean HU in the phase's range, 0 (darkest) to 1.
+        necrosis: share of the radius that is necrotic, from the center.
+        spread_hu: variation inside the tumor.
+        rim_hu: HU added at the rim.
 
     Returns:
-        A function of (depth, z, y, x), where depth is 0 at the surface and 1 in the middle.
+        A function of (depth, z, y, x) that gives HU; depth is 0 at the surface and 1 in the middle.
     """
     low, high = phase.tumor
     mean = low + darkness * (high - low)
@@ -63,13 +65,15 @@ def tumor_tissue(rng: np.random.Generator, phase: tissues.Phase, low_mm: Sequenc
 
 def draw_plan(hu: np.ndarray, label_voxels: np.ndarray, grid: Grid, plan: Plan, phase: tissues.Phase,
               rng: np.random.Generator) -> None:
-    """Draws kidneys, tumors and cysts into a scan and into its labels, both in place.
+    """Draws kidneys, tumors and cysts into a scan and its labels, both in place.
 
     Args:
         hu: float32 (z, y, x).
-        label_voxels: uint8 (z, y, x); a voxel takes the class that covers more than half of it, a tumor before a
-            kidney.
-        grid, plan, phase, rng: see draw_torso and plan_case.
+        label_voxels: uint8 (z, y, x); a voxel gets the class that covers more than half of it, tumor before kidney.
+        grid: the scan's Grid.
+        plan: a Plan, see plan_case.
+        phase: Phase of the contrast medium.
+        rng: NumPy random generator.
     """
     halo = rng.uniform(3, 11)
     for kidney in plan.kidneys:
@@ -104,7 +108,7 @@ def _label(label_voxels, drawn, class_id):
 
 
 def _fat(hu, grid, shape, thickness_mm, rng):
-    """Fat around a shape, of uneven thickness, with a few strands in it."""
+    """Draws fat of uneven thickness around a shape."""
     reach = thickness_mm * 2
     low, high = np.subtract(shape.low_mm, reach), np.add(shape.high_mm, reach)
     uneven = Field(rng, low, high, 25.0)
@@ -116,7 +120,7 @@ def _fat(hu, grid, shape, thickness_mm, rng):
 
 
 def _sinus(hu, grid, kidney, phase, rng):
-    """Fat in the hollow of the kidney, the renal pelvis, and the vessels to vena cava and aorta."""
+    """Draws the sinus fat, the renal pelvis, the ureter, and the vessels to vena cava and aorta."""
     paint(hu, grid, kidney.sinus, tissues.INNER_FAT + 15)
     door, inner = kidney.place(0.05, -0.05, -1.0), kidney.place(0.0, 0.0, -0.45)
     cava, aorta = (np.array([door[0] - 6, *place]) for place in (organs.VENA_CAVA_MM, organs.AORTA_MM))

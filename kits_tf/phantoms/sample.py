@@ -1,16 +1,16 @@
-"""A few synthetic patients to try a cascade on where no study is at hand."""
+"""A few synthetic patients for trying a cascade when no study is available."""
 
 from collections.abc import Iterator
 
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen, kind_of
 from kits_tf.volume import Volume
 
-CASES = 4  # of the kinds that the phantoms' cycle begins with
-SEED = 20_000  # far from the seeds of studies
+CASES = 4  # of the first kinds in the phantoms' cycle
+SEED = 20_000  # far from the seeds that studies use
 
 
 def drawn_cases() -> Iterator[tuple[str, Volume, Volume]]:
-    """Draws the patients, one at a time: (name, scan, labels)."""
+    """Yields the phantoms one at a time, as (name, scan, labels)."""
     for index in range(CASES):
         kind = kind_of(index)
         yield (f"drawn {kind}", *draw_abdomen(SEED + index, kind, Scanner(size_voxels=256, slice_mm=(4, 5))))

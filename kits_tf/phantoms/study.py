@@ -1,8 +1,8 @@
-"""Writes a study of drawn cases in KiTS19's layout, and what is in it.
+"""Writes a study of synthetic cases in KiTS19's layout, with a summary.
 
     OUTPUT/case_00000/imaging.nii.gz and segmentation.nii.gz
-    OUTPUT/study.json        per case: kind, spacing, kidney and tumor volume; phase ("native": without contrast
-                             medium); of whole-body phantoms also patient, kidneys, findings and scanner
+    OUTPUT/study.json        per case: kind, spacing, kidney and tumor volume; phase of hard cases ("native" means
+                             non-contrast); for whole-body phantoms also patient, kidneys, findings and scanner
 """
 
 import json
@@ -25,26 +25,28 @@ from kits_tf.scans.nifti import read_labels, write_volume
 def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scanner, first: int = 0,
                 anatomy: str | pathlib.Path | None = None, hard: bool = False, body: bool = False,
                 field_mm: tuple[float, float] | None = None) -> dict[str, dict]:
-    """Writes cases `first` to `first + cases - 1`. A case depends on its index, the seed, the scanner and the anatomy,
-    not on how many are written. A case that is there already is overwritten; every file is whole or absent.
+    """Writes cases `first` to `first + cases - 1`.
+
+    A case depends on its index, the seed, the scanner and the anatomy, but not on the number of cases. Existing cases
+    are overwritten. Every file is either complete or absent.
 
     Args:
-        output: folder, made if absent.
-        cases: how many, one or more.
+        output: folder, created if absent.
+        cases: number of cases, one or more.
         seed: int, zero or more.
         scanner: a Scanner.
-        first: index of the first case.
-        hard: draw cases as hard as those with anatomy are: phases in turn, one in four without contrast medium.
-        anatomy: folder with KiTS19's case_xxxxx/segmentation.nii.gz, whose kidneys and tumors are used in turn; None
-            to draw those too.
+        first: index of the first case, zero or more.
+        anatomy: folder with KiTS19's case_xxxxx/segmentation.nii.gz, whose kidneys and tumors are used in turn;
+            None for synthetic kidneys and tumors.
+        hard: make cases as hard as those with anatomy: contrast phases in turn, one case in four non-contrast.
         body: draw whole-body phantoms (kits_tf/phantoms/body); anatomy and hard do not apply.
         field_mm: range of the field of view of whole-body phantoms; None for about the body's width.
 
     Returns:
-        What was written, as in study.json: case id to a dict.
+        The written cases as in study.json: a dict from case ID to a dict.
 
     Raises:
-        InputError: for numbers out of range, an output that cannot be made, or an anatomy that cannot be used.
+        InputError: if a number is out of range, the output folder cannot be created, or the anatomy cannot be used.
     """
     for name, value, least in (("cases", cases, 1), ("seed", seed, 0), ("first", first, 0)):
         if value < least:
@@ -75,12 +77,16 @@ def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scan
         if (source or hard) and not body:
             written[case]["phase"] = _phase(index, source).name
         _write_summary(output / "study.json", written)
-        write_volume(output / case / "segmentation.nii.gz", label_volume)  # last: who finds it finds all of the case
+        write_volume(output / case / "segmentation.nii.gz", label_volume)  # last: it marks the case as complete
     return written
 
 
 def _phase(index, source):
-    """The phase of a hard case; kinds of drawn patients come in dozens, and each dozen's phases are others."""
+    """Returns the phase of a hard case.
+
+    Synthetic kinds repeat every twelve cases, a multiple of the number of phases; shifting each dozen by one gives
+    every kind every phase.
+    """
     return hard_phase(index if source else index + index // len(CYCLE))
 
 
@@ -100,7 +106,7 @@ def _ml(label_volume, class_id):
 
 
 def _write_summary(path, written):
-    """Adds cases to study.json; what an earlier run wrote about other cases stays, unless it cannot be read."""
+    """Adds cases to study.json; keeps the entries of earlier runs, unless the file cannot be read."""
     try:
         known = dict(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):

@@ -1,7 +1,7 @@
-"""What lies against a kidney taken from a label file: fat of uneven thickness, its vessels, and organs that touch it.
+"""Draws the surroundings of a kidney from a label file: fat of uneven thickness, vessels, and adjacent organs.
 
-In: the scan in place, one Piece of the labels and its Grid. All of it is drawn before any kidney, and kidneys cover it,
-so that nothing here can make a label wrong.
+In: the scan, changed in place, one Piece of the labels and its Grid. Kidneys are drawn later and cover all of this, so
+the surroundings cannot make a label wrong.
 """
 
 import dataclasses
@@ -16,9 +16,9 @@ from kits_tf.phantoms import organs, tissues
 from kits_tf.phantoms.drawing import Field, Grid, blend, edge, ellipsoid, paint, tube
 from kits_tf.phantoms.torso import Patient
 
-CYSTS = 1.2  # in 100 ml of kidney, on average
-SINUS = 0.52  # closeness from which on a voxel that is no kidney lies in its sinus
-HALO_MM = 9.0  # fat around kidneys and tumors, where it is thickest
+CYSTS = 1.2  # per 100 ml of kidney, on average
+SINUS = 0.52  # background voxels with at least this closeness belong to the sinus
+HALO_MM = 9.0  # maximum thickness of the fat around kidneys and tumors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Piece:
     """One connected component of the foreground.
 
     Attributes:
-        box: slices of the scan that hold it.
-        voxels: uint8 classes within the box; other components are left out.
+        box: slices of the scan that contain it.
+        voxels: uint8 classes within the box, without other components.
         ml: its volume.
     """
 
@@ -36,7 +36,7 @@ class Piece:
     ml: float
 
     def within(self, grid: Grid, reach_mm: float) -> tuple[tuple[slice, ...], np.ndarray]:
-        """(window, voxels): the box grown by some tissue on every side, as far as the grid goes."""
+        """Returns (window, voxels): the box grown by `reach_mm` on every side, cut at the grid's edge."""
         room = [int(np.ceil(reach_mm / step)) for step in grid.spacing_mm]
         window = tuple(slice(max(part.start - more, 0), min(part.stop + more, size))
                        for part, more, size in zip(self.box, room, grid.shape, strict=True))
@@ -47,7 +47,7 @@ class Piece:
 
 
 def closeness(inside: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """How much kidney lies around each voxel, 0 to 1: more than half within its sinus, little at a few mm from it."""
+    """Returns the share of kidney around each voxel, 0 to 1: above one half in the sinus, small a few mm outside."""
     near = inside.astype(np.float32)
     for _ in range(2):
         near = ndimage.uniform_filter(near, [max(1, round(HALO_MM / step)) for step in spacing], mode="nearest")
@@ -55,7 +55,7 @@ def closeness(inside: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
 
 
 def draw_fat(hu: np.ndarray, piece: Piece, grid: Grid, rng: np.random.Generator) -> None:
-    """Fat around a piece, with strands in it: from none, where organs touch the kidney, to HALO_MM."""
+    """Draws fat with strands around a piece; its thickness varies from zero, where organs touch, to HALO_MM."""
     window, voxels = piece.within(grid, 2 * HALO_MM)
     near = closeness(labels.foreground(voxels), grid.spacing_mm)
     mesh = grid.mesh(window)
@@ -68,7 +68,7 @@ def draw_fat(hu: np.ndarray, piece: Piece, grid: Grid, rng: np.random.Generator)
 
 
 def draw_sinus(hu: np.ndarray, piece: Piece, grid: Grid) -> None:
-    """Fat in the hollow of a piece, over whatever lies there."""
+    """Draws fat in the sinus of a piece, over earlier tissue."""
     window, voxels = piece.within(grid, 2 * HALO_MM)
     near = closeness(labels.foreground(voxels), grid.spacing_mm)
     blend(hu, window, edge(near - SINUS, 0.12), np.float32(tissues.INNER_FAT + 10))
@@ -76,7 +76,7 @@ def draw_sinus(hu: np.ndarray, piece: Piece, grid: Grid) -> None:
 
 def draw_neighbours(hu: np.ndarray, piece: Piece, grid: Grid, patient: Patient, phase: tissues.Phase,
                     rng: np.random.Generator) -> None:
-    """Organs pressed against a piece in front of it and at its side: bowel, and a lobe of liver or of spleen."""
+    """Draws organs that touch the front and the side of a piece: bowel, and lobes of liver (right) or spleen (left)."""
     surface, outward = _surface(piece, grid, rng)
     if not len(surface):
         return
@@ -94,7 +94,7 @@ def draw_neighbours(hu: np.ndarray, piece: Piece, grid: Grid, patient: Patient, 
     right = surface[:, 2].mean() < 0
     solid = phase.liver if right else phase.spleen
     for _ in range(rng.integers(1, 3)):
-        beside = np.flatnonzero(surface[:, 0] < np.median(surface[:, 0]))  # liver and spleen lie at the upper half
+        beside = np.flatnonzero(surface[:, 0] < np.median(surface[:, 0]))  # liver and spleen touch the upper half
         at = rng.choice(beside)
         radii = rng.uniform(16, 34, 3) * (1.3, 1.0, 0.8)
         lobe = ellipsoid(surface[at] + outward[at] * radii.min() * 0.9, radii).cut(_inside(patient))
@@ -103,7 +103,7 @@ def draw_neighbours(hu: np.ndarray, piece: Piece, grid: Grid, patient: Patient, 
 
 
 def draw_vessels(hu: np.ndarray, piece: Piece, grid: Grid, phase: tissues.Phase, rng: np.random.Generator) -> None:
-    """The renal artery, vein and pelvis from the great vessels into the sinus, and what of them lies within it."""
+    """Draws renal artery and vein from the great vessels to the sinus, renal pelvis, ureter, and branches inside."""
     hilum = _hilum(piece, grid)
     side = 1.0 if hilum[2] > 0 else -1.0
     door = hilum + np.array([0, 0, -side * 16.0])
@@ -126,16 +126,16 @@ def draw_vessels(hu: np.ndarray, piece: Piece, grid: Grid, phase: tissues.Phase,
 
 def cysts(rng: np.random.Generator, piece: Piece, grid: Grid,
           mesh: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """(cover, hu) of cysts in a window of a piece, for what is kidney there; cover is 0 where there is none.
+    """Returns (cover, hu) of random cysts in the window of a piece, to blend into its kidney; cover is 0 elsewhere.
 
-    KiTS19 labels cysts as kidney, so a cyst is drawn within the kidney's own voxels and changes no label. One in four
-    holds old blood or protein and is as bright as soft tissue.
+    KiTS19 labels cysts as kidney, so cysts are drawn within the kidney's voxels and change no label. One cyst in four
+    contains old blood or protein and is as bright as soft tissue.
     """
     _, voxels = piece.within(grid, 2.0)
     kidney = np.argwhere(voxels == labels.KIDNEY)
     cover = np.zeros(voxels.shape, np.float32)
     value = np.zeros(voxels.shape, np.float32)
-    for _ in range(rng.poisson(CYSTS * min(piece.ml / 100, 1.5)) if len(kidney) else 0):  # a crumb has none
+    for _ in range(rng.poisson(CYSTS * min(piece.ml / 100, 1.5)) if len(kidney) else 0):  # fragments get few or none
         place = kidney[rng.integers(len(kidney))]
         centre = [float(axis.ravel()[index]) for axis, index in zip(mesh, place, strict=True)]
         radius = float(np.clip(rng.lognormal(np.log(7.0), 0.5), 3.0, 20.0))
@@ -148,7 +148,7 @@ def cysts(rng: np.random.Generator, piece: Piece, grid: Grid,
 
 def draw_mesentery(hu: np.ndarray, grid: Grid, patient: Patient, phase: tissues.Phase,
                    rng: np.random.Generator) -> None:
-    """Small vessels and nodes in the fat of the belly."""
+    """Draws small vessels in the fat of the abdomen."""
     width, front = patient.inner_half_width_mm, patient.inner_front_mm
     first, last = grid.origin_mm[0], grid.origin_mm[0] + grid.shape[0] * grid.spacing_mm[0]
     low, high = np.array([first, -front + 10, -0.8 * width]), np.array([last, 0, 0.8 * width])
@@ -168,7 +168,7 @@ def _inside(patient):
 
 
 def _surface(piece, grid, rng):
-    """Positions on a piece that face the front or the side, in mm, and unit vectors away from its middle."""
+    """Returns surface positions of a piece that face the front or the side, in mm, and outward unit vectors."""
     whole = labels.foreground(piece.voxels)
     rim = np.argwhere(whole & ~ndimage.binary_erosion(whole))
     rim = rim[rng.permutation(len(rim))[:400]]
@@ -182,7 +182,7 @@ def _surface(piece, grid, rng):
 
 
 def _hilum(piece, grid):
-    """The middle of a piece's sinus, in mm; of its side towards the spine where it has none."""
+    """Returns the center of a piece's sinus, in mm; without a sinus, a position on its side toward the spine."""
     window, voxels = piece.within(grid, 2 * HALO_MM)
     inside = labels.foreground(voxels)
     hollow = np.argwhere((closeness(inside, grid.spacing_mm) > SINUS) & ~inside)

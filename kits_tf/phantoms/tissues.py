@@ -1,4 +1,4 @@
-"""Hounsfield units of drawn tissue, and how contrast medium changes them."""
+"""Hounsfield units of the phantoms' tissues in each contrast phase."""
 
 import dataclasses
 
@@ -24,11 +24,11 @@ MATTRESS = -920.0
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """Mean HU of what takes up contrast medium at one time after injection.
+    """Mean HU of the tissues that take up contrast medium, at one time after injection.
 
     Attributes:
         name: as in a radiology report.
-        tumor: range of a tumor's own mean; with contrast medium darker than cortex, much like liver, muscle and gut.
+        tumor: range of a tumor's mean; with contrast medium it is below cortex, near liver, muscle and gut.
         others: mean HU of one tissue each.
     """
 
@@ -46,15 +46,15 @@ class Phase:
     gut_wall: float
 
 
-# KiTS19's scans are late arterial (Heller et al. 2019, arXiv:1904.00445); some are later.
+# KiTS19's scans are late arterial (Heller et al. 2019, arXiv:1904.00445); some are of a later phase.
 ARTERIAL = Phase("arterial", cortex=205, medulla=128, urine=12, tumor=(65, 130), artery=265, vein=165, liver=92,
                  portal=135, spleen=125, pancreas=105, gut_wall=95)
 NEPHROGRAPHIC = Phase("nephrographic", cortex=180, medulla=168, urine=15, tumor=(58, 115), artery=160, vein=158,
                       liver=115, portal=165, spleen=122, pancreas=95, gut_wall=85)
 PHASES = (ARTERIAL, NEPHROGRAPHIC)
 
-# The same and worse for scans that a threshold must fail on: tumors from below to above medulla, spleen and liver as
-# bright as kidney, little contrast medium, and none.
+# Phases for scans that no threshold can segment: tumors from darker to brighter than medulla, spleen and liver nearly
+# as bright as kidney, little contrast medium ("weak"), and none ("native").
 HARD_PHASES = (
     Phase("arterial", cortex=200, medulla=128, urine=12, tumor=(80, 160), artery=265, vein=155, liver=98,
           portal=130, spleen=165, pancreas=118, gut_wall=115),
@@ -68,12 +68,12 @@ HARD_PHASES = (
 
 
 def hard_phase(index: int) -> Phase:
-    """The phase of the hard case with this index: in turn, so that one in four is without contrast medium."""
+    """Returns the phase of the hard case with this index; the phases alternate, so one case in four is non-contrast."""
     return HARD_PHASES[index % len(HARD_PHASES)]
 
 
 def vary(phase: Phase, rng: np.random.Generator) -> Phase:
-    """The same phase in another patient: all enhancement a little stronger or weaker, and each tissue on its own."""
+    """Returns the phase of a random patient: all HU scaled by a common factor, and single tissues by their own."""
     together = rng.uniform(0.92, 1.1)
     values: dict = {}
     for field in dataclasses.fields(phase):

@@ -1,7 +1,7 @@
-"""The patient's frame: body outline, layers of the wall, ribs, spine, muscles of the back, pelvis, and the table below.
+"""Draws the torso: body outline, layers of the wall, ribs, spine, muscles of the back, pelvis, and the table.
 
-In: a Patient (sizes in mm) and a Grid. Out: a float32 scan with everything but the organs in it. Distances were taken
-from an atlas and one real CT; they need only look right to a net that must tell kidneys from the rest.
+In: a Patient (sizes in mm) and a Grid. Out: a float32 scan with everything except the organs. Distances come from an
+atlas and one real CT; they only need to be realistic enough for a network that separates kidneys from other tissue.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import numpy as np
 from kits_tf.phantoms import tissues
 from kits_tf.phantoms.drawing import POINT_SPREAD_MM, Field, Grid, Shape, edge, ellipsoid, paint, tube
 
-VERTEBRA_MM = 35.0  # from one to the next
+VERTEBRA_MM = 35.0  # distance between vertebrae
 DISC_MM = 9.0
 
 
@@ -24,11 +24,11 @@ class Patient:
         half_width_mm: from the midline to the skin at the side.
         back_mm: from the middle of the vertebral body to the skin of the back.
         front_mm: from there to the skin of the belly.
-        fat_mm: under the skin, on average around the body.
-        wall_mm: muscle of the wall at the sides.
-        roundness: exponent of the outline; 2 is an ellipse, more is boxier.
-        waves: amplitudes of the outline's irregularity, share of the radius.
-        spine_mm: where along z a vertebra ends, within one VERTEBRA_MM.
+        fat_mm: mean thickness of the fat under the skin.
+        wall_mm: thickness of the wall's muscle at the sides.
+        roundness: exponent of the outline; 2 is an ellipse, larger values are closer to a rectangle.
+        waves: amplitudes of the outline's irregularity, as a share of the radius.
+        spine_mm: offset of the vertebrae along z, from 0 to VERTEBRA_MM.
     """
 
     half_width_mm: float
@@ -42,7 +42,7 @@ class Patient:
 
     @classmethod
     def random(cls, rng: np.random.Generator, room_mm: float = 0.0) -> typing.Self:
-        """A patient from slim to stout; `room_mm` more from front to back, for what would not fit else."""
+        """Draws a random patient, slim to stout; `room_mm` is extra depth, for example for a giant tumor."""
         half_width = rng.uniform(150, 185)
         fat = rng.uniform(10, 30) + 0.1 * (half_width - 150)
         return cls(
@@ -58,15 +58,15 @@ class Patient:
 
     @property
     def inner_front_mm(self) -> float:
-        """From the vertebral body's middle to the inside of the belly's wall; a length, though y is negative there."""
+        """From the vertebral body's middle to the inside of the front wall; a positive length, though y is negative."""
         return self.front_mm - 0.9 * self.fat_mm - 0.7 * self.wall_mm
 
     def layers(self, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Maps of one axial plane, in mm, from positions that broadcast to (y, x).
+        """Computes maps of one axial plane, in mm, from positions that broadcast to (y, x).
 
         Returns:
-            (radius, outline, fat, wall): distance from the body's middle, distance of the skin from it in the same
-            direction, and the thickness of fat and of muscle there.
+            (radius, outline, fat, wall): distance of the position and of the skin from the body's middle, in the same
+            direction, and the thickness of fat and muscle there.
         """
         half_depth = (self.back_mm + self.front_mm) / 2
         down, left = y - (self.back_mm - half_depth), x + 0 * y
@@ -85,17 +85,17 @@ class Patient:
         return radius, outline, np.maximum(fat, 3), wall
 
     def girth(self, z: np.ndarray) -> np.ndarray:
-        """By how much the body is larger or smaller at a height: narrower at the waist."""
+        """Returns the factor of the body's size at height z; below 1 at the waist."""
         return 1 + 0.03 * np.cos((z - 20) / 75 + np.pi)
 
     def cavity(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Level of the room inside the wall, in mm; negative inside."""
+        """Returns the level of the space inside the wall, in mm; negative inside."""
         radius, outline, fat, wall = self.layers(y, x)
         return radius + fat + wall - outline * self.girth(z)
 
 
 def draw_torso(grid: Grid, patient: Patient, rng: np.random.Generator) -> np.ndarray:
-    """A scan of the patient without organs: float32 HU of the grid's shape."""
+    """Draws the patient without organs; returns float32 HU of the grid's shape."""
     hu = np.empty(grid.shape, np.float32)
     z, y, x = grid.mesh(grid.whole)
     plane_y, plane_x = y[0], x[0]
@@ -123,7 +123,7 @@ def draw_torso(grid: Grid, patient: Patient, rng: np.random.Generator) -> np.nda
         share = muscle_depth / wall
         gap = sum(np.maximum(1 - np.abs(share - line) * wall / 1.3, 0) for line in lean) * side_share
         layer += edge(muscle_depth, pixel) * (tissues.MUSCLE - 90 * gap - layer)
-        # Ribs run down and forward around the side, ever shorter to the waist.
+        # Ribs run down and forward around the side, and get shorter toward the waist.
         if height < -15:
             along = np.abs((height - rib_start - 62 * side + 14) % 30 - 14)
             rib = np.hypot(along / 6.5, (muscle_depth - 6) / 4.2)
@@ -139,7 +139,7 @@ def draw_torso(grid: Grid, patient: Patient, rng: np.random.Generator) -> np.nda
 
 
 def psoas(side: int) -> Shape:
-    """The psoas muscle: beside the spine, thicker and farther out to the feet. `side` is -1 right, 1 left."""
+    """Returns the psoas muscle, thicker and farther from the spine toward the feet; `side` is -1 right, 1 left."""
     def level(z, y, x):
         size = np.clip(13 + (z + 5) * 0.11, 1, 23)
         return np.hypot((y - 4 + 0.04 * z) / 1.1, x - side * (27 + 0.5 * (size - 13) + 0.07 * z)) - size
@@ -199,12 +199,12 @@ def _draw_spine(hu, grid, patient, rng):
         return 330 - 240 * disc(z)[0] + 0 * (y + x)
 
     def every(low, high):
-        """Level of the heights between two marks of each vertebra, in mm."""
+        """Returns the level function of the heights between two marks of each vertebra, in mm."""
         return lambda z, y, x: np.abs((height(z) - (low + high) / 2 + VERTEBRA_MM / 2) % VERTEBRA_MM
                                       - VERTEBRA_MM / 2) - (high - low) / 2 + 0 * (y + x)
 
     def upright(y_mm, x_mm, radius_y, radius_x):
-        """An elliptic column through the whole scan."""
+        """Returns an elliptic column through the whole scan."""
         return Shape((grid.origin_mm[0], y_mm - radius_y, x_mm - radius_x), (end, y_mm + radius_y, x_mm + radius_x),
                      lambda z, y, x: 8 * (np.hypot((y - y_mm) / radius_y, (x - x_mm) / radius_x) - 1) + 0 * z)
 
@@ -220,7 +220,7 @@ def _draw_spine(hu, grid, patient, rng):
 
 
 def _draw_pelvis(hu, grid, patient):
-    """The wings of the iliac bones between their muscles, from 100 mm below the middle of the kidneys."""
+    """Draws the wings of the iliac bones between their muscles, from 100 mm below the middle of the kidneys."""
     for side in (-1, 1):
         def level(z, y, x, side=side):
             """Distance from the middle of the bone."""

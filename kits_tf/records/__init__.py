@@ -1,1 +1,1 @@
-"""Training examples on disk: their TFRecord schema, the prepared folder with its folds, and checks of its shards."""
+"""Training examples on disk: TFRecord schema, layout and folds of a prepared folder, integrity of its shards."""

@@ -1,10 +1,10 @@
-"""A prepared data folder: which shard belongs to which stage, case and fold.
+"""Layout of a prepared data folder: shards by stage and case, and the folds.
 
-    DATA/folds.json                            five lists of case ids, disjoint, drawn from a seed
+    DATA/folds.json                            five disjoint lists of case ids, drawn with a seed
     DATA/records/<stage>/<case>.tfrecord       the examples of one case for one stage
-    DATA/records/<stage>/manifest.json         what each shard was written from, under which settings
+    DATA/records/<stage>/manifest.json         sources, settings and checksum of each shard
 
-Written by data_prep, read by training.
+data_prep writes it; training reads it.
 """
 
 import hashlib
@@ -20,26 +20,26 @@ FOLDS = 5
 
 
 def shard_path(data_dir: str | pathlib.Path, stage: str, case: str) -> pathlib.Path:
-    """The file with one case's examples for one stage. Raises InputError for a name that would lead elsewhere."""
+    """Returns the path of one case's shard for one stage. Raises InputError if check_name refuses the case's name."""
     check_name(case, manifest_path(data_dir, stage))
     return pathlib.Path(data_dir) / "records" / stage / f"{case}.tfrecord"
 
 
 def manifest_path(data_dir: str | pathlib.Path, stage: str) -> pathlib.Path:
-    """The file that says what a stage's shards were written from."""
+    """Returns the path of a stage's manifest, which lists sources and settings of its shards."""
     return pathlib.Path(data_dir) / "records" / stage / "manifest.json"
 
 
 def folds_path(data_dir: str | pathlib.Path) -> pathlib.Path:
-    """The file that says which case is held out in which fold."""
+    """Returns the path of the file that assigns each case to a fold."""
     return pathlib.Path(data_dir) / "folds.json"
 
 
 def read_manifest(data_dir: str | pathlib.Path, stage: str) -> dict | None:
-    """A stage's manifest as a dict with `settings` and `cases`, or None if there is none.
+    """Reads a stage's manifest as a dict with `settings` and `cases`; None if there is none.
 
     Raises:
-        InputError: if it is there but cannot be read, or names a case that would lead out of the folder.
+        InputError: if it cannot be read, or if check_name refuses the name of a case in it.
     """
     path = manifest_path(data_dir, stage)
     if not path.exists():
@@ -56,16 +56,16 @@ def read_manifest(data_dir: str | pathlib.Path, stage: str) -> dict | None:
 
 
 def deal_folds(names: Iterable[str], seed: int) -> list[list[str]]:
-    """Five lists of case names, disjoint and of equal size give or take one; the same for the same names and seed."""
+    """Splits case names into five disjoint sorted lists whose sizes differ by at most one; reproducible by seed."""
     ranked = sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).hexdigest())
     return [sorted(ranked[fold::FOLDS]) for fold in range(FOLDS)]
 
 
 def read_folds(data_dir: str | pathlib.Path) -> list[set[str]]:
-    """The five lists of case ids.
+    """Reads the five sets of case ids.
 
     Raises:
-        InputError: if they are missing, cannot be read, or a case is in two of them.
+        InputError: if the file is missing or cannot be read, or if a case is in two folds.
     """
     path = folds_path(data_dir)
     try:
@@ -80,19 +80,20 @@ def read_folds(data_dir: str | pathlib.Path) -> list[set[str]]:
 
 def split(data_dir: str | pathlib.Path, stage: str, fold: int,
           config: CascadeConfig) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
-    """The shards to train on and those held out.
+    """Returns the shards of the training set and of the validation set.
 
     Args:
         data_dir: the prepared folder.
         stage: one of config.STAGES.
         fold: 0 to 4.
-        config: CascadeConfig whose record settings the shards must have.
+        config: CascadeConfig; the shards must have its record settings.
 
     Returns:
-        (train, held_out): lists of paths, sorted by case.
+        (train, held_out): two lists of paths, sorted by case; `held_out` is the validation set, the cases of `fold`.
 
     Raises:
-        InputError: without records, with records of other settings, or if either list would be empty.
+        InputError: if there are no records, if they have other settings, if the fold does not exist, if a case is in no
+            fold, or if either list would be empty.
     """
     command = f"python -m data_prep --input=STUDY --output={data_dir} --preset={config.preset} --stage={stage}"
     manifest = read_manifest(data_dir, stage)

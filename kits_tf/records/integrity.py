@@ -1,9 +1,10 @@
-"""Whether the shards of a data folder are the bytes that data_prep wrote.
+"""Checks that the shards of a data folder are unchanged since data_prep wrote them.
 
-The manifest holds the size and the SHA-256 of every shard. TFRecord's own checksums cover single records, so that a
-shard cut between two records, with two swapped or one taken out reads as if it were whole: only the hash shows it.
-Training hashes what it is about to read, once, before it reads: each shard is then read anyway, to count its examples,
-and one core hashes about 1 GB/s, several shards at a time. What changes later is found by TFRecord's checksums.
+The manifest has the size and the SHA-256 of every shard. TFRecord's own checksums cover single records only: a shard
+that is cut between two records, or in which records are swapped or missing, reads without an error. The hash detects
+this. Training hashes its shards once, before it reads them; it reads each shard at that point anyway, to count its
+examples. One core hashes about 1 GB/s, and several shards are hashed at a time. TFRecord's checksums detect damage that
+occurs later.
 """
 
 import concurrent.futures
@@ -20,17 +21,17 @@ from kits_tf.files.checksums import file_facts
 from kits_tf.quiet import no_bar
 from kits_tf.records import dataset
 
-THREADS = min(8, os.cpu_count() or 1)  # hashing lets go of Python's lock; more than this only makes a disk seek
+THREADS = min(8, os.cpu_count() or 1)  # hashing releases Python's lock; more threads only make a disk seek
 
 
 @functools.cache
 def _facts(path, _):
-    """file_facts, once per process for a file that was not written since: five folds share their shards."""
+    """Caches file_facts by path and modification time, because the five folds share their shards."""
     return file_facts(path)
 
 
 def _damage(path, written):
-    """What is wrong with a shard, as a line that names it, or None."""
+    """Returns a line that names a shard and what is wrong with it, or None."""
     try:
         found = _facts(path, path.stat().st_mtime_ns) if path.is_file() else None
     except InputError as error:
@@ -45,12 +46,12 @@ def _damage(path, written):
 
 
 def damages(data_dir: str | pathlib.Path, stage: str, entries: dict[str, dict]) -> list[str]:
-    """Hashes shards, with a progress bar where a terminal watches.
+    """Hashes shards and compares them with the manifest, with a progress bar if stderr is a terminal.
 
     Args:
         data_dir: the prepared folder.
         stage: one of config.STAGES.
-        entries: the manifest's `cases`, or some of them; those that failed have no shard and are passed over.
+        entries: the manifest's `cases`, or some of them; cases that failed have no shard and are skipped.
 
     Returns:
         A line for each shard that is missing, damaged or cannot be read, sorted by case.
@@ -68,10 +69,10 @@ def damages(data_dir: str | pathlib.Path, stage: str, entries: dict[str, dict]) 
 
 
 def verify(data_dir: str | pathlib.Path, stage: str, cases: Iterable[str]) -> None:
-    """Holds the shards of some cases against the manifest, before they are read.
+    """Checks the shards of some cases against the manifest, before they are read.
 
     Raises:
-        InputError: if one is missing or damaged; its message names the first and counts the others.
+        InputError: if a shard is missing or damaged; the message names the first one and counts the others.
     """
     manifest = dataset.read_manifest(data_dir, stage) or {"cases": {}}
     lines = damages(data_dir, stage, {case: manifest["cases"].get(case, {}) for case in cases})
@@ -82,7 +83,7 @@ def verify(data_dir: str | pathlib.Path, stage: str, cases: Iterable[str]) -> No
 
 
 def strays(data_dir: str | pathlib.Path, stage: str, entries: dict[str, dict]) -> list[str]:
-    """A line for each shard that the manifest does not know, or says could not be made."""
+    """Returns a line for each shard on disk that is not in the manifest, or whose case failed according to it."""
     known = {dataset.shard_path(data_dir, stage, name) for name, entry in entries.items() if "failure" not in entry}
     folder = dataset.manifest_path(data_dir, stage).parent
     return [f"{path}: is in no manifest ({'left by an interrupted run' if path.name[0] == '.' else 'an orphan'})"

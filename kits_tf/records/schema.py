@@ -1,8 +1,7 @@
-"""The TFRecord schema of training examples: writing and parsing side by side.
+"""TFRecord schema of training examples: serializes, parses, writes and reads them.
 
 An example is a crop of one case on the normalized grid (coarse: on the coarse grid): int16 Hounsfield units and uint8
-class ids of the same shape, 2D (in the stage's axis order: y, x for axial slices, z, y for sagittal ones) or 3D
-(z, y, x).
+class ids of the same shape. It is 2D, with axes (y, x) for axial and (z, y) for sagittal planes, or 3D (z, y, x).
 """
 
 import dataclasses
@@ -14,7 +13,7 @@ import tensorflow as tf
 
 from kits_tf.files.atomic import cannot_write, whole_file
 
-BOX = 3  # the kind of records that are scored and never drawn: together, they are the box that a case is predicted in
+BOX = 3  # kind of records for validation only, never drawn: together they are the box in which a case is predicted
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,12 +22,15 @@ class Example:
 
     Attributes:
         image: int16 Hounsfield units, 2D or 3D.
-        labels: uint8 class ids, the image's shape.
-        case: id of the case, as "case_00000".
-        start: position (z, y, x) of the crop's first voxel on the normalized grid; may lie outside the volume.
-        kidney: which kidney of the case the crop was laid around, 0 up; -1 where the stage knows none.
-        kind: the class it stands for when examples are drawn: for tumor3d that of its centre, else the highest in it;
-            or BOX.
+        labels: uint8 class ids, same shape as the image.
+        case: id of the case, such as "case_00000".
+        start: position (z, y, x) of the crop's first voxel on the normalized grid; may be outside the volume.
+        kidney: index of the kidney in the crop's center, from 0; -1 if the stage does not crop around single kidneys.
+        kind: class id by which examples are drawn: for tumor3d that of the crop's center, else the highest class id in
+            the crop; or BOX.
+
+    Raises:
+        ValueError: if image and labels differ in shape or have another dtype.
     """
 
     image: np.ndarray
@@ -46,7 +48,7 @@ class Example:
 
 
 def serialize(example: Example) -> bytes:
-    """The example as bytes of a tf.train.Example."""
+    """Returns the example as the bytes of a tf.train.Example."""
 
     def ints(values):
         return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
@@ -67,17 +69,17 @@ def serialize(example: Example) -> bytes:
 
 
 def parse(serialized: tf.Tensor, shape: tuple[int, ...]) -> dict[str, tf.Tensor]:
-    """The example back as tensors, in a graph or eagerly.
+    """Parses a serialized example into tensors, in a graph or eagerly; the inverse of `serialize`.
 
     Args:
         serialized: scalar string tensor, one example.
-        shape: the stage's crop shape, known beforehand, so that batches have static shapes; None where it varies.
+        shape: the stage's crop shape, so that batches have static shapes; None for an axis whose size varies.
 
     Returns:
-        dict of `image` int16 and `labels` uint8 of that shape, `case` string, `start` (3,), `kidney` and `kind` int32.
+        dict of `image` int16 and `labels` uint8 of that shape, `case` string, and int32 `start` (3,), `kidney`, `kind`.
 
     Raises:
-        tf.errors.InvalidArgumentError: when run, if the example was stored in another shape, be it of as many voxels.
+        tf.errors.InvalidArgumentError: at run time, if the example has another shape, even with as many voxels.
     """
     fixed = tf.io.FixedLenFeature
     found = tf.io.parse_single_example(serialized, {
@@ -104,17 +106,17 @@ def parse(serialized: tf.Tensor, shape: tuple[int, ...]) -> dict[str, tf.Tensor]
 
 
 def write(path: str | pathlib.Path, examples: Iterable[Example]) -> int:
-    """Writes a shard, whole or not at all.
+    """Writes a shard, atomically.
 
     Args:
         path: the .tfrecord file.
         examples: iterable of Example.
 
     Returns:
-        How many there were.
+        The number of examples.
 
     Raises:
-        RunError: if the disk is full.
+        RunError: if the disk is full or the folder cannot be written to.
     """
     count = 0
     with whole_file(path) as temporary:
@@ -123,12 +125,12 @@ def write(path: str | pathlib.Path, examples: Iterable[Example]) -> int:
                 for example in examples:
                     writer.write(serialize(example))
                     count += 1
-        except tf.errors.ResourceExhaustedError as error:  # TensorFlow's word for a full disk, and for no memory
+        except tf.errors.ResourceExhaustedError as error:  # TensorFlow's error for a full disk, and for lack of memory
             raise cannot_write(path, error.message.split("; ")[-1]) from error
     return count
 
 
 def read(paths: Iterable[str | pathlib.Path], shape: tuple[int, ...]) -> tf.data.Dataset:
-    """A tf.data.Dataset of parsed examples, shard after shard."""
+    """Returns a tf.data.Dataset of parsed examples, shard after shard."""
     dataset = tf.data.TFRecordDataset([str(path) for path in paths])
     return dataset.map(lambda serialized: parse(serialized, shape))

@@ -1,1 +1,1 @@
-"""Output of a prediction for people: measurements, overlay pictures, web pages, and the folder that holds them."""
+"""Writes predictions for human readers: measurements, overlay pictures, web pages, and the output folder."""

@@ -1,7 +1,7 @@
-"""The numbers of a radiology report: how large each kidney and each tumor is, and on which side.
+"""Measurements for a radiology report: size and side of each kidney and each tumor.
 
-Labels and their scan go in, plain JSON values come out. A kidney is a connected piece of kidney-with-tumor, so fused
-kidneys are one; a tumor is a connected piece of tumor. Lengths are measured between voxel faces, not centres.
+Takes labels and their scan; returns JSON values. A kidney is a connected component of kidney with tumor, so fused
+kidneys count as one. A tumor is a connected component of tumor. Lengths are between voxel faces, not voxel centers.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from kits_tf import labels as classes
 from kits_tf.box import common_box
 from kits_tf.volume import BODY_HU, Volume
 
-SPECK_ML = 0.1  # a smaller piece is left over from resampling and is not listed
-ONE_SIDED = 0.8  # share of a kidney's voxels that must lie on one side of the midline; else it is on both
+SPECK_ML = 0.1  # smaller components are artifacts of resampling and are not listed
+ONE_SIDED = 0.8  # a component is on one side if this share of its voxels is there, otherwise on both
 
 
 def measure(labels: Volume, ct: Volume) -> dict[str, list[dict]]:
@@ -25,15 +25,16 @@ def measure(labels: Volume, ct: Volume) -> dict[str, list[dict]]:
 
     Args:
         labels: Volume of class ids, in the canonical orientation.
-        ct: Volume in Hounsfield units, as the labels lie; tells where the body's midline is.
+        ct: Volume in Hounsfield units, on the labels' grid; used to find the body's midline.
 
     Returns:
-        dict of `kidneys`, from the patient's right to left, and `tumors`, largest first, each a list of dicts:
+        dict of `kidneys`, from the patient's right to left, and `tumors`, largest first, each a list of dicts; both
+        lists are empty without foreground. Components below SPECK_ML are left out.
 
         kidneys   side ("right", "left", or "both" for fused ones), volume_ml (tumor included), tumor_ml,
                   tumor_share (0 to 1)
         tumors    side, volume_ml, diameter_axial_mm (largest in any axial slice), diameter_mm (largest in 3D),
-                  slice (of the largest axial diameter, from 0 at the head)
+                  slice (of the largest axial diameter, counted from 0 at the head)
     """
     box = common_box(classes.foreground(labels.voxels))
     if box is None:
@@ -54,18 +55,18 @@ def measure(labels: Volume, ct: Volume) -> dict[str, list[dict]]:
 
 
 def largest_diameter_mm(mask: np.ndarray, spacing_mm: Sequence[float]) -> float:
-    """The greatest distance between two points on a mask's surface (its maximum Feret diameter).
+    """Computes the largest distance between two points on a mask's surface (its maximum Feret diameter).
 
-    Points of the surface lie half a voxel from the centres of the outermost voxels along each axis, where scikit-image
-    puts them too (`feret_diameter_max`, which needs memory for all pairs of them; here only corners of the convex hull
-    are paired).
+    The surface points are half a voxel from the centers of the outermost voxels along each axis, as in scikit-image's
+    `feret_diameter_max`. That function needs memory for all pairs of points; this one pairs only the corners of the
+    convex hull.
 
     Args:
-        mask: bool, in a plane or in space.
-        spacing_mm: voxel size along each of its axes.
+        mask: bool, 2D or 3D.
+        spacing_mm: voxel size along each axis of the mask, in mm.
 
     Returns:
-        mm; 0 for an empty mask.
+        The diameter in mm; 0 for an empty mask.
     """
     if not mask.any():
         return 0.0
@@ -76,10 +77,14 @@ def largest_diameter_mm(mask: np.ndarray, spacing_mm: Sequence[float]) -> float:
 
 
 def _pieces(mask, voxel_ml, midline):
-    """Each connected piece of a mask that is no speck, from the patient's right to left: (its bounding box as slices,
-    its own mask in there, dict of `side` and `volume_ml`)."""
+    """Finds the connected components of at least SPECK_ML, from the patient's right to left.
+
+    Yields:
+        (block, piece, found): the bounding box as slices, the component's mask inside it, and a dict of `side` and
+        `volume_ml`.
+    """
     numbered = cc3d.connected_components(mask, connectivity=26)
-    found = cc3d.statistics(numbered)  # number 0 is what is around the pieces
+    found = cc3d.statistics(numbered)  # number 0 is the background
     listed = [number for number, voxels in enumerate(found["voxel_counts"]) if number and voxels * voxel_ml >= SPECK_ML]
     for number in sorted(listed, key=lambda number: found["centroids"][number][2]):
         block = found["bounding_boxes"][number]
@@ -89,7 +94,7 @@ def _pieces(mask, voxel_ml, midline):
 
 
 def _midline(hu):
-    """Where the body's middle lies along x, in voxels: the median of what is not air."""
+    """Returns the body's midline along x, in voxels: the median position of voxels that are not air."""
     along = np.count_nonzero(hu > BODY_HU, axis=(0, 1))
     if not along.any():
         return hu.shape[2] / 2

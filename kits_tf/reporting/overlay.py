@@ -1,6 +1,6 @@
-"""A picture to judge labels by eye: three planes through the finding, and a strip of axial slices below.
+"""Draws an overlay picture: three planes through the finding, and a strip of axial slices below.
 
-A scan and its labels go in, a PNG comes out. Planes are shown as radiologists hang them: the patient's right at the
+Takes a scan and its labels; writes a PNG. Planes are shown in radiological convention: the patient's right at the
 picture's left, head up, front up in axial slices. The three planes share one scale in mm.
 """
 
@@ -24,41 +24,41 @@ from kits_tf.files.atomic import write_bytes
 from kits_tf.labels import CLASS_NAMES, KIDNEY, TUMOR, foreground, tumor
 from kits_tf.volume import Volume
 
-warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a name in a script that no font here has
+warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # case names may use scripts without a font
 WINDOW_HU = (-160.0, 240.0)  # the usual soft tissue window: level 40, width 400
 STRIP_SLICES = 6
-MARGIN_MM = 20.0  # kept around the foreground in the strip and in tall scans
-TALL = 1.15  # scans higher than this many times their width are cut to what matters
+MARGIN_MM = 20.0  # margin around the foreground in the strip and in tall scans
+TALL = 1.15  # scans taller than this many times their width are cropped around the foreground
 BARS_MM = {50.0: "5 cm", 20.0: "2 cm", 10.0: "1 cm", 5.0: "5 mm", 1.0: "1 mm"}  # the longest that fits is drawn
 
-PLANES = {  # the axis that is cut, the axes of the picture's rows and columns, what lies left, right, top and bottom
+PLANES = {  # axis of the cut, axes of the picture's rows and columns, letters at left, right, top and bottom
     "axial": (0, (1, 2), "RLAP"),
     "coronal": (1, (0, 2), "RLHF"),
     "sagittal": (2, (0, 1), "APHF"),
 }
-LINES: dict[str, dict] = {  # blue and orange are told apart with any colour vision
+LINES: dict[str, dict] = {  # blue and orange are distinguishable with any color vision
     "kidney (with tumor)": {"color": "#56b4e9", "linewidth": 1.5},
     "tumor": {"color": "#ff8c1a", "linewidth": 1.7},
     "true kidney": {"color": "#ffffff", "linewidth": 0.8, "linestyle": (0, (5, 4))},
     "true tumor": {"color": "#fff04d", "linewidth": 0.9, "linestyle": (0, (5, 4))},
 }
 PAPER, INK, FAINT = "#101214", "#f2f2f2", "#a4abb3"
-WIDTH, TALLEST_ROW, TALLEST_STRIP = 14.0, 8.0, 2.6  # inches, like all lengths on paper below
+WIDTH, TALLEST_ROW, TALLEST_STRIP = 14.0, 8.0, 2.6  # inches, like all lengths in the figure below
 GAP, TITLE, CAPTION, LEGEND = 0.14, 0.6, 0.32, 0.45
 DPI = 100
 
 
 def draw_overlay(path: str | pathlib.Path, ct: Volume, labels: Volume, case_id: str,
                  truth: Volume | None = None) -> None:
-    """Draws labels over a scan and writes the picture as PNG, whole or not at all.
+    """Draws labels over a scan and writes a PNG. The file appears complete or not at all.
 
-    The planes go through the largest tumor where it is widest; without a tumor through the widest kidney, without
-    either through the middle. Where the labels have no tumor but the truth has one, they go through that.
+    The planes go through the widest cross-sections of the labels' largest tumor; without one, of the truth's largest
+    tumor; without tumors, of the kidneys; without any foreground, through the middle of the scan.
 
     Args:
         path: the .png file.
         ct: Volume in Hounsfield units, in the canonical orientation.
-        labels: Volume of class ids, as the scan lies; may be empty.
+        labels: Volume of class ids, on the scan's grid; may be empty.
         case_id: the title.
         truth: Volume of true class ids to compare with, drawn thin and dashed; or None.
 
@@ -92,16 +92,19 @@ def draw_overlay(path: str | pathlib.Path, ct: Volume, labels: Volume, case_id: 
 
 
 def masks_by_line(labels: Volume, truth: Volume | None = None) -> dict[str, tuple[np.ndarray, Callable]]:
-    """What each of LINES goes around: the name of the line to (array of class ids, which of them make the mask).
+    """Returns the source of each outline in LINES.
 
-    So that masks are made of what is looked at only: one of a long scan is a quarter of a gigabyte.
+    Masks are computed later, for the visible slices only: a mask of a long scan takes a quarter of a gigabyte.
+
+    Returns:
+        dict from the line's name to (array of class ids, function from class ids to the mask).
     """
     volumes = [other.voxels for other in (labels, truth) if other is not None]
     return dict(zip(LINES, ((voxels, classes) for voxels in volumes for classes in (foreground, tumor)), strict=False))
 
 
 def _cut(volumes, box):
-    """As cut_through, of arrays of class ids and the box that holds all that is in them."""
+    """Applies cut_through to arrays of class ids, inside the box that holds their foreground."""
     if box is None:
         return tuple(size // 2 for size in volumes[0].shape)
     inside = cut_through([(foreground(voxels[box]), tumor(voxels[box])) for voxels in volumes])
@@ -109,14 +112,14 @@ def _cut(volumes, box):
 
 
 def cut_through(regions: list[tuple[np.ndarray, np.ndarray]]) -> tuple[int, ...]:
-    """Where to cut: the voxel (z, y, x) whose three planes show most of the finding.
+    """Finds the voxel (z, y, x) whose three planes show most of the finding.
 
     Args:
         regions: list of (kidney with tumor, tumor) bool arrays (z, y, x), the labels' before the truth's.
 
     Returns:
-        Index (z, y, x); along each axis the largest cross-section of the first of: the largest tumor of the labels,
-        that of the truth, the kidneys of the labels, those of the truth. The middle if all are empty.
+        Index (z, y, x): along each axis the largest cross-section of the first non-empty of: the labels' largest tumor,
+        the truth's largest tumor, the labels' kidneys, the truth's kidneys. The array's middle if all are empty.
     """
     for mask in [lesions for _, lesions in regions] + [kidney for kidney, _ in regions]:
         box = common_box(mask)
@@ -138,7 +141,7 @@ def _largest_component(mask):
 
 
 def outlines(mask: np.ndarray) -> list[np.ndarray]:
-    """Closed outlines of a mask, halfway between voxel centres, also where it touches the picture's edge.
+    """Returns a mask's outlines, halfway between voxel centers. They are closed even at the picture's edge.
 
     Args:
         mask: bool, shape (rows, columns).
@@ -160,10 +163,10 @@ class _Picture:
     Attributes:
         image: Hounsfield units (rows, columns) of the view.
         start: (column, row) of its first voxel in the plane.
-        voxel_mm: (height, width) of a voxel.
-        lines: name of each mask to its outlines, in voxels of the plane.
-        letters: what lies left, right, top and bottom.
-        caption: what is shown.
+        voxel_mm: (height, width) of a voxel, in mm.
+        lines: dict from the name of each mask to its outlines, in voxels of the plane.
+        letters: orientation letters at left, right, top and bottom.
+        caption: the text below the picture.
     """
 
     image: np.ndarray
@@ -183,7 +186,7 @@ class _Picture:
 
 
 def _picture(ct, masks, plane, index, view, caption):
-    """Cuts a plane out of the scan; view is a slice along each axis, of which the cut axis' is not used."""
+    """Cuts a plane out of the scan. `view` has a slice per axis; the one of the cut axis is not used."""
     axis, (rows, columns), letters = PLANES[plane]
     whole = [slice(None)] * 3
     whole[axis] = index
@@ -203,7 +206,7 @@ def _grown(block, size, margin):
 
 
 def _three_planes(ct, masks, box, cut):
-    """Axial, coronal and sagittal pictures through a voxel, of the whole scan unless it is very tall."""
+    """Returns axial, coronal and sagittal pictures through a voxel; tall scans are cropped around the foreground."""
     shape, spacing_mm = ct.voxels.shape, ct.spacing_mm
     view = [slice(0, size) for size in shape]
     width_mm = max(size * mm for size, mm in zip(shape[1:], spacing_mm[1:], strict=True))
@@ -218,7 +221,7 @@ def _three_planes(ct, masks, box, cut):
 
 
 def _axial_strip(ct, masks, box):
-    """Axial pictures evenly through the foreground and close around it; through the whole scan if there is none."""
+    """Returns evenly spaced axial pictures through the foreground, cropped to it; of the whole scan if it is empty."""
     shape = ct.voxels.shape
     if box is None:
         box = tuple(slice(0, size) for size in shape)
@@ -230,13 +233,13 @@ def _axial_strip(ct, masks, box):
 
 
 def _scale(pictures, width_mm, tallest, places=None):
-    """Inches on paper per mm of patient, so that a row of pictures fills the width but is not taller than allowed."""
+    """Returns inches per mm, so that a row of pictures fills the figure's width but is not taller than `tallest`."""
     room = WIDTH - GAP * (1 + (places or len(pictures)))
     return min(room / width_mm, tallest / max(picture.height_mm for picture in pictures))
 
 
 def _place(figure, pictures, scale, middle, lettered=False):
-    """Draws a row of pictures about a height above the figure's bottom, centred from left to right."""
+    """Draws a row of pictures, centered horizontally; `middle` is its center's height above the figure's bottom."""
     width, height = figure.get_size_inches()
     left = (width - scale * sum(picture.width_mm for picture in pictures) - GAP * (len(pictures) - 1)) / 2
     for picture in pictures:
@@ -267,7 +270,7 @@ def _draw(axes, picture):
 
 
 def _write_letters(axes, letters, height):
-    """Says what lies left, right, top and bottom; the latter two only where there is room for them."""
+    """Writes the orientation letters at left, right, top and bottom; the last two only if there is room."""
     left, right, top, bottom = letters
     inset = 0.06 / height
     places = [(0.015, 0.5, left, "left", "center"), (0.985, 0.5, right, "right", "center")]
@@ -279,7 +282,7 @@ def _write_letters(axes, letters, height):
 
 
 def _draw_bar(figure, picture, scale, right, middle):
-    """Draws the longest scale bar that takes no more than 35 % of the picture's width, if any does, below it."""
+    """Draws the longest scale bar of at most 35 % of the picture's width below it; none if no bar fits."""
     length_mm = next((mm for mm in BARS_MM if mm <= 0.35 * picture.width_mm), None)
     if length_mm is None:
         return
@@ -292,7 +295,7 @@ def _draw_bar(figure, picture, scale, right, middle):
 
 
 def _write_title(figure, case_id, labels, truth):
-    """The case at the left, volumes at the right; parse_math is off, since a file's name may hold a dollar."""
+    """Writes the case at the left, volumes at the right. parse_math is off, since a file name may contain a dollar."""
     width, height = figure.get_size_inches()
     y, left, right = 1 - 0.5 * TITLE / height, GAP / width, 1 - GAP / width
     name = case_id if len(case_id) <= 60 else f"{case_id[:40]}…{case_id[-19:]}"

@@ -1,6 +1,6 @@
-"""Web pages to look through a run: one with a table of all cases, one per case with its slices.
+"""Web pages of a run: one page with a table of all cases, and one page per case with its slices.
 
-Scans, labels and reports go in, HTML comes out. Every page is one file that needs no network: pictures are inside.
+Takes scans, labels and reports; writes HTML. Every page is one file with embedded pictures and needs no network.
 """
 
 import base64
@@ -17,12 +17,12 @@ from kits_tf.labels import foreground, tumor
 from kits_tf.reporting.overlay import LINES, WINDOW_HU, masks_by_line, outlines
 from kits_tf.volume import Volume
 
-MOST_SLICES = 200  # of a case; a longer scan shows every second, third, ... slice
-PIXELS = 384  # of a slice's longer side
-THUMBNAIL = 260  # pixels wide
+MOST_SLICES = 200  # per case; for a longer scan only every second, third, ... slice is shown
+PIXELS = 384  # longer side of a slice
+THUMBNAIL = 260  # width in pixels
 JPEG_QUALITY = 80
 
-# Heading and key of each column of the table; what a run does not have is left out.
+# Key and heading of each column of the table; columns without values are left out.
 COLUMNS = {
     "case": "case", "tk_dice": "kidney Dice", "tu_dice": "tumor Dice", "kidneys": "kidneys", "kidney_ml": "kidney ml",
     "tumor_ml": "tumor ml", "tumors": "tumors", "largest_tumor_mm": "largest mm", "correction_used": "correction",
@@ -37,13 +37,13 @@ _TEMPLATES = jinja2.Environment(
 
 def write_case_page(path: str | pathlib.Path, ct: Volume, labels: Volume, report: dict,
                     truth: Volume | None = None) -> None:
-    """Writes the page of one case, whole or not at all.
+    """Writes the page of one case. The file appears complete or not at all.
 
     Args:
         path: the .html file.
         ct: Volume in Hounsfield units, in the canonical orientation.
-        labels: Volume of class ids, as the scan lies.
-        report: what is said of the case, plain JSON values; "case" is its title.
+        labels: Volume of class ids, on the scan's grid.
+        report: dict of JSON values to show; "case" is the title.
         truth: Volume of true class ids, drawn dashed; or None.
     """
     step = -(-ct.voxels.shape[0] // MOST_SLICES)
@@ -53,7 +53,7 @@ def write_case_page(path: str | pathlib.Path, ct: Volume, labels: Volume, report
     y_mm, x_mm = ct.spacing_mm[1:]
     slices = [{"number": z, "image": _jpeg(_gray(ct.voxels[z]), PIXELS),
                "lines": [_svg_path(classes(voxels[z])) for voxels, classes in masks.values()]} for z in shown]
-    # Opens on the slice with the most tumor, without one on that with the most kidney.
+    # The page opens at the slice with the most tumor, or, without a tumor, with the most kidney.
     areas = [np.count_nonzero(foreground(plane)) + plane.size * np.count_nonzero(tumor(plane))
              for plane in labels.voxels[::step]]
     page = _TEMPLATES.get_template("case.html").render(
@@ -65,13 +65,12 @@ def write_case_page(path: str | pathlib.Path, ct: Volume, labels: Volume, report
 
 
 def write_run_page(path: str | pathlib.Path, rows: list[dict], title: str) -> None:
-    """Writes the table of all cases, the worst first, whole or not at all.
+    """Writes the table of all cases, worst first. The file appears complete or not at all.
 
     Args:
         path: the .html file.
-        rows: one dict per case: keys of COLUMNS as far as they are known, `status` ("failed" or another), and where
-            there are such things `picture`, the path of its overlay PNG, and `page`, the name of its page's file,
-            which lies beside the table.
+        rows: one dict per case: the known keys of COLUMNS, `status` ("failed" or another), and optionally `picture`,
+            the path of its overlay PNG, and `page`, the file name of its page in the same folder.
         title: shown above the table.
     """
     columns = {key: name for key, name in COLUMNS.items() if any(row.get(key) not in (None, "") for row in rows)}
@@ -85,7 +84,7 @@ def write_run_page(path: str | pathlib.Path, rows: list[dict], title: str) -> No
 
 
 def worst_first(row: dict) -> tuple:
-    """Sorts cases by how much they need a look: failed ones, then by Dice, then by warnings, then by name."""
+    """Returns a sort key that puts the worst cases first: failed, then low Dice, then long warnings, then name."""
     scores = [float(row[key]) for key in ("tk_dice", "tu_dice") if row.get(key) not in (None, "")]
     return (row["status"] != "failed", sum(scores) if scores else 2.0, -len(row.get("message") or ""), row["case"])
 
@@ -112,12 +111,12 @@ def _thumbnail(path):
 
 
 def _svg_path(mask):
-    """Closed outlines in voxels, the first voxel's corner at 0."""
+    """Returns a mask's closed outlines as an SVG path, in voxels; the first voxel's corner is at 0."""
     return "".join("M" + "L".join(f"{x + 0.5:g},{y + 0.5:g}" for x, y in line[:-1]) + "Z" for line in outlines(mask))
 
 
 def _script_json(value):
-    """JSON that is safe inside a script element."""
+    """Returns JSON that is safe inside a script element."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 

@@ -1,13 +1,13 @@
-"""A folder of predictions: how one case gets there, and whether what is there still stands for its scan.
+"""A folder of predictions: predicts one case and writes its files, and checks whether existing files are up to date.
 
     prediction_<id>.nii.gz    labels in the scan's own geometry
-    prediction_<id>.dcm       the same as a DICOM segmentation, if wanted, of a DICOM series
-    prediction_<id>.png       overlay, if wanted
-    prediction_<id>.html      page to slide through the slices, if wanted
-    prediction_<id>.json      what the cascade decided, measurements, and what all this was made from; written last
+    prediction_<id>.dcm       labels as a DICOM segmentation (optional, DICOM series only)
+    prediction_<id>.png       overlay (optional)
+    prediction_<id>.html      web page with the slices (optional)
+    prediction_<id>.json      the cascade's decisions, measurements, and the inputs of all files; written last
 
-A report stands for the files beside it: made from the same scan, model and settings, and unchanged since, they are not
-made again. It holds no date and no duration, so that a case gives the same bytes wherever and whenever it is run.
+The JSON report records the scan, model and settings, and facts of the files beside it. If all are unchanged, the case
+is skipped. The report has no date and no duration, so that a case gives the same bytes wherever and whenever it runs.
 """
 
 import contextlib
@@ -30,29 +30,29 @@ from kits_tf.scans.discovery import PREFIX, Case, is_series
 from kits_tf.scans.nifti import pair_of, read_labels, read_volume, write_labels, write_volume
 from kits_tf.volume import check_same_place
 
-VERSION = 3  # of what is written: to be raised when the same scan and model would get other labels, report or overlay
+VERSION = 3  # raise it when the same scan and model would give different labels, a different report or overlay
 FORMATS = {"nifti": ".nii.gz", "dicomseg": ".dcm"}
 FOUND = ("kidneys", "kidney_ml", "tumor_ml", "correction_used", "tumor_fallback_used", "lesions_kept",
-         "lesions_dropped", "tumors", "largest_tumor_mm", "tk_dice", "tu_dice")  # of the report, in the summary
-# Of a kidney or a tumor (measurements.py), in findings.csv; what one of the two does not have stays empty there.
+         "lesions_dropped", "tumors", "largest_tumor_mm", "tk_dice", "tu_dice")  # the report's keys in summary.csv
+# Columns of findings.csv, one row per kidney or tumor (measurements.py); columns that do not apply are empty.
 MEASURED = ("case", "what", "side", "volume_ml", "tumor_ml", "tumor_share", "diameter_axial_mm", "diameter_mm", "slice")
-# Cases that overlap in a process: while the nets compute on one scan, which takes all of a machine, what another became
-# is measured and written and the next is read. Matplotlib draws in one thread at a time.
+# Cases of one process overlap: while the nets compute on one scan, which uses the whole machine, the previous case is
+# measured and written and the next one is read. Matplotlib may draw in only one thread at a time.
 _computing, _drawing = threading.Lock(), threading.Lock()
-ALONE_VOXELS = 2**27  # a scan of more, 512 slices of 512 x 512, is written before the nets see another: memory
+ALONE_VOXELS = 2**27  # a larger scan (512 slices of 512 x 512) is written before the next is predicted, to save memory
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How cases are predicted.
+    """Settings of a prediction run.
 
     Attributes:
-        source: the version of an export, or a server that holds one.
+        source: path of an export's version, or a server that holds the cascade.
         model: fingerprint of that model.
-        xla: as Predictor's.
-        overlay: whether a picture is wanted.
-        formats: out of FORMATS, what labels are written as.
-        page: whether a web page is wanted; it shows the case's ground truth too, and scores, where there is one.
+        xla: as in Predictor.
+        overlay: whether to draw a PNG.
+        page: whether to write a web page. The page also shows the case's ground truth and scores, if there are any.
+        formats: names from FORMATS, the file formats of the labels.
         output: folder to write to.
     """
 
@@ -65,24 +65,24 @@ class Settings:
     output: pathlib.Path
 
     def target(self, case: Case, ending: str) -> pathlib.Path:
-        """The file of a case with an ending, as ".nii.gz"."""
+        """Returns the path of a case's file with an ending such as ".nii.gz"."""
         return self.output / f"{PREFIX}{case.short_name}{ending}"
 
     def endings(self) -> tuple[str, ...]:
-        """Of the files that a case gets beside its report."""
+        """Returns the endings of a case's files, without the report's."""
         return (*(FORMATS[name] for name in self.formats), *[".png"] * self.overlay, *[".html"] * self.page)
 
 
 def predict_case(case: Case, settings: Settings) -> dict:
-    """One case from NIfTI to NIfTI, unless it is done already.
+    """Predicts one case and writes its files, unless they are up to date.
 
     Returns:
-        dict: its row of the summary; `status` is "done", "redone" if there was a report of it already, or "unchanged";
-            `measured` its rows of MEASURED.
+        dict: the case's row of summary.csv. `status` is "done", "redone" if the case already had a report, or
+            "unchanged"; `measured` has its rows of MEASURED.
 
     Raises:
-        InputError: for a scan that cannot be used; no file of the case is there then.
-        RunError: if the model cannot be loaded or nothing can be written.
+        InputError: if the scan cannot be used; earlier files of the case are deleted.
+        RunError: if the model cannot be loaded or the files cannot be written.
     """
     made_from = {"scan": _facts(case.imaging), "model": settings.model, "xla": settings.xla, "version": VERSION,
                  "formats": sorted(settings.formats)}
@@ -91,7 +91,7 @@ def predict_case(case: Case, settings: Settings) -> dict:
     report = None if case.doubles else _standing(case, settings, made_from)
     status = "unchanged" if report else "redone" if settings.target(case, ".json").exists() else "done"
     if report is None:
-        # What is there stands for another scan, or was made otherwise.
+        # The existing files are of another scan or were made with other settings.
         for ending in (".json", *FORMATS.values(), ".png", ".html"):
             settings.target(case, ending).unlink(missing_ok=True)
         report = _make(case, settings, made_from)
@@ -100,13 +100,13 @@ def predict_case(case: Case, settings: Settings) -> dict:
 
 
 def _measured(case, findings):
-    """A row of MEASURED per kidney, then per tumor, in the report's order."""
+    """Returns one row of MEASURED per kidney, then one per tumor, in the report's order."""
     return [{"case": case.name, "what": what, **found}
             for what in ("kidney", "tumor") for found in findings[f"{what}s"]]
 
 
 def _standing(case, settings, made_from):
-    """The report of a case that was made from the same and whose files are as they were written, or None."""
+    """Returns the case's report if it has the same inputs and its files are unchanged, else None."""
     try:
         report = json.loads(settings.target(case, ".json").read_text(encoding="utf-8"))
         if report["made_from"] != made_from or not {"warnings", "findings"} <= report.keys():
@@ -119,7 +119,7 @@ def _standing(case, settings, made_from):
 
 
 def _facts(path):
-    """As file_facts; of a folder, one digest for all that is in it; of a header and its voxels in two files, both's."""
+    """Returns file_facts of a file, of both files of a header/voxels pair, or one digest of a folder's contents."""
     if path.is_dir():
         return {"sha256": folder_digest(path.absolute().parent, [path.absolute().name])}
     halves = pair_of(path)
@@ -141,13 +141,13 @@ def _make(case, settings, made_from):
         with _named(case):
             labels, found = predictor.explain(scan)
         if scan.voxels.size <= ALONE_VOXELS:
-            nets.close()  # another may have them
+            nets.close()  # lets another case use the nets
         return _write(case, settings, made_from, predictor, scan, slices, labels, found)
 
 
 @contextlib.contextmanager
 def _named(case):
-    """What is wrong with a scan is said after its path."""
+    """Adds the scan's path to an InputError; RunError passes unchanged."""
     try:
         yield
     except RunError:
@@ -157,7 +157,7 @@ def _named(case):
 
 
 def _write(case, settings, made_from, predictor, scan, slices, labels, found):
-    """All files of a case, its report last: what the report says."""
+    """Writes all files of a case, its report last, and returns the report."""
     if "dicomseg" in settings.formats:
         with _named(case):
             dicom.write_segmentation(settings.target(case, ".dcm"), labels, slices, f"model {settings.model[:16]}")
@@ -186,7 +186,7 @@ def _write(case, settings, made_from, predictor, scan, slices, labels, found):
 
 
 def _truth(case, scan, warnings):
-    """The case's ground truth, if there is one; one that does not fit is a warning, not a failure."""
+    """Returns the case's ground truth or None. Ground truth that cannot be used adds a warning instead of an error."""
     if case.segmentation is None:
         return None
     try:
@@ -199,7 +199,11 @@ def _truth(case, scan, warnings):
 
 
 def load(settings: Settings) -> typing.Any:
-    """The predictor of the settings, loaded once per process. Raises RunError: no other case could be predicted."""
+    """Returns the predictor of the settings, loaded once per process.
+
+    Raises:
+        RunError: if it cannot be loaded, because then no case can be predicted.
+    """
     try:
         return cluster.once(open_predictor, settings.source, settings.xla, version=settings.model)
     except InputError as error:
@@ -207,7 +211,7 @@ def load(settings: Settings) -> typing.Any:
 
 
 def open_predictor(source: pathlib.Path | serving.Server, xla: str) -> typing.Any:
-    """What predicts by an export or on a server: it has `explain(volume)`, `path` and `config`. Brings TensorFlow."""
+    """Opens a Predictor or a RemotePredictor: both have `explain(volume)`, `path` and `config`. Imports TensorFlow."""
     if isinstance(source, serving.Server):
         return serving.RemotePredictor(*dataclasses.astuple(source), xla)
     return serving.Predictor(source, xla)

@@ -1,1 +1,1 @@
-"""Scans on disk: finds them, reads NIfTI and DICOM as canonical Volumes, writes labels, warns of what looks wrong."""
+"""Scans on disk: finds cases, reads NIfTI and DICOM as canonical Volumes, writes labels, warns about unusual scans."""

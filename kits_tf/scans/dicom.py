@@ -1,11 +1,11 @@
-"""DICOM in, DICOM SEG out: a CT series in a folder or a zip becomes a Volume, labels become a segmentation object.
+"""Reads a CT series from a folder or a zip as a Volume, and writes labels as a DICOM segmentation (DICOM SEG).
 
-highdicom puts the slices together; what makes a series no volume is looked for here and named: slices of several
-series, missing, doubled or damaged slices, a tilted gantry, another modality.
+highdicom assembles the slices. This module detects and names what prevents that: slices of several series, missing,
+duplicate or damaged slices, a tilted gantry, another modality.
 
-No slice vanishes without a word. Passed over is only what clearly is none: objects without an image by their SOP class
-(DICOMDIR, reports, segmentations, presentation states, ...), hidden files, texts, and files of other formats. What is
-empty, cut or unknown is refused by name: it may have been a slice.
+No slice is skipped silently. Only files that are clearly no slices are skipped: objects whose SOP class has no image
+(DICOMDIR, reports, segmentations, presentation states, ...), hidden files, text files, and files of other formats. An
+empty, truncated or unknown file raises an error that names it, because it may have been a slice.
 """
 
 import copy
@@ -32,20 +32,21 @@ from kits_tf.scans.discovery import DICOM_MARK, ENDINGS
 from kits_tf.scans.limits import check_extent, check_spacing, check_voxels, is_bomb
 from kits_tf.volume import Volume, spacing_of
 
-# What pydicom finds wrong in a file it also warns of; an InputError says it once, in one line.
+# pydicom also warns of the errors it finds in a file; our InputError reports them once, in one line.
 warnings.filterwarnings("ignore", module="pydicom")
 
-MOST_BYTES = 2**33  # of a series' files, unpacked
-MOST_DEFLATED_BYTES = 2**26  # of one file of the transfer syntax that deflates all of it, unpacked
-HEAD_BYTES = 4096  # of a file, that show whether it may be DICOM
+MOST_BYTES = 2**33  # of all files of a series, unpacked
+MOST_DEFLATED_BYTES = 2**26  # of one file of the deflated transfer syntax, unpacked
+HEAD_BYTES = 4096  # at the start of a file, enough to see whether it may be DICOM
 MOST_TILT_DEGREES = 0.5
 SPACING_TOLERANCE = 0.05  # of the median distance between slices
 SAME_PLACE_MM = 1e-3
 SLICE_CLASSES = (pydicom.uid.CTImageStorage,)
-# SOP classes of objects that are no image, by DICOM's names for them. Some have pixels all the same: masks, doses.
+# SOP classes of objects that are no images, by their DICOM names. Some have pixels nevertheless: masks, doses.
 NO_IMAGE = re.compile(r"Directory|Segmentation|Presentation State|\bSR\b|Key Object|Encapsulated|RT (?!Image)|Waveform"
                       r"|Registration|ECG|Fiducials|Raw Data|Real World Value|Tractography|Protocol|Procedure")
-# How files of other formats begin: PNG, JPEG, GIF, TIFF, PDF, zip, gzip, 7z, rar, Microsoft's (Thumbs.db), SQLite.
+# First bytes of other formats: PNG, JPEG, GIF, TIFF, PDF, zip, gzip, 7z, rar, Microsoft's (Thumbs.db), SQLite; and of
+# UTF-16 text.
 OTHER_FORMATS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"%PDF", b"PK\3\4", b"\x1f\x8b",
                  b"7z\xbc\xaf", b"Rar!", b"\xd0\xcf\x11\xe0", b"SQLite format", b"\xff\xfe", b"\xfe\xff")
 SAME = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "FrameOfReferenceUID")  # in every slice
@@ -53,11 +54,11 @@ NUMBERS = {"PixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatien
 READ = (*SAME, "ImagePositionPatient", "RescaleSlope", "RescaleIntercept", "BitsAllocated", "SamplesPerPixel",
         "SOPClassUID", "SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "ImageType",
         "NumberOfFrames", "SliceThickness", "SpacingBetweenSlices")
-THICKNESS = ("SpacingBetweenSlices", "SliceThickness")  # of a single slice, the better one first
+THICKNESS = ("SpacingBetweenSlices", "SliceThickness")  # for a single slice, the more reliable field first
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-CANONICAL = "FPL"  # the axes' directions in DICOM's letters: to the feet, back and left
+CANONICAL = "FPL"  # the axes' directions in DICOM's letters: to feet, back and left
 
-# SNOMED CT, as DICOM's CID 7151 and 7192 list them.
+# SNOMED CT codes from DICOM's context groups CID 7151 and 7192.
 _SEGMENTS = {
     classes.KIDNEY: ("kidney", codes.SCT.Organ, CodedConcept("64033007", "SCT", "Kidney")),
     classes.TUMOR: ("kidney tumor", codes.SCT.MorphologicallyAbnormalStructure,
@@ -71,18 +72,18 @@ def _one_line(value):
 
 
 def _datasets(path):
-    """All DICOM images in a folder or zip: a list of (name, pydicom Dataset)."""
+    """Reads all DICOM images in a folder or zip; returns a list of (name, pydicom Dataset)."""
     try:
         found = [(name, _dataset(path, name, data)) for name, data in _dicom_files(path)]
     except InputError:
         raise
-    except Exception as error:  # zipfile has many, down to zlib.error
+    except Exception as error:  # zipfile raises many types, zlib.error among them
         raise InputError(f"{path}: cannot be read as DICOM ({_one_line(error) or type(error).__name__})") from error
     return [(name, dataset) for name, dataset in found if dataset is not None]
 
 
 def _dataset(path, name, data):
-    """One file's pydicom Dataset, whatever is read of it decoded; None for an object that is no image."""
+    """Parses one file and decodes the fields in READ; returns a pydicom Dataset, or None if it is no image."""
     try:
         _check_deflated(path, name, data)
         dataset = pydicom.dcmread(io.BytesIO(data))
@@ -93,7 +94,7 @@ def _dataset(path, name, data):
             what = _one_line(kind.name) if kind else "and no SOPClassUID"
             raise InputError(f"{path}: {name} has no pixels ({what}); it is cut or damaged, or no slice: copy it "
                              f"anew, or take it away")
-        for field in READ:  # pydicom decodes a field when it is asked for, and not before
+        for field in READ:  # pydicom decodes a field only when it is accessed
             dataset.get(field)
         for field, count in NUMBERS.items():
             numbers = np.ravel(np.array(dataset.get(field) or [], float))
@@ -101,14 +102,14 @@ def _dataset(path, name, data):
                 raise ValueError(f"its {field} is {numbers.tolist()}, expected {count} numbers")
     except InputError:
         raise
-    except Exception as error:  # of a damaged file: struct.error, BytesLengthException and others
+    except Exception as error:  # a damaged file raises struct.error, BytesLengthException and others
         raise InputError(f"{path}: {name} cannot be read as DICOM ({_one_line(error) or type(error).__name__}); is it "
                          f"damaged?") from error
     return dataset
 
 
 def _dicom_files(path):
-    """Name and bytes of each DICOM file in a folder or zip, sorted by name."""
+    """Yields name and bytes of each DICOM file in a folder or zip, sorted by name."""
     if path.is_dir():
         children = [child for child in sorted(path.iterdir()) if child.is_file()]
         _check_bytes(path, sum(child.stat().st_size for child in children))
@@ -138,15 +139,15 @@ def _check_bytes(path, size):
 
 
 def _check_deflated(path, name, data):
-    """Refuses a deflated file that unpacks to more than a slice, before pydicom unpacks all of it."""
+    """Checks that a deflated file unpacks to the size of a slice at most, before pydicom unpacks it."""
     stream = io.BytesIO(data)
     try:
         read_preamble(stream, force=False)
         meta = read_dataset(stream, is_implicit_VR=False, is_little_endian=True,
-                            stop_when=lambda tag, *_: tag.group != 2)  # leaves the stream where the packed part begins
+                            stop_when=lambda tag, *_: tag.group != 2)  # the stream then is at the packed part
         if meta.get("TransferSyntaxUID") != pydicom.uid.DeflatedExplicitVRLittleEndian:
             return
-    except Exception:  # pydicom reads the same, and its words are passed on
+    except Exception:  # pydicom fails on the same bytes later, and that error is reported
         return
     unpacking = zlib.decompressobj(-zlib.MAX_WBITS)
     unpacking.decompress(stream.read(), MOST_DEFLATED_BYTES)
@@ -155,7 +156,7 @@ def _check_deflated(path, name, data):
 
 
 def _is_dicom(path, name, head):
-    """Whether a file is DICOM by its first bytes; False for what clearly is not, InputError for what may have been."""
+    """Returns whether a file's first bytes are DICOM; raises InputError for a file that may be a damaged slice."""
     if head[DICOM_MARK] == b"DICM":
         return True
     base = name.rsplit("/", 1)[-1]
@@ -170,7 +171,7 @@ def _is_dicom(path, name, head):
 
 
 def _is_text(head):
-    """Whether bytes are UTF-8 or, a few letters in each line, of an older alphabet."""
+    """Returns whether bytes are text: UTF-8, or an older encoding with few non-ASCII letters (1 in 8)."""
     text = head.decode("utf-8", errors="replace")
     broken = text.count("\ufffd")
     return broken < 1 + len(text) / 8 and all(letter.isprintable() or letter.isspace() for letter in text)
@@ -180,17 +181,17 @@ def read_series(path: str | pathlib.Path) -> tuple[Volume, list[pydicom.Dataset]
     """Reads a CT series.
 
     Args:
-        path: folder that holds the files of one series (folders in it are not looked into), or a zip of them. What
-            clearly is no slice is passed over, as this file's docstring says.
+        path: folder with the files of one series (subfolders are ignored), or a zip of them. Files that are clearly no
+            slices are skipped, see the module's docstring.
 
     Returns:
-        (volume, slices): Volume of int16 HU (float32 if they are no whole numbers) in the canonical orientation, and
-        the slices' pydicom Datasets, for write_segmentation. The volume's `doubts` say where a single slice's thickness
-        comes from.
+        (volume, slices): Volume in HU in the canonical orientation, int16 (float32 if a value is not a whole number
+        or does not fit int16), and the slices' pydicom Datasets, for write_segmentation. For a single slice the volume
+        has a warning that names the source of its thickness.
 
     Raises:
-        InputError: if the files are not one series of CT slices that lie evenly on a straight, untilted stack, one of
-            them is damaged, or they are beyond limits.py.
+        InputError: if the files are not one series of evenly spaced CT slices without gantry tilt, if one of them is
+            damaged, or if the scan exceeds a limit of limits.py.
     """
     path = pathlib.Path(path)
     named = _datasets(path)
@@ -207,10 +208,10 @@ def read_series(path: str | pathlib.Path) -> tuple[Volume, list[pydicom.Dataset]
                      [float(mm) for mm in (between_mm, *first.PixelSpacing)])
         check_voxels(path, (len(slices), int(first.Rows), int(first.Columns)))
         _check_pixels(path, named)
-        for dataset in slices:  # they differ by rounding alone, which highdicom would refuse
+        for dataset in slices:  # they differ only by rounding, which highdicom rejects
             dataset.PixelSpacing, dataset.ImageOrientationPatient = first.PixelSpacing, first.ImageOrientationPatient
         stacked = slices
-        if len(slices) == 1:  # highdicom would take 1 mm where SpacingBetweenSlices does not say
+        if len(slices) == 1:  # without SpacingBetweenSlices highdicom assumes 1 mm
             stacked = [copy.deepcopy(first)]
             stacked[0].SpacingBetweenSlices = between_mm
         stack = hd.get_volume_from_series(stacked, dtype=np.float32, apply_real_world_transform=False,
@@ -226,14 +227,14 @@ def read_series(path: str | pathlib.Path) -> tuple[Volume, list[pydicom.Dataset]
         volume = Volume(whole if np.array_equal(whole, voxels) else voxels, spacing_of(affine), affine, tuple(doubts))
     except InputError:
         raise
-    except Exception as error:  # whatever a damaged value makes of highdicom, pydicom and their decoders
+    except Exception as error:  # a damaged value can raise anything in highdicom, pydicom or a decoder
         raise InputError(f"{path}: its slices cannot be put together ({_one_line(error) or type(error).__name__})"
                          ) from error
     return volume, slices
 
 
 def _thickness(path, name, dataset):
-    """(mm, doubts) of a single slice, whose neighbours cannot show how far apart slices are."""
+    """Returns (mm, doubts) for a single slice, which has no neighbor to measure the slice distance from."""
     for field in THICKNESS:
         if dataset.get(field):
             mm = float(dataset.get(field))
@@ -242,7 +243,7 @@ def _thickness(path, name, dataset):
 
 
 def _check_pixels(path, named):
-    """Refuses pixels that are cut, or compressed as nothing here can read."""
+    """Checks that all pixels can be decoded: none are truncated, and a decoder for their compression is installed."""
     for name, dataset in named:
         syntax = dataset.file_meta.get("TransferSyntaxUID")
         if syntax is None:
@@ -252,7 +253,7 @@ def _check_pixels(path, named):
                              f"convert the series by dcmdjpeg or gdcmconv --raw, or pip install pylibjpeg "
                              f"pylibjpeg-libjpeg")
         try:
-            dataset.convert_pixel_data()  # kept by pydicom, for highdicom too
+            dataset.convert_pixel_data()  # pydicom caches the pixels, so highdicom does not decode them again
         except Exception as error:
             raise InputError(f"{path}: its slices cannot be put together (the pixels of {name} cannot be read: "
                              f"{_one_line(error) or type(error).__name__}); is it cut or damaged?") from error
@@ -266,7 +267,7 @@ def _can_decode(syntax):
 
 
 def _check_series(path, named):
-    """Refuses what is not one series of CT slices."""
+    """Checks that the files are one series of CT slices with consistent fields."""
     series = {}
     for name, dataset in named:
         series.setdefault(dataset.get("SeriesInstanceUID"), []).append((name, dataset))
@@ -281,7 +282,7 @@ def _check_series(path, named):
                              f"expected CT Image Storage, a file per slice")
         if "LOCALIZER" in dataset.get("ImageType", []):
             raise InputError(f"{path}: {name} is a localizer, expected axial slices alone")
-        for field in ("RescaleSlope", "RescaleIntercept"):  # an anonymizer may leave one there and empty
+        for field in ("RescaleSlope", "RescaleIntercept"):  # an anonymizer may leave the field empty
             if dataset.get(field) in (None, ""):
                 raise InputError(f"{path}: {name} does not say how its values become Hounsfield units (no {field})")
     first_name, first = named[0]
@@ -306,7 +307,7 @@ def _describe(dataset):
 
 
 def _check_stack(path, slices):
-    """Refuses slices that are not evenly spaced along their own normal; returns their distance, None for one slice."""
+    """Checks that slices are evenly spaced along their normal; returns their distance in mm, None for one slice."""
     row, column = np.reshape([float(value) for value in slices[0].ImageOrientationPatient], (2, 3))
     normal = np.cross(row, column)
     positions = np.array([[float(value) for value in dataset.ImagePositionPatient] for dataset in slices])
@@ -334,29 +335,29 @@ def _check_stack(path, slices):
 
 
 def write_segmentation(path: str | pathlib.Path, labels: Volume, slices: list[pydicom.Dataset], version: str) -> bool:
-    """Writes labels as a DICOM segmentation of the slices they were made from, whole or not at all.
+    """Writes labels as a DICOM segmentation that refers to the slices of the scan, atomically.
 
-    Kidney and tumor are a binary segment each; a class that was not found has none. The same labels of the same series
-    give the same bytes.
+    Kidney and tumor are one binary segment each; a class without voxels has no segment. The same labels of the same
+    series give the same bytes.
 
     Args:
         path: the .dcm file.
-        labels: Volume of class ids, as read_series' volume lies.
-        slices: what read_series returned.
+        labels: Volume of class ids, with the geometry of read_series' volume.
+        slices: the Datasets that read_series returned.
         version: of the software and model, as text.
 
     Returns:
-        True if there is anything to write: DICOM knows no segmentation without a segment.
+        True if the file was written; False for empty labels, because a DICOM segmentation needs a segment.
 
     Raises:
-        InputError: if the series has a damaged value that a segmentation repeats. It names no file.
+        InputError: if the series has a damaged value that the segmentation copies. The message does not name the file.
     """
     found = [class_id for class_id in _SEGMENTS if (labels.voxels == class_id).any()]
     if not found:
         return False
     try:
         data = _segmentation(labels, slices, version, found)
-    except Exception as error:  # a value beside the pixels, as a date, that is damaged in the series
+    except Exception as error:  # a damaged value of the series outside the pixels, such as a date
         raise InputError(f"no DICOM segmentation can be made of the series ({_one_line(error)}); leave dicomseg out of "
                          f"--output_format") from error
     write_bytes(path, data)
@@ -364,7 +365,7 @@ def write_segmentation(path: str | pathlib.Path, labels: Volume, slices: list[py
 
 
 def _segmentation(labels, slices, version, found):
-    """The bytes of a segmentation of the classes that were found."""
+    """Returns the bytes of a segmentation of the classes that were found."""
     masks = np.stack([labels.voxels == class_id for class_id in found], axis=-1)
     stack = hd.Volume(masks.astype(np.uint8), LPS_TO_RAS @ labels.affine, coordinate_system="PATIENT",
                       frame_of_reference_uid=slices[0].FrameOfReferenceUID,
@@ -382,7 +383,7 @@ def _segmentation(labels, slices, version, found):
         sop_instance_uid=instance_uid, instance_number=1, manufacturer="kits_tf", manufacturer_model_name="kits_tf",
         software_versions=version, device_serial_number="0", series_description="Kidney and tumor, kits_tf",
         content_label="KIDNEY_TUMOR")
-    # Dates of the scan, not of today, and no random numbers: the same case gives the same bytes.
+    # Use the scan's dates, not today's, and no random numbers, so that the same case gives the same bytes.
     for field in ("ContentDate", "ContentTime", "InstanceCreationDate", "InstanceCreationTime", "SeriesDate",
                   "SeriesTime"):
         if field in segmentation:

@@ -1,7 +1,7 @@
-"""Which cases lie in a folder, and what they are called.
+"""Finds the cases in a folder and names them.
 
-A study is KiTS-shaped: <case>/imaging.nii.gz, with <case>/segmentation.nii.gz where there is ground truth. A scan to
-predict may also be a DICOM series: a folder of its files, or a zip.
+A study has the layout of KiTS: <case>/imaging.nii.gz, and <case>/segmentation.nii.gz if there is ground truth. A scan
+to predict may also be a DICOM series, as a folder or a zip of its files.
 """
 
 import dataclasses
@@ -15,19 +15,25 @@ import unicodedata
 from kits_tf.errors import InputError
 
 ENDINGS = (".nii.gz", ".nii")
-HEADERS = (".hdr.gz", ".hdr")  # of scans in two files: header and voxels
+HEADERS = (".hdr.gz", ".hdr")  # of scans stored in two files, header and voxels
 IMAGING = "imaging"
 SEGMENTATION = "segmentation"
 ZIP = ".zip"
-PREFIX = "prediction_"  # of what predict.py writes, as KiTS19 wants it
-DICOM_MARK = slice(128, 132)  # where every DICOM file says DICM
-LONGEST_NAME = 200  # bytes; a file system takes 255, and prefix and ending come on top
+PREFIX = "prediction_"  # of the files that predict.py writes, as KiTS19 requires
+DICOM_MARK = slice(128, 132)  # these bytes of a DICOM file are DICM
+LONGEST_NAME = 200  # bytes; file systems allow 255, and a prefix and an ending are added
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One scan: its name, its file (or folder, of a DICOM series), the file of its ground truth or None, and files that
-    claim the same place as one of the two, with the other ending."""
+    """One scan and its ground truth.
+
+    Attributes:
+        name: the case's name.
+        imaging: file of the scan, or folder or zip of a DICOM series.
+        segmentation: file of the ground truth, or None.
+        doubles: files with the name of `imaging` or `segmentation` but the other ending (.nii and .nii.gz).
+    """
 
     name: str
     imaging: pathlib.Path
@@ -35,21 +41,21 @@ class Case:
     doubles: tuple[pathlib.Path, ...] = ()
 
     def check_single(self) -> None:
-        """Raises InputError if it has doubles: which of the two is meant nobody can tell."""
+        """Raises InputError if the case has doubles, because it is unclear which file is meant."""
         for double in self.doubles:
             name = stem(double)
             raise InputError(f"{double.parent}: holds both {name}{ENDINGS[0]} and {name}{ENDINGS[1]}; take one away")
 
     @property
     def short_name(self) -> str:
-        """00210 for case_00210, as KiTS names submissions; else the name."""
+        """The number 00210 of case_00210, as in KiTS submissions; any other name unchanged."""
         return short_name(self.name)
 
 
 def stem(path: str | pathlib.Path) -> str:
-    """The file's name without its NIfTI ending, or without its last ending if it has none of those.
+    """Returns a file's name without its NIfTI ending, or without its last ending if it is no NIfTI file.
 
-    A folder keeps what looks like one: series are often named by a UID, 1.2.840.1 and 1.2.840.2.
+    Of a folder only a NIfTI ending is removed, because series are often named by a UID, such as 1.2.840.1.
     """
     name = pathlib.Path(path).name
     for ending in (*ENDINGS, *HEADERS):
@@ -59,20 +65,21 @@ def stem(path: str | pathlib.Path) -> str:
 
 
 def short_name(name: str) -> str:
-    """00210 for case_00210; other names stay."""
+    """Returns 00210 for case_00210, and any other name unchanged."""
     numbered = re.fullmatch(r"case_(\d+)", name)
     return numbered[1] if numbered else name
 
 
 def check_name(name: str, where: str | pathlib.Path) -> None:
-    """Refuses a case name that is no plain file name: one that would lead out of its folder, or break a line.
+    """Checks that a case name is a plain file name, which neither leads out of its folder nor breaks a line.
 
     Args:
-        name: the case's name; spaces and any script are welcome.
-        where: the file or folder that has it, for the message.
+        name: the case's name; spaces and letters of any script are allowed.
+        where: the file or folder that contains the name, for the message.
 
     Raises:
-        InputError: if it is empty, too long, "." or "..", or holds a separator, a control character or broken Unicode.
+        InputError: if it is empty, too long, "." or "..", or has a path separator, a control character or invalid
+            Unicode.
     """
     strange = not (name.isascii() and name.isprintable()) and any(
         unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name)
@@ -83,11 +90,13 @@ def check_name(name: str, where: str | pathlib.Path) -> None:
 
 
 def _either(folder, name):
-    """(What has that name with either ending, or None; a list of what has it with the other one). Be it a broken link,
-    or in a folder that may not be looked into: whoever reads it says so."""
+    """Returns (the file with that name and a NIfTI ending, or None; a list of the same name with the other ending).
+
+    A broken link, or a file in a folder without read permission, is also returned: reading it raises the error.
+    """
     found = []
     for ending in ENDINGS:
-        path = f"{folder}/{name}{ending}"  # a string: a study may have 100000 cases
+        path = f"{folder}/{name}{ending}"  # a string is faster than a Path, and a study may have 100000 cases
         try:
             os.lstat(path)
         except OSError as error:
@@ -99,14 +108,14 @@ def _either(folder, name):
 
 
 def find_study(folder: str | pathlib.Path) -> list[Case]:
-    """The cases of a KiTS-shaped study, sorted by name: every subfolder that holds imaging or a segmentation.
+    """Finds the cases of a study: every subfolder with imaging or a segmentation, sorted by name.
 
-    A case without imaging, or whose folder is a broken link or may not be looked into, is listed all the same, with the
-    path where imaging was expected: whoever reads it says so. So is a case that has a file twice, by both endings
-    (Case.check_single).
+    Incomplete cases are listed too, with the path where imaging is expected: a case without imaging, a folder that is a
+    broken link, a folder without read permission. Reading them raises the error. A case that has a file with both
+    endings is also listed (see Case.check_single).
 
     Raises:
-        InputError: if the folder is missing or cannot be read, or a case has a name as check_name refuses it.
+        InputError: if the folder is missing or cannot be read, or check_name refuses a case's name.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -122,7 +131,7 @@ def find_study(folder: str | pathlib.Path) -> list[Case]:
 
 
 def _children(folder):
-    """The folders in a folder, and links that lead nowhere, sorted by name."""
+    """Returns the subfolders of a folder and its broken links, sorted by name."""
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries
@@ -137,12 +146,16 @@ def _may_be_folder(link):
 
 
 def find_scans(path: str | pathlib.Path) -> list[Case]:
-    """The scans that a file, a study, one of its cases, a DICOM series, or a folder of files and series names, sorted
-    by name. What lies loose beside a study's cases is none of them, nor are DICOM slices or predictions that lie beside
-    scans; a warning on stderr says so.
+    """Finds the scans at a path: a file, a study, one of its cases, a DICOM series, or a folder of files and series.
+
+    Loose files beside a study's cases are left out, and so are DICOM slices or predictions beside scans; a warning on
+    stderr says so. Predictions are returned only if a folder has nothing else.
+
+    Returns:
+        The scans as Cases without ground truth (with it for a study), sorted by name.
 
     Raises:
-        InputError: if there are none, two would have one name, or one has a name as check_name refuses it.
+        InputError: if there are none, if two would have the same name, or if check_name refuses a name.
     """
     path = pathlib.Path(path)
     if path.is_dir():
@@ -166,7 +179,7 @@ def find_scans(path: str | pathlib.Path) -> list[Case]:
 
 
 def _in_folder(path):
-    """The cases of a study, or else of a series, or else of all files and series in a folder."""
+    """Returns the cases of a study, else the folder as a series, else all files and series in the folder."""
     cases = find_study(path)
     known = {case.imaging.parent.name for case in cases}
     children = [child for child in sorted(path.iterdir()) if child.name[0] != "." and child.name not in known]
@@ -205,7 +218,7 @@ def _leave_out(path, why, files):
 
 def _from_file(path, doubles=()):
     name = stem(path)
-    if name == IMAGING:  # one case of a study, named by its folder
+    if name == IMAGING:  # one case of a study, named after its folder
         name = path.parent.resolve().name or name
     return Case(name, path, doubles=tuple(doubles))
 
@@ -215,7 +228,7 @@ def _few(files):
 
 
 def is_series(path: str | pathlib.Path) -> bool:
-    """Whether a path may be a DICOM series: a zip, or a folder with a DICOM file in it."""
+    """Returns whether a path may be a DICOM series: a zip, or a folder that contains a DICOM file."""
     path = pathlib.Path(path)
     if path.is_dir():
         return any(child.is_file() and is_dicom(child) for child in sorted(path.iterdir()))
@@ -223,7 +236,7 @@ def is_series(path: str | pathlib.Path) -> bool:
 
 
 def is_dicom(path: str | pathlib.Path) -> bool:
-    """Whether a file says that it is DICOM."""
+    """Returns whether a file has DICOM's mark; False if it cannot be read."""
     try:
         with open(path, "rb") as stream:
             return stream.read(DICOM_MARK.stop)[DICOM_MARK] == b"DICM"

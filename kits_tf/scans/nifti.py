@@ -1,10 +1,10 @@
-"""NIfTI in, NIfTI out. The only file that knows a NIfTI file's axis order and header.
+"""Reads and writes NIfTI. Only this file depends on a NIfTI file's axis order and header.
 
-A scan of any orientation and spacing becomes a Volume in the canonical orientation (volume.py); labels go back into
-the geometry of the file they were made from: same axis order, shape, affine, and qform and sform codes.
+A scan of any orientation and spacing is read as a Volume in the canonical orientation (volume.py). Labels are written
+with the geometry of the scan's file: same axis order, shape, affine, and qform and sform codes.
 
-Files may lie: nothing is believed that the file's size cannot hold, headers are parsed from a bounded piece of it, and
-voxels come a few slices at a time, straight into the array that is returned.
+Headers are not trusted: claims that the file's size cannot hold are rejected, headers are parsed from a bounded number
+of bytes, and voxels are read a few slices at a time into the array that is returned.
 """
 
 import dataclasses
@@ -25,33 +25,33 @@ from kits_tf.scans.limits import check_extent, check_spacing, check_voxels, is_b
 from kits_tf.scans.orientation import invert, reorient, reorient_affine, to_canonical_transform
 from kits_tf.volume import Volume, is_singular, skew_degrees, spacing_of
 
-# What nibabel finds wrong in a header it also logs or warns of; an InputError says it once, in one line.
+# nibabel also logs or warns of the errors it finds in a header; our InputError reports them once, in one line.
 nib.imageglobals.logger.setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"nibabel\.nifti1")
 
 PAIRS = (".hdr", ".img", ".hdr.gz", ".img.gz")  # a header and its voxels in two files
 EXPECTED = "expected NIfTI (.nii or .nii.gz)"
 
-MOST_HEADER_BYTES = 2**24  # extensions included
-MOST_BYTES_AFTER = 2**20  # that may follow the voxels
-DEFLATE_RATIO = 1032  # bytes that gzip can make of one, at most
-SLAB_VOXELS = 2**22  # read at once
-SAME_FORMS_MM = 0.1  # how far qform and sform may lie apart: quaternions are rounded
-MOST_SKEW_DEGREES = 0.5  # as of a DICOM series' gantry
+MOST_HEADER_BYTES = 2**24  # including extensions
+MOST_BYTES_AFTER = 2**20  # allowed after the voxels
+DEFLATE_RATIO = 1032  # largest compression ratio of gzip
+SLAB_VOXELS = 2**22  # voxels read at a time
+SAME_FORMS_MM = 0.1  # allowed distance between qform and sform: quaternions are rounded
+MOST_SKEW_DEGREES = 0.5  # same limit as for a DICOM series' gantry tilt
 UNITS = {1: "metres", 3: "micrometres"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Source:
-    """A file whose header was read and makes sense.
+    """A file whose header was read and is valid.
 
     Attributes:
         path: as the user gave it.
-        image: nibabel's image, for its header and affine; its voxels are read by _slabs.
-        voxels: the file that holds the voxels; another one for a pair.
-        shape: the file's three dimensions.
-        affine: canonical.
-        transform: nibabel orientation, from the file's axes to the canonical ones.
+        image: nibabel's image, for its header and affine; _slabs reads the voxels.
+        voxels: the file that contains the voxels; for a pair not the header's file.
+        shape: three dimensions, in the file's axis order.
+        affine: 4x4, of the canonical axes.
+        transform: nibabel orientation transform from the file's axes to the canonical axes.
     """
 
     path: pathlib.Path
@@ -71,7 +71,7 @@ def _stream(path):
 
 
 def _open(path):
-    """Reads a file's header: a _Source, or InputError."""
+    """Reads a file's header; returns a _Source or raises InputError."""
     path = pathlib.Path(path)
     try:
         if path.is_symlink() and not path.exists():
@@ -80,7 +80,7 @@ def _open(path):
             raise InputError(f"{path}: no such file")
         if path.is_dir():
             raise InputError(f"{path}: is a folder, {EXPECTED}")
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # reading from a pipe would block
             raise InputError(f"{path}: is no regular file, {EXPECTED}")
         image, raw_header, voxels = _header(path)
         shape = _spatial_shape(path, image)
@@ -94,7 +94,7 @@ def _open(path):
 
 
 def pair_of(path: str | pathlib.Path) -> tuple[pathlib.Path, ...]:
-    """Header and voxels of a scan in two files, whichever of them is named; nothing for one file."""
+    """Returns the header and voxel files of a two-file scan, given either of them; an empty tuple for one file."""
     if not str(path).lower().endswith(PAIRS):
         return ()
     files = nib.Nifti1Pair.filespec_to_file_map(str(path))
@@ -102,7 +102,7 @@ def pair_of(path: str | pathlib.Path) -> tuple[pathlib.Path, ...]:
 
 
 def _header(path):
-    """(nibabel image, its header as stored, file with the voxels)."""
+    """Returns (nibabel image, its header as stored, file with the voxels)."""
     name = path.name.lower()
     if name.endswith(ENDINGS):
         kinds = (nib.Nifti1Image, nib.Nifti2Image)
@@ -118,24 +118,24 @@ def _header(path):
             raise InputError(f"{path}: cannot be read as NIfTI (it has no such header), {EXPECTED}")
         size = kind.header_class.sizeof_hdr
         raw_header = kind.header_class(start[:size], check=False)
-        # Only as much as the header may be long: an extension can claim any length, and gzip can deliver it.
+        # Read no more than a header may have: an extension can claim any length, and gzip can deliver it.
         end = float(raw_header["vox_offset"]) if len(files) == 1 else MOST_HEADER_BYTES
         if not 0 <= end <= MOST_HEADER_BYTES:
             raise InputError(f"{path}: its header claims that voxels begin at byte {end:g}; is it damaged?")
         start += stream.read(max(0, int(end) - len(start)))
-    # nibabel is given the header's bytes alone: it reads voxels when they are asked for, and these never are.
+    # nibabel gets only the header's bytes. It reads voxels on access, and nothing here accesses them.
     holders = {role: nib.FileHolder(fileobj=io.BytesIO(start)) for role in files}
     return kind.from_file_map(holders), raw_header, files["image"]
 
 
 def _geometry(path, image, raw_header, shape):
-    """(canonical affine, orientation transform), or InputError."""
+    """Returns (canonical affine, orientation transform) or raises InputError."""
     affine = image.affine
     if affine is None or not np.isfinite(affine).all():
         raise InputError(f"{path}: its affine is not finite, expected voxel positions in mm")
     if is_singular(affine):
         raise InputError(f"{path}: its affine is singular {affine[:3, :3].tolist()}, expected three separate axes")
-    # The header's own spacing counts too; nibabel replaces a zero by 1 mm and a negative number by its size.
+    # Check the stored spacing too: nibabel replaces zero by 1 mm and a negative number by its absolute value.
     check_spacing(path, [float(mm) for mm in raw_header["pixdim"][1:4]])
     check_extent(path, shape, spacing_of(affine))
     transform = to_canonical_transform(affine)
@@ -143,7 +143,7 @@ def _geometry(path, image, raw_header, shape):
 
 
 def _spatial_shape(path, image):
-    """The file's three dimensions; a fourth of one frame is let go. Raises InputError for anything else."""
+    """Returns the file's three dimensions, without trailing axes of size 1. Raises InputError for other shapes."""
     shape = tuple(int(size) for size in image.shape)
     if len(shape) > 3 and set(shape[3:]) == {1}:
         shape = shape[:3]
@@ -159,7 +159,7 @@ def _canonical_shape(source):
 
 
 def _check_size(path, shape, itemsize, offset, file):
-    """Refuses voxels that no file of that size can hold, before memory is asked for."""
+    """Checks that the file is large enough for the voxels that its header claims, before memory is allocated."""
     claimed, size = math.prod(shape) * itemsize, file.stat().st_size
     if offset + claimed > size * (DEFLATE_RATIO if file.name.lower().endswith(".gz") else 1):
         raise InputError(f"{path}: its voxels cannot be read (its header claims {claimed} bytes of them, the file has "
@@ -173,10 +173,10 @@ def _slabs(source, stored, after):
     Args:
         source: _Source.
         stored: dtype of the voxels in the file.
-        after: list that gets the number of bytes that follow the voxels, at the end.
+        after: list to which the number of bytes after the voxels is appended at the end.
 
     Yields:
-        (slice of the last axis, block): float64 with slope and intercept applied, or as stored where there are none.
+        (index of the block, block): the block is float64 with slope and intercept applied, or as stored without them.
     """
     plane, slices = math.prod(source.shape[:2]), source.shape[2]
     slope, inter = source.image.dataobj.slope, source.image.dataobj.inter
@@ -192,7 +192,7 @@ def _slabs(source, stored, after):
             if (slope, inter) != (1, 0):
                 block = block.astype(np.float64) * slope + inter
             yield np.s_[..., first:first + count], block
-        after.append(len(stream.read(MOST_BYTES_AFTER + 1)))  # to the end, where gzip has its checksum
+        after.append(len(stream.read(MOST_BYTES_AFTER + 1)))  # reads to the end, where gzip checks its checksum
 
 
 def _read(path, take, dtype):
@@ -200,8 +200,8 @@ def _read(path, take, dtype):
 
     Args:
         path: the file.
-        take: function of (path, block) that returns what to keep of a block of voxels, or raises InputError.
-        dtype: of the array to begin with; it becomes float32 at the first block that does not fit it.
+        take: function of (path, block) that converts a block of voxels or raises InputError.
+        dtype: initial dtype of the array; it becomes float32 at the first block that does not fit it.
 
     Returns:
         (array in canonical axes, _Source, doubts).
@@ -233,7 +233,7 @@ def _read(path, take, dtype):
 
 
 def _header_doubts(source):
-    """What is odd about a header that can be used all the same: sentences."""
+    """Returns warnings about a usable header, one sentence each."""
     header, doubts = source.image.header, []
     skew = skew_degrees(source.affine)
     if skew > MOST_SKEW_DEGREES:
@@ -259,20 +259,20 @@ def _header_doubts(source):
 
 
 def read_geometry(path: str | pathlib.Path) -> tuple[tuple[int, ...], np.ndarray]:
-    """Reads a file's header only.
+    """Reads only a file's header.
 
     Returns:
-        (shape, affine): shape and affine of the Volume that `read_volume` would return.
+        (shape, affine) of the Volume that `read_volume` would return.
 
     Raises:
-        InputError: as read_volume, for what a header can show.
+        InputError: as read_volume, for errors that the header shows.
     """
     source = _open(path)
     return _canonical_shape(source), source.affine
 
 
 def read_stored_geometry(path: str | pathlib.Path) -> tuple[tuple[int, ...], np.ndarray]:
-    """(shape, affine) in the file's own axis order, which those who compare files voxel by voxel go by.
+    """Reads (shape, affine) in the file's own axis order, for comparing files voxel by voxel.
 
     Raises:
         InputError: as read_geometry.
@@ -282,7 +282,7 @@ def read_stored_geometry(path: str | pathlib.Path) -> tuple[tuple[int, ...], np.
 
 
 def _hounsfield(path, block):
-    """int16 where the block holds whole numbers that fit it, however they are stored, else finite float32."""
+    """Converts a block to int16 if its values are whole numbers that fit, in any dtype; else to finite float32."""
     if block.dtype.kind == "f":
         block = _finite(path, block)
         whole = block.astype(np.int16) if np.abs(block).max() < 2**15 else None
@@ -294,7 +294,7 @@ def _hounsfield(path, block):
 
 
 def _finite(path, block):
-    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite and are rejected
         block = block.astype(np.float32, copy=False)
     bad = block.size - np.count_nonzero(np.isfinite(block))
     if bad:
@@ -306,26 +306,27 @@ def read_volume(path: str | pathlib.Path) -> Volume:
     """Reads a scan.
 
     Returns:
-        A Volume in the canonical orientation, with scl_slope and scl_inter applied: int16 where all voxels are whole
-        numbers that fit it, else float32. Its `doubts` say what is odd about the header.
+        A Volume in the canonical orientation, with scl_slope and scl_inter applied: int16 if all voxels are whole
+        numbers that fit, else float32. Its `doubts` are warnings about the header and about bytes after the voxels.
 
     Raises:
-        InputError: if the file is missing, damaged, no NIfTI, not one 3D volume, not real numbers, holds NaN or Inf,
-            claims more voxels than it can hold or than a scan has (limits.py), or its affine or spacing makes no sense.
+        InputError: if the file is missing, damaged, or no NIfTI; if it is not one 3D volume of real numbers, or has
+            NaN or infinite voxels; if it claims more voxels than it can contain or than a scan has (limits.py); or if
+            its affine or spacing is invalid.
     """
     voxels, source, doubts = _read(path, _hounsfield, np.int16)
     return Volume(voxels, spacing_of(source.affine), source.affine, tuple(doubts))
 
 
 def read_labels(path: str | pathlib.Path, classes: int = 3) -> Volume:
-    """Reads a label volume: a Volume of uint8 class ids, canonical.
+    """Reads a label volume: a Volume of uint8 class ids in the canonical orientation.
 
     Raises:
         InputError: as read_volume, and if a voxel is not one of the class ids 0 to classes - 1.
     """
     def ids(path, block):
         block = _finite(path, block) if block.dtype.kind == "f" else block
-        with np.errstate(invalid="ignore"):  # what is no class id may be no uint8 either
+        with np.errstate(invalid="ignore"):  # a value that is no class id may not fit uint8
             found = block.astype(np.uint8, copy=False)
         wrong = (found >= classes) | (found != block)
         if wrong.any():
@@ -338,12 +339,16 @@ def read_labels(path: str | pathlib.Path, classes: int = 3) -> Volume:
 
 
 def write_labels(path: str | pathlib.Path, labels: np.ndarray, like: str | pathlib.Path) -> None:
-    """Writes labels in the geometry of the file that the scan came from.
+    """Writes labels with the geometry of the scan's file, atomically.
 
     Args:
-        path: file to write; .nii.gz or .nii. Written to a temporary name and renamed: whole or absent.
+        path: file to write, .nii.gz or .nii.
         labels: uint8 array (z, y, x) in the canonical orientation.
-        like: path of the scan; its axis order, affine, qform and sform codes are kept.
+        like: path of the scan; the output has its axis order, affine, and qform and sform codes.
+
+    Raises:
+        ValueError: if the labels do not have the scan's shape, or the path has another ending.
+        InputError: as read_geometry, for the scan.
     """
     source = _open(like)
     voxels = reorient(np.asarray(labels, np.uint8), invert(source.transform))
@@ -354,12 +359,12 @@ def write_labels(path: str | pathlib.Path, labels: np.ndarray, like: str | pathl
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)
     header["cal_min"], header["cal_max"] = 0, 0
-    image_class = type(image) if isinstance(image, nib.Nifti1Image) else nib.Nifti1Image  # a pair becomes one file
+    image_class = type(image) if isinstance(image, nib.Nifti1Image) else nib.Nifti1Image  # a pair is saved as one
     _save(image_class, voxels.reshape(image.shape), image.affine, header, path)
 
 
 def write_volume(path: str | pathlib.Path, volume: Volume) -> None:
-    """Writes a Volume as NIfTI with axes (z, y, x), as KiTS19 stores its cases; whole or absent."""
+    """Writes a Volume as NIfTI with axes (z, y, x), as KiTS19's files have them; atomically."""
     header = nib.Nifti1Header()
     header.set_data_dtype(volume.voxels.dtype)
     header.set_xyzt_units("mm")

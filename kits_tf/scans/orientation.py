@@ -1,6 +1,6 @@
-"""Axis orders: any volume to the canonical orientation (I, P, L) and back, without touching a voxel's value.
+"""Reorients arrays to the canonical orientation (I, P, L) and back. Voxel values do not change.
 
-NumPy, not TensorFlow: it happens once, on the host, where the header is.
+NumPy, not TensorFlow: this runs once per scan, on the host, where the header is read.
 """
 
 import numpy as np
@@ -10,13 +10,13 @@ from kits_tf.volume import CANONICAL_CODES
 
 
 def to_canonical_transform(affine: np.ndarray) -> np.ndarray:
-    """The nibabel orientation that turns the axes an affine describes into canonical ones."""
+    """Returns the nibabel orientation transform from the axes of an affine to the canonical axes."""
     canonical = orientations.axcodes2ornt(CANONICAL_CODES)
     return orientations.ornt_transform(orientations.io_orientation(affine), canonical)
 
 
 def invert(transform: np.ndarray) -> np.ndarray:
-    """The orientation that undoes another."""
+    """Returns the inverse of an orientation transform."""
     back = np.empty_like(transform)
     for axis, (target, flip) in enumerate(transform):
         back[int(target)] = (axis, flip)
@@ -24,10 +24,10 @@ def invert(transform: np.ndarray) -> np.ndarray:
 
 
 def reorient(array: np.ndarray, transform: np.ndarray) -> np.ndarray:
-    """Transposes and flips an array; a view where possible."""
+    """Transposes and flips an array; returns a view where possible."""
     return orientations.apply_orientation(array, transform)
 
 
 def reorient_affine(affine: np.ndarray, transform: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The affine of an array of that shape after `reorient`: every voxel stays where it was in the patient."""
+    """Returns the affine after `reorient` of an array of this shape, so that voxels keep their world position."""
     return affine @ orientations.inv_ornt_aff(transform, shape)

@@ -1,7 +1,7 @@
-"""What is odd about a scan or its labels, but no reason to refuse them: sentences for a human reader.
+"""Warnings about a scan or its labels that look unusual but can be used, one sentence each.
 
-Nothing here changes a voxel. predict.py puts the sentences into its report, data_prep prints them. What the header
-alone shows comes with the Volume (scans/nifti.py, scans/dicom.py).
+Nothing here changes a voxel. predict.py puts the sentences into its report; data_prep prints them. Warnings about the
+header come with the Volume (scans/nifti.py, scans/dicom.py).
 """
 
 from collections.abc import Sequence
@@ -11,22 +11,22 @@ import numpy as np
 from kits_tf.labels import foreground
 from kits_tf.volume import AIR_HU, BODY_HU, Volume
 
-SAMPLES = 2**21  # voxels looked at, about; a scan has a hundred times as many
-FAR = {"coarser": 2.5, "finer": 1 / 6}  # times the spacing the nets were trained at; KiTS19's scans lie in between
+SAMPLES = 2**21  # approximate number of voxels sampled; a scan has about a hundred times as many
+FAR = {"coarser": 2.5, "finer": 1 / 6}  # times the nets' spacing; KiTS19's scans are between
 LEAST_MM = {"z": 100.0, "y": 150.0, "x": 200.0}  # a kidney's length, a slim body's depth, KiTS19's narrowest scan
 AXES = {"z": ("from head to feet", ("head", "feet")), "y": ("from front to back", ("front", "back")),
         "x": ("from right to left", ("right", "left"))}
 
 
 def scan_doubts(volume: Volume, spacing_mm: Sequence[float]) -> list[str]:
-    """All that is odd about a scan.
+    """Returns all warnings about a scan.
 
     Args:
-        volume: Volume, canonical, in what should be Hounsfield units.
-        spacing_mm: the normalized spacing of the nets, z, y, x.
+        volume: Volume in the canonical orientation, expected to be in Hounsfield units.
+        spacing_mm: the normalized spacing of the nets (z, y, x).
 
     Returns:
-        List of sentences, those of its header first.
+        List of sentences, those about the header first.
     """
     steps = [max(1, round(size / (SAMPLES ** (1 / 3)))) for size in volume.voxels.shape]
     sample = volume.voxels[tuple(slice(step // 2, None, step) for step in steps)].astype(np.float32)
@@ -49,7 +49,7 @@ def _extent_doubts(volume, spacing_mm):
 
 
 def _unit_doubts(voxels, sample):
-    """Whether the numbers are Hounsfield units: air near -1000, soft tissue near 0, all within int16."""
+    """Warns if the values are not Hounsfield units: air near -1000, soft tissue near 0, all within int16."""
     low, high = float(voxels.min()), float(voxels.max())
     air, tissue = float(np.mean(sample < -500)), float(np.mean((sample > -150) & (sample < 250)))
     shifted = float(np.mean((sample > -150 - AIR_HU) & (sample < 250 - AIR_HU)))
@@ -74,9 +74,9 @@ def _unit_doubts(voxels, sample):
 
 
 def _direction_doubts(sample):
-    """Whether the body lies as the header says: spine and pelvis to the back, lungs to the head.
+    """Warns if the body's orientation contradicts the header: spine and pelvis are at the back, lungs at the head.
 
-    A scan mirrored from right to left cannot be told by these.
+    This does not detect a scan that is mirrored from right to left.
     """
     body, bone = sample > BODY_HU, sample > 350
     lung = (sample > -950) & (sample < -650)
@@ -98,13 +98,13 @@ def _direction_doubts(sample):
 
 
 def label_doubts(labels: np.ndarray) -> list[str]:
-    """Where labelled kidneys or tumors touch the edge of their scan.
+    """Warns if labeled kidneys or tumors touch the edge of the scan.
 
     Args:
-        labels: uint8 (z, y, x), class ids, canonical.
+        labels: uint8 (z, y, x), class ids, canonical orientation.
 
     Returns:
-        List of sentences; none for an axis of one voxel.
+        List of sentences, one for each edge; an axis of one voxel gives none.
     """
     doubts = []
     for axis, name in enumerate("zyx"):

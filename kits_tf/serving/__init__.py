@@ -1,6 +1,6 @@
-"""Runs an exported cascade: Predictor here, RemotePredictor on a server; explain.py for what it decided on the way.
+"""Runs an exported cascade: Predictor locally, RemotePredictor on a server. explain.py reports the decisions.
 
-Builds no net.
+This package builds no net.
 """
 
 from kits_tf import lazy

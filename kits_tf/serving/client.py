@@ -1,8 +1,7 @@
-"""Runs an exported cascade that TensorFlow Serving holds: as Predictor does, by gRPC. Needs no model here.
+"""Runs an exported cascade on TensorFlow Serving over gRPC, with Predictor's interface. Needs no local model.
 
-Volumes travel as int16 and labels as uint8; a scan of 512 x 512 x 1059 is 555 MB one way and 278 MB the other. gRPC
-itself tries again, a little later each time, where the server is not there for a moment (UNAVAILABLE), and nowhere
-else: every other failure would happen again.
+Sends volumes as int16 and receives labels as uint8: for a scan of 512 x 512 x 1059, 555 MB sent and 278 MB received.
+gRPC retries with increasing delays only if the server is unavailable (UNAVAILABLE), since other failures would repeat.
 """
 
 import hashlib
@@ -24,39 +23,40 @@ from kits_tf.errors import InputError
 from kits_tf.serving import explain
 from kits_tf.volume import Volume
 
-LARGEST_BYTES = 2**31 - 2**16  # of a message; protobuf's limit of 2 GiB, with room for what is not voxels
+LARGEST_BYTES = 2**31 - 2**16  # of a scan's voxels; protobuf's limit is 2 GiB, the rest is for the other fields
 RETRIES = {"maxAttempts": 5, "initialBackoff": "0.5s", "maxBackoff": "10s", "backoffMultiplier": 2,
            "retryableStatusCodes": ["UNAVAILABLE"]}
 OPTIONS = [
-    ("grpc.max_send_message_length", -1),  # gRPC's own limit, 4 MB, is less than ten slices
+    ("grpc.max_send_message_length", -1),  # no limit; gRPC's default of 4 MB is less than ten slices
     ("grpc.max_receive_message_length", -1),
     ("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": RETRIES}]})),
-    ("grpc.per_rpc_retry_buffer_size", 2**31 - 1),  # a call that does not fit is not tried again
+    ("grpc.per_rpc_retry_buffer_size", 2**31 - 1),  # gRPC does not retry a call that does not fit into this buffer
 ]
 AVAILABLE = get_model_status_pb2.ModelVersionStatus.State.Value("AVAILABLE")
 
 
 class RemotePredictor:
-    """A cascade behind TensorFlow Serving, known to be there and ready.
+    """A cascade on TensorFlow Serving. The constructor checks that the server has it ready.
 
-    One version answers all calls: without one being named, that which is newest now.
+    All calls use one version: the given one, or the newest at construction.
 
     Attributes:
-        path: where the model is, for people to read.
-        version: which one answers.
+        path: address, name and version of the model, for messages.
+        version: the version in use.
         config: CascadeConfig of the export.
-        digest: SHA-256 of what the model says of itself, its weights included.
+        digest: SHA-256 of the model's config and contents, which include the weights' SHA-256, and of the signature.
 
     Args:
-        address: "HOST:PORT" of the server's gRPC.
-        model: name that the server has for the model.
+        address: "HOST:PORT" of the server's gRPC port.
+        model: the server's name for the model.
         version: number, or None for the newest.
-        deadline_s: longest that one scan may take, all attempts together.
-        ca: file of the certificate authority (PEM) that signed the server's certificate; None for no encryption.
+        deadline_s: time limit for one scan in seconds, including retries.
+        ca: PEM file of the certificate authority that signed the server's certificate; None for no encryption.
         xla: "on" for the compiled nets; "auto" and "off" for the signature that any server can run.
 
     Raises:
-        InputError: if the server does not answer, has no such model ready, or it is no cascade of ours.
+        InputError: if the certificate file cannot be read, the server does not answer, has no such model ready, or the
+            model is not a cascade of this package.
     """
 
     def __init__(self, address: str, model: str = "kits", version: int | None = None, deadline_s: float = 600.0,
@@ -77,15 +77,15 @@ class RemotePredictor:
         self.digest = hashlib.sha256(b"".join(texts) + self._signature.encode()).hexdigest()
 
     def predict(self, volume: Volume) -> Volume:
-        """Labels of a scan: a Volume of uint8 class ids in the scan's place."""
+        """Segments a scan. Returns a Volume of uint8 class ids with the scan's geometry."""
         return self.explain(volume)[0]
 
     def explain(self, volume: Volume) -> tuple[Volume, dict]:
-        """Labels of a scan, and why: as Predictor.explain.
+        """Segments a scan and reports the cascade's decisions, like Predictor.explain.
 
         Raises:
-            InputError: if a voxel is NaN or infinite, the scan is too large for the nets or a message, or the server
-                fails.
+            InputError: if a voxel is NaN or infinite, the scan is too large for the nets or for a message, or the
+                server fails.
         """
         voxels = explain.accepted(volume, self.config)
         if voxels.nbytes > LARGEST_BYTES:
@@ -99,7 +99,7 @@ class RemotePredictor:
         return explain.answer(volume, outputs, self.config)
 
     def _ready_version(self):
-        """The version that answers: the one asked for, or the newest that is ready."""
+        """Returns the requested version, or the newest that is ready."""
         request = get_model_status_pb2.GetModelStatusRequest()
         _fill(request.model_spec, self._spec)
         answer = self._call(model_service_pb2_grpc.ModelServiceStub(self._channel).GetModelStatus, request)
@@ -109,12 +109,12 @@ class RemotePredictor:
         return max(ready)
 
     def _ask(self, signature, inputs):
-        """One prediction: TensorProto by name in, NumPy arrays by name out."""
+        """Sends one request: takes TensorProtos by name, which it removes from the dict; returns arrays by name."""
         request = predict_pb2.PredictRequest()
         _fill(request.model_spec, self._spec)
         request.model_spec.signature_name = signature
         for name in list(inputs):
-            request.inputs[name].CopyFrom(inputs.pop(name))  # a scan is not held twice
+            request.inputs[name].CopyFrom(inputs.pop(name))  # so that a scan is not in memory twice
         answer = self._call(self._stub.Predict, request)
         return {name: tf.make_ndarray(tensor) for name, tensor in answer.outputs.items()}
 
@@ -125,7 +125,7 @@ class RemotePredictor:
             raise InputError(f"{self.address}: {self._explained(error)}") from error
 
     def _explained(self, error):
-        """What a status means for whoever runs predict.py."""
+        """Returns the message for a gRPC error, worded for users of predict.py."""
         code, said = error.code(), _one_line(error.details())
         return {
             grpc.StatusCode.UNAVAILABLE:
@@ -150,7 +150,7 @@ def _channel(address, ca):
         certificates = pathlib.Path(ca).read_bytes()
     except OSError as error:
         raise InputError(f"{ca}: cannot be read ({error.strerror}), --server_ca expects a PEM file") from error
-    try:  # gRPC itself would try for seconds, then say that no server answers
+    try:  # with a bad certificate, gRPC would retry for seconds and then report that no server answers
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificates.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError) as error:
         raise InputError(f"{ca}: holds no certificate that can be read, --server_ca expects a PEM file") from error

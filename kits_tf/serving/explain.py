@@ -1,4 +1,7 @@
-"""What goes into a cascade and what comes out, wherever it runs: voxels as int16; labels and why, in words and JSON."""
+"""Prepares a cascade's input and explains its output, for local and remote cascades.
+
+Takes a scan and returns its voxels as int16; takes the cascade's outputs and returns labels and a JSON report.
+"""
 
 import numpy as np
 
@@ -10,7 +13,7 @@ from kits_tf.volume import Volume, to_int16
 
 
 def accepted(volume: Volume, config: CascadeConfig) -> np.ndarray:
-    """A scan's voxels as the cascade takes them: int16, rounded and clipped where they are not.
+    """Returns a scan's voxels as the cascade takes them: int16; other types are rounded and clipped.
 
     Raises:
         InputError: if a voxel is NaN or infinite, or the scan is too large at the nets' spacing (scans/limits.py).
@@ -22,21 +25,21 @@ def accepted(volume: Volume, config: CascadeConfig) -> np.ndarray:
 
 
 def answer(volume: Volume, outputs: dict[str, np.ndarray], config: CascadeConfig) -> tuple[Volume, dict]:
-    """(labels, report): a Volume of uint8 class ids in the scan's place, and the report."""
+    """Returns (labels, report): a Volume of uint8 class ids with the scan's geometry, and the report."""
     return volume.with_voxels(outputs["labels"]), report(outputs, config, volume)
 
 
 def report(outputs: dict[str, np.ndarray], config: CascadeConfig, volume: Volume) -> dict:
-    """The decisions that a case took.
+    """Reports the cascade's decisions for a case.
 
     Args:
-        outputs: dict as kits_tf.cascade.module.segment returns it, of NumPy values.
+        outputs: dict of NumPy values, as returned by kits_tf.cascade.module.segment.
         config: CascadeConfig of the export.
-        volume: the Volume that was labelled.
+        volume: the scan.
 
     Returns:
-        dict of JSON values: the outputs without the labels, and `warnings`, sentences for a human reader: what is odd
-        about the scan first, then what the cascade met, then what the scan cut off.
+        dict of JSON values: the outputs without the labels, and `warnings`, sentences for a human reader: first on the
+        scan, then on the cascade's decisions, then on organs cut off by the edge of the scan.
     """
     found = {name: _plain(value) for name, value in sorted(outputs.items()) if name != "labels"}
     found["coarse_components_ml"] = sorted(found["coarse_components_ml"], reverse=True)
@@ -60,7 +63,7 @@ def _warnings(found, config):
         warnings.append("No kidney was found; all voxels are background.")
     elif found["kidneys"] != config.normal_kidneys:
         warnings.append(f"{found['kidneys']} kidney(s) were segmented: one kidney missing, fused kidneys, or an error.")
-    if found.get("kidney_parts_dropped"):  # an older export has no such count
+    if found.get("kidney_parts_dropped"):  # older exports do not have this count
         warnings.append(f"{found['kidney_parts_dropped']} part(s) that the fine net alone took for kidney were "
                         f"dropped.")
     if found["tumor_fallback_used"]:

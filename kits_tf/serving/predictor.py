@@ -1,4 +1,4 @@
-"""Runs an exported cascade on Volumes. Needs the SavedModel alone: no net is built here."""
+"""Runs an exported cascade on Volumes. Needs only the SavedModel and builds no net."""
 
 import pathlib
 
@@ -15,11 +15,12 @@ class Predictor:
     """A loaded cascade.
 
     Args:
-        directory: an export folder (its newest version is taken) or one version of it.
-        xla: "auto" (compiled nets where TensorFlow sees a GPU), "on" or "off".
+        directory: an export folder (the newest version is used) or one of its versions.
+        xla: "auto" (compiled nets if TensorFlow finds a GPU), "on" or "off".
 
     Raises:
-        InputError: if there is no exported cascade in the folder, or it cannot be loaded, or its graph would do more
+        ValueError: if `xla` has another value.
+        InputError: if the folder has no exported cascade, it cannot be loaded, or its graph has operations that do more
             than compute (serving/safety.py).
     """
 
@@ -38,22 +39,22 @@ class Predictor:
         self._run = self._model.signatures["xla" if compiled else "serving_default"]
 
     def predict(self, volume: Volume) -> Volume:
-        """Labels of a scan: a Volume of uint8 class ids in the scan's place."""
+        """Segments a scan. Returns a Volume of uint8 class ids with the scan's geometry."""
         return self.explain(volume)[0]
 
     def explain(self, volume: Volume) -> tuple[Volume, dict]:
-        """Labels of a scan, and why.
+        """Segments a scan and reports the cascade's decisions.
 
         Args:
-            volume: Volume in Hounsfield units, in canonical orientation as scans.nifti.read_volume returns any file;
-                what is not int16 is rounded and clipped to it. Its spacing_mm counts, not its affine.
+            volume: Volume in Hounsfield units, in canonical orientation as returned by scans.nifti.read_volume. Voxels
+                that are not int16 are rounded and clipped to int16. The cascade uses spacing_mm, not the affine.
 
         Returns:
-            (labels, report): a Volume of uint8 class ids in the scan's place, and the report that serving/explain.py
-            describes.
+            (labels, report): a Volume of uint8 class ids with the scan's geometry, and the report described in
+            serving/explain.py.
 
         Raises:
-            InputError: if a voxel is NaN or infinite, or the scan is larger than any body at the nets' spacing.
+            InputError: if a voxel is NaN or infinite, or the scan is too large at the nets' spacing (scans/limits.py).
         """
         outputs = self._run(volume=tf.constant(explain.accepted(volume, self.config)),
                             spacing_mm=tf.constant(volume.spacing_mm, tf.float32))

@@ -1,7 +1,7 @@
-"""A model folder is data. A SavedModel is a graph, and a graph may hold operations that reach out of it.
+"""Checks a SavedModel for unsafe operations before it is loaded.
 
-TensorFlow's own advice is to treat models as programs (its SECURITY.md). The cascade computes and nothing else, so that
-a graph that would read or write files, run Python, or talk to the network is not ours and is not loaded.
+TensorFlow advises to treat models as programs (its SECURITY.md). An exported cascade only computes. A graph that can
+read or write files, run Python or use the network is not an exported cascade, so it is rejected.
 """
 
 import pathlib
@@ -16,23 +16,24 @@ _REACHES_OUT = re.compile(
     r"|Print.*|Send|Recv|Collective.*|_.*|Restore|RestoreSlice|Save|SaveSlices|LoadAndRemapMatrix|Copy|Debug.*|Abort"
     r"|Config.*TPU.*|GenerateVocabRemapping|FixedUnigramCandidateSampler|ImmutableConst|(De|En)codeProto.*|FileSystem.*"
     r"|CheckpointHasTensor")
-# What reads and writes weights is spared where TensorFlow does so, and nowhere else.
+# Operations that read and write weights are allowed only where TensorFlow itself saves and restores a model.
 _SAVES, _RESTORES = {"SaveV2", "MergeV2Checkpoints", "ShardedFilename"}, {"RestoreV2"}
 
 
 def check_graph(folder: pathlib.Path) -> None:
-    """Looks at every operation of a SavedModel before it is loaded.
+    """Checks every operation of a SavedModel.
 
     Args:
         folder: pathlib.Path with saved_model.pb.
 
     Raises:
-        InputError: if saved_model.pb cannot be read, or an operation reaches out of the graph; it is named.
+        InputError: if saved_model.pb cannot be read, or operations access files, Python or the network. The message
+            names them.
     """
     path = folder / "saved_model.pb"
     try:
         model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
-    except Exception as error:  # protobuf's DecodeError has another home in each version
+    except Exception as error:  # the module of protobuf's DecodeError depends on its version
         raise InputError(f"{path}: cannot be loaded as an exported cascade "
                          f"({' '.join(str(error).split())[:200]})") from error
     for meta in model.meta_graphs:
@@ -43,7 +44,7 @@ def check_graph(folder: pathlib.Path) -> None:
 
 
 def _reaching_out(meta):
-    """The operations of a MetaGraphDef that reach out of it: a set."""
+    """Returns the set of names of a MetaGraphDef's unsafe operations."""
     graph, saver = meta.graph_def, meta.saver_def
     functions = {function.signature.name: function.node_def for function in graph.library.function}
     everywhere = [*graph.node, *(node for nodes in functions.values() for node in nodes)]
@@ -51,7 +52,7 @@ def _reaching_out(meta):
     spared = {saver.save_tensor_name.split(":")[0]: _SAVES, saver.restore_op_name.split(":")[0]: _RESTORES}
     outputs = [output.name for signature in meta.signature_def.values() for output in signature.outputs.values()]
     inputs = [name for node in graph.node for name in node.input]
-    for name in (*outputs, *inputs):  # whoever calls a signature calls that too
+    for name in (*outputs, *inputs):  # a save or restore node that a signature or a node uses would run in predictions
         spared.pop(name.lstrip("^").split(":")[0], None)
     for node in graph.node:
         found |= _operations([node], functions) & (_SAVES | _RESTORES) - spared.get(node.name, set())
@@ -60,12 +61,12 @@ def _reaching_out(meta):
 
 
 def _operations(nodes, functions):
-    """All operations of some nodes and of the functions that they call: a set of names."""
+    """Returns the set of names of all operations in some nodes and in the functions that they call."""
     waiting, found, seen = list(nodes), set(), set()
     while waiting:
         node = waiting.pop()
         found.add(node.op)
-        called = {node.op}  # an operation may be named after a function
+        called = {node.op}  # an operation's name may be the name of a function
         for value in node.attr.values():
             called |= {value.func.name, *(function.name for function in value.list.func)}
         for name in called & functions.keys() - seen:

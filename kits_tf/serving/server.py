@@ -1,11 +1,11 @@
-"""The address of a TensorFlow Serving and what to ask it for, without TensorFlow."""
+"""Address and model of a TensorFlow Serving server. Does not import TensorFlow."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Server:
-    """Where a TensorFlow Serving is and what to ask it for; the fields are RemotePredictor's arguments."""
+    """A TensorFlow Serving server and a model on it; the fields are RemotePredictor's arguments of the same names."""
 
     address: str
     model: str = "kits"

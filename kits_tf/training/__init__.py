@@ -1,1 +1,1 @@
-"""Training of one stage on one fold, from records to a run folder (kits_tf/files/runs.py)."""
+"""Trains one stage on one fold: reads records and writes a run folder (kits_tf/files/runs.py)."""

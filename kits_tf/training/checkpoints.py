@@ -1,11 +1,11 @@
-"""A run that can be killed at any time and goes on from where it was last saved.
+"""Saves and restores a run, so that it can be killed at any time and resumed.
 
-The checkpoint holds everything: weights, optimizer, history, and how far an epoch had come. It is the one truth;
-history.csv, its plot and the weight files are written from it after each epoch, and again when a run resumes, in case
-it was killed in between.
+The checkpoint contains the complete state: weights, optimizer, history, and the progress within an epoch. history.csv
+and the weight files are derived from it after each epoch, and again when a run resumes after a complete epoch, in case
+it was killed before they were written.
 
-Of several workers the first alone writes. What the others hold is the same, but reading some of it (Keras 2's batch
-statistics) takes all of them, so every worker calls the same methods.
+Only the first of several workers writes. The others hold the same values, but reading some of them (the batch
+statistics of Keras 2) requires all workers, so every worker calls the same methods.
 """
 
 import dataclasses
@@ -24,17 +24,17 @@ from kits_tf.training import watching
 from kits_tf.training.step import TrainStep, tf_variables
 from kits_tf.training.task import Task
 
-HDF5_OVERHEAD = 2048  # bytes around an array, a little more than Keras 2 and 3 take
+HDF5_OVERHEAD = 2048  # bytes per array beyond its data, slightly more than Keras 2 and 3 use
 
 
 @dataclasses.dataclass
 class Progress:
-    """How far a run has come.
+    """The progress of a run.
 
     Attributes:
-        history: a list of dicts with watching.COLUMNS, one per finished epoch.
-        steps: steps of the epoch after those that are done.
-        sums: of these steps' losses, overlaps and sizes, as they were added up.
+        history: a list of dicts with watching.COLUMNS, one per completed epoch.
+        steps: number of completed steps of the current epoch.
+        sums: sums of the loss, overlap and size of these steps.
     """
 
     history: list = dataclasses.field(default_factory=list)
@@ -47,27 +47,27 @@ class Progress:
     @classmethod
     def from_json(cls, text: str | bytes) -> typing.Self:
         found = json.loads(text)
-        if isinstance(found, list):  # runs of old saved whole epochs and nothing else
+        if isinstance(found, list):  # older versions saved only the history
             found = {"history": found}
         return cls(**found | {"sums": tuple(found.get("sums", cls.sums))})
 
 
 def save_weights(model: tf.keras.Model, path: str | pathlib.Path) -> None:
-    """Writes a model's weights, whole or not at all."""
+    """Writes the weights of a model to a file atomically."""
     with whole_file(path) as temporary:
-        # HDF5 takes the process with it where a disk is full: this asks for the room in its stead.
+        # HDF5 aborts the process if the disk is full. Writing zeros first reserves the space, or raises an error.
         temporary.write_bytes(bytes(sum(4 * weight.shape.num_elements() + HDF5_OVERHEAD
                                         for weight in tf_variables(model.weights))))
         model.save_weights(str(temporary))
 
 
 def best_epoch(history: list[dict]) -> dict:
-    """The row with the highest Dice on held-out cases, the later one of equals."""
+    """Returns the row with the highest validation Dice; the latest if several are equal."""
     return max(history, key=lambda row: (row["val_dice"], row["epoch"]))
 
 
 def diverged(task: Task, what: str, else_do: str = "") -> InputError:
-    """The error that ends a run whose numbers have left the floats; what was saved last is still whole."""
+    """Returns the error for a run with non-finite values. The last checkpoint remains valid."""
     return InputError(f"{task.name}: the {what}; train with a lower learning_rate into another --run_dir{else_do}")
 
 
@@ -75,14 +75,14 @@ class Checkpoints:
     """Saves and restores one training run in its folder.
 
     Args:
-        folder: the stage's folder, as runs.stage_folder.
+        folder: the stage's folder, as from runs.stage_folder.
         task: training.task.Task.
         step: training.step.TrainStep, whose variables are saved.
         writes: whether this worker writes.
 
     Attributes:
-        model: the net as it was scored last, on the host: files are written from it and it can be called without other
-            workers.
+        model: copy on the CPU of the net that was validated last. Weight files are written from it, and it can be
+            called without the other workers.
     """
 
     def __init__(self, folder: str | pathlib.Path, task: Task, step: TrainStep, writes: bool = True) -> None:
@@ -95,18 +95,18 @@ class Checkpoints:
                             for name, variables in self._live.items()}
             self._progress = tf.Variable("[]", dtype=tf.string, trainable=False)
             self.model = models.build(task.config, task.stage)
-        # The variables themselves: tracking Keras objects differs between Keras 2 and 3.
+        # Track tf.Variables directly, because Keras 2 and 3 track Keras objects differently.
         state = tf.train.Checkpoint(history=self._progress, **self._copies)
         self._manager = tf.train.CheckpointManager(state, str(self._folder / "checkpoints"), max_to_keep=2)
 
     def restore(self) -> Progress:
-        """Goes back to where the run was last saved, if it was, and writes its files anew.
+        """Restores the latest checkpoint, if there is one. If it ends an epoch, the epoch's files are rewritten.
 
         Returns:
-            Progress.
+            Progress; empty if there is no checkpoint.
 
         Raises:
-            InputError: if the checkpoint cannot be read, or is another net's.
+            InputError: if the checkpoint cannot be read, or belongs to another net.
         """
         latest = self._manager.latest_checkpoint
         if latest is None:
@@ -123,10 +123,10 @@ class Checkpoints:
         return progress
 
     def save(self, progress: Progress) -> None:
-        """Saves the run; if an epoch has just ended, writes its files too.
+        """Saves a checkpoint; at the end of an epoch (`progress.steps` is 0) also history.csv and the weight files.
 
         Raises:
-            InputError: if a weight is no longer a number: what was saved before stays.
+            InputError: if a weight is not finite; earlier checkpoints are kept.
             RunError: if the disk is full.
         """
         _copy(self._live, self._copies)

@@ -1,4 +1,4 @@
-"""The steps of an epoch: batch after batch through the train step, measured, watched over, and stopped if asked."""
+"""Runs the training steps of an epoch: measures them, checks that the loss is finite, and stops on request."""
 
 import collections
 import math
@@ -16,7 +16,7 @@ from kits_tf.training.task import Task
 
 
 def distributed_batches(strategy: tf.distribute.Strategy, task: Task, first_step: int) -> Iterator:
-    """An iterator of a run's batches from a step on, each worker making its own part of them."""
+    """Returns an iterator over a run's batches from a given step; each worker produces its own part of every batch."""
     def of_worker(context):
         part = (context.input_pipeline_id, context.num_input_pipelines)
         batches = task.training_batches(first_step, part)
@@ -29,19 +29,19 @@ def distributed_batches(strategy: tf.distribute.Strategy, task: Task, first_step
 class Epochs:
     """Runs epochs of a task.
 
-    What a step says of its loss is read after the next one has been handed to the device, so that a GPU never waits
-    for Python; on CPUs, where a step is done when it returns, that is no matter.
+    The loss of a step is read after the next step has been queued, so that a GPU never waits for Python. On CPUs, where
+    steps run synchronously, this makes no difference.
 
     Args:
         task: training.task.Task.
         strategy: tf.distribute.Strategy.
         step: training.step.TrainStep.
-        first_step: of the run, to go on from.
-        asked: threading.Event, set when the run shall end.
+        first_step: step of the run to resume from; 0 for a new run.
+        asked: threading.Event that requests a stop.
 
     Attributes:
-        losses: of each step that the latest `run` did.
-        input_waits: the share of its time that each of them waited for its batch.
+        losses: the loss of each step of the latest `run`.
+        input_waits: for each of these steps, the fraction of its time spent waiting for its batch.
     """
 
     def __init__(self, task: Task, strategy: tf.distribute.Strategy, step: TrainStep, first_step: int,
@@ -53,22 +53,22 @@ class Epochs:
         self.input_waits: list[float] = []
 
     def run(self, progress: Progress, title: str) -> dict[str, float | None] | None:
-        """Runs the steps that an epoch has left, or those until a worker is asked to stop.
+        """Runs the remaining steps of an epoch, or stops early if a worker was asked to stop.
 
         Args:
-            progress: checkpoints.Progress, brought up to date.
-            title: of the progress bar.
+            progress: checkpoints.Progress, updated in place.
+            title: title of the progress bar.
 
         Returns:
-            A dict with some of watching.COLUMNS: `loss`, `dice`, `samples_per_second` and `input_wait`; the latter two
-            without the very first step of this process, which builds the graph, and None if there was no other.
-            Instead of the dict None if the run was asked to stop.
+            A dict with `loss`, `dice`, `samples_per_second` and `input_wait` (see watching.COLUMNS), or None if the run
+            was asked to stop. The last two exclude the first step of this process, which builds the graph; they are
+            None if there was no other step.
 
         Raises:
-            InputError: if the loss is no longer a number; it names the records of the batch.
+            InputError: if the loss is not finite; the message names the records of the batch.
         """
         training = self._task.training
-        pending: collections.deque = collections.deque()  # (what a step said, the records of its batch)
+        pending: collections.deque = collections.deque()  # (output of a step, records of its batch)
         self.losses, self.input_waits = [], []
         stop, steps, waited, spent = False, 0, 0.0, 0.0
         with watching.progress_bar(title, progress.steps, training.steps_per_epoch) as bar:
@@ -98,7 +98,7 @@ class Epochs:
                 "input_wait": _rate(waited, spent)}
 
     def _settle(self, progress, told, record):
-        """Adds up what a step said; returns whether a worker was asked to stop before it."""
+        """Adds the output of a step to the progress; returns whether a worker had been asked to stop."""
         loss, overlap, size, stop = (float(value) for value in told.numpy())
         if not math.isfinite(loss):
             task = self._task
@@ -117,6 +117,6 @@ def _rate(amount, seconds):
 
 
 def _means(progress):
-    """Mean loss, and soft Dice of all voxels so far."""
+    """Returns the mean loss and the soft Dice over all voxels of the epoch so far."""
     loss, overlap, size = progress.sums
     return loss / max(progress.steps, 1), (2.0 * overlap + 1.0) / (size + 1.0)

@@ -1,4 +1,4 @@
-"""Whose run folder is it? A run goes on only in a folder that the same settings, seed and cases began."""
+"""Checks that a run folder matches the settings, seed, precision and cases of a run before it is resumed."""
 
 import dataclasses
 import json
@@ -10,15 +10,15 @@ from kits_tf.files import runs
 from kits_tf.files.atomic import write_text
 from kits_tf.training.task import Task
 
-IDENTITY = "training.json"  # seed and cases, beside config.json
-MOST_NAMED = 6  # differences in one message
+IDENTITY = "training.json"  # seed, precision and cases, beside config.json
+MOST_NAMED = 6  # most differences in one message
 
 
 def claim(folder: str | pathlib.Path, task: Task) -> None:
-    """Writes who trains here into a run folder that is nobody's yet.
+    """Writes the settings and identity of a task into a new run folder; checks them if the folder has them already.
 
     Args:
-        folder: as runs.stage_folder.
+        folder: the stage's folder, as from runs.stage_folder.
         task: training.task.Task.
 
     Raises:
@@ -32,10 +32,10 @@ def claim(folder: str | pathlib.Path, task: Task) -> None:
 
 
 def check_if_claimed(folder: str | pathlib.Path, task: Task) -> bool:
-    """Whether somebody trains or trained in a folder; if so, checks that it is this task.
+    """Returns whether a folder was used for training before; if so, checks that it was used for this task.
 
     Raises:
-        InputError: as check, or if the folder holds weights of no known origin.
+        InputError: as check, or if the folder contains weights but not the settings they were trained with.
     """
     folder = pathlib.Path(folder)
     if (folder / runs.CONFIG).exists() and (folder / IDENTITY).exists():
@@ -47,10 +47,10 @@ def check_if_claimed(folder: str | pathlib.Path, task: Task) -> bool:
 
 
 def check(folder: str | pathlib.Path, task: Task) -> None:
-    """Checks that a run folder is this task's.
+    """Checks that a run folder belongs to a task.
 
     Raises:
-        InputError: if it belongs to another run; its message names what differs.
+        InputError: if it belongs to another run (the message names the differences), or cannot be read.
     """
     folder = pathlib.Path(folder)
     found = list(_differences(_settings(runs.load_config(folder), task.stage), _settings(task.config, task.stage)))
@@ -62,8 +62,8 @@ def check(folder: str | pathlib.Path, task: Task) -> None:
 
 
 def _settings(config, stage):
-    """What a stage's training depends on, as a dict: its own settings, the shared ones, and for tumor2d the fine
-    stage's crops, which are its own; no other stage's."""
+    """Returns the settings that a stage's training depends on: its own, the shared ones, and for tumor2d the crop
+    settings of the fine stage, since both use the same crops."""
     fields = dataclasses.asdict(config)
     seen = {name: value for name, value in fields.items() if name not in STAGES or name == stage}
     if stage == "tumor2d":

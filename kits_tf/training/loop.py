@@ -1,6 +1,7 @@
-"""The training loop: epochs of steps on one device or several, then Dice on the held-out cases.
+"""The training loop: trains epoch after epoch on one or several devices and validates after each.
 
-Not Keras's `fit`: with several workers it fails on Keras 3, and we want Dice per case and batches that resume exactly.
+Does not use Keras's `fit`, which fails on Keras 3 with several workers and offers neither Dice per case nor an exact
+resume in the middle of an epoch.
 """
 
 import contextlib
@@ -25,17 +26,17 @@ from kits_tf.training.task import Task
 
 
 class StoppedError(Exception):
-    """The run was asked to end by SIGTERM and has saved where it is."""
+    """Raised after SIGTERM, once the state of the run is saved."""
 
 
 def train(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strategy | None = None,
           compiled: bool = False, report: Callable[[str], object] = print) -> list[dict]:
-    """Trains a stage to its last epoch; goes on where an earlier, killed call stopped.
+    """Trains a stage to its last epoch. Resumes from the latest checkpoint if there is one.
 
     Args:
         task: training.task.Task.
-        run_dir: the run folder; the stage's own folder is made inside it. Of several workers each needs the same.
-        strategy: tf.distribute.Strategy; None for that of workers.strategy("auto").
+        run_dir: the run folder, in which the stage's folder is created. Several workers must share it.
+        strategy: tf.distribute.Strategy; None for workers.strategy("auto").
         compiled: whether XLA compiles the step.
         report: called with one line of text at the start, after every epoch and at the end, by the worker that writes.
 
@@ -43,10 +44,10 @@ def train(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strat
         The history: a list of dicts with watching.COLUMNS, one per epoch.
 
     Raises:
-        InputError: if the run folder belongs to another run or is being trained in, the loss is no longer a number,
-            the batch cannot be split evenly, a shard goes bad, or memory runs out.
+        InputError: if the run folder belongs to another run or is in use, the loss is not finite, the batch cannot be
+            split evenly, the fine net to start from is missing, a shard cannot be read, or memory runs out.
         RunError: if the disk is full.
-        StoppedError: if SIGTERM came; the step under way was finished and saved.
+        StoppedError: after SIGTERM; the current step was completed and saved.
     """
     strategy = strategy or workers.strategy()
     check(task, run_dir, strategy)
@@ -67,7 +68,7 @@ def train(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strat
                 f"{task.name}: out of memory; lower --batch_size (now {training.batch_size}) or --base_filters, or "
                 f"halve what the net keeps with --precision=mixed_bfloat16") from error
         except (tf.errors.DataLossError, tf.errors.NotFoundError, UnicodeDecodeError) as error:
-            # TensorFlow does not say which file; a second look does, if it is the file.
+            # TensorFlow's error does not name the file. Reading all shards again does, if a file is damaged.
             sampling.count_kinds((*task.train, *task.held_out))
             raise InputError(f"{task.name}: a record could not be read ({type(error).__name__}), though each can be "
                              f"now; look after the disk, then the same command goes on") from error
@@ -75,14 +76,17 @@ def train(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strat
 
 def check(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strategy,
           before: Sequence[Task] = ()) -> None:
-    """Refuses what could only fail: to be asked of all tasks before the first, which may take days.
+    """Checks a task before training. Call it for all tasks before the first one starts, which may take days.
 
     Args:
-        before: the tasks that will be done by then.
+        task: training.task.Task.
+        run_dir: the run folder.
+        strategy: tf.distribute.Strategy.
+        before: tasks that are trained before this one.
 
     Raises:
-        InputError: if the task's folder belongs to another run, the batch cannot be split evenly, or a net that this
-            one starts from is neither trained nor among those before.
+        InputError: if the task's folder belongs to another run, the batch cannot be split evenly, or the fine net to
+            start from is neither trained nor among the tasks before.
     """
     replicas = strategy.num_replicas_in_sync
     if task.training.batch_size % replicas:
@@ -98,8 +102,10 @@ def _silent(_):
 
 @contextlib.contextmanager
 def _sigterm():
-    """An event that SIGTERM sets, while it would otherwise end the process. Elsewhere than in the main thread no signal
-    can be caught, and the event stays unset."""
+    """Yields an event that SIGTERM sets instead of ending the process.
+
+    Python handles signals in the main thread only; in other threads the event stays unset.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked
@@ -112,7 +118,7 @@ def _sigterm():
 
 
 def finished(history: list[dict], training: TrainingConfig) -> bool:
-    """Whether a run has reached its last epoch, or has waited long enough for a better one."""
+    """Returns whether a run has reached its last epoch, or had no better `val_dice` for `patience` epochs."""
     if len(history) >= training.epochs:
         return True
     if not training.patience or not history:
@@ -128,7 +134,7 @@ def _train(task, place, origin, strategy, compiled, report, asked):
     with strategy.scope():
         step = TrainStep(task, strategy, compiled)
     if not writes:
-        folder.check(place, task)  # the chief has written it by now: making the variables took all workers
+        folder.check(place, task)  # the chief has written it: creating the variables synchronizes all workers
     saved = checkpoints.Checkpoints(place, task, step, writes)
     progress = saved.restore()
     history, epochs = progress.history, training.epochs
@@ -139,7 +145,7 @@ def _train(task, place, origin, strategy, compiled, report, asked):
     if finished(history, training):
         best = checkpoints.best_epoch(history)
         report(f"{name}: already trained, {len(history)} epochs, best Dice {best['val_dice']:.3f} in {place}")
-        if asked.is_set():  # or what comes after this task would begin
+        if asked.is_set():  # otherwise the next task would start
             raise StoppedError(f"{name}: stopped by SIGTERM; it was already trained")
         return history
     if origin and not done:
@@ -191,6 +197,6 @@ def _train(task, place, origin, strategy, compiled, report, asked):
 
 
 def _reached(progress, training):
-    """As "epoch 3 of 10", or "epoch 3 of 10 and 17 of the next one's 50 steps"."""
+    """Describes the progress, as "epoch 3 of 10" or "epoch 3 of 10 and 17 of the next one's 50 steps"."""
     more = f" and {progress.steps} of the next one's {training.steps_per_epoch} steps" if progress.steps else ""
     return f"epoch {len(progress.history)} of {training.epochs}{more}"

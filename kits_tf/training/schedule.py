@@ -1,4 +1,4 @@
-"""The learning rate over a run, and the optimizer that follows it."""
+"""The learning rate schedule of a run and the optimizer that uses it."""
 
 import math
 from collections.abc import Sequence
@@ -7,15 +7,15 @@ import tensorflow as tf
 
 from kits_tf.config import TrainingConfig
 
-POWER = 0.9  # of the polynomial; nnU-Net's (Isensee et al. 2021), which took it from DeepLab (Chen et al. 2017)
+POWER = 0.9  # exponent of the polynomial, as in nnU-Net (Isensee et al. 2021), from DeepLab (Chen et al. 2017)
 
 
 class LearningRate(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """Rises from zero over the warm-up, then falls to zero at the run's last step.
+    """Increases linearly from zero during the warm-up, then decreases to zero at the end of the run.
 
-    Step s of the run (from 0) is scaled by (s + 1) / warm_up_steps while it warms up; then, with t the part of the
-    remaining steps that is done, by (1 - t) ** 0.9 ("polynomial") or (1 + cos(pi t)) / 2 ("cosine": Loshchilov and
-    Hutter 2017, without restarts).
+    During the warm-up, step s (from 0) has the learning rate times (s + 1) / warm_up_steps. Afterwards, with t the
+    fraction of the remaining steps that is done, the factor is (1 - t) ** 0.9 ("polynomial") or (1 + cos(pi t)) / 2
+    ("cosine"; Loshchilov and Hutter 2017, without restarts).
 
     Args:
         training: config.TrainingConfig.
@@ -37,15 +37,15 @@ class LearningRate(tf.keras.optimizers.schedules.LearningRateSchedule):
 
 
 def optimizer(training: TrainingConfig, weights: Sequence[tf.Variable]) -> tf.keras.optimizers.Optimizer:
-    """The optimizer of a run, with its own variables made.
+    """Creates the optimizer of a run and builds its variables.
 
     Args:
         training: config.TrainingConfig.
-        weights: a model's trainable weights.
+        weights: the trainable weights of a model.
 
     Returns:
-        tf.keras.optimizers.Optimizer. Weight decay leaves biases and batch norm's factors alone (every weight with
-        fewer than two axes), as is usual.
+        tf.keras.optimizers.Optimizer. As usual, weight decay excludes biases and batch norm parameters (all weights
+        with fewer than two axes).
     """
     rate = LearningRate(training)
     if training.optimizer == "adam":

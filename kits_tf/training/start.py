@@ -1,6 +1,7 @@
-"""What a net starts from where not from fresh weights: tumor2d, if `start_from_fine` says so, from the fine net's.
+"""Warm-starts tumor2d from the weights of the fine net, if `start_from_fine` is set.
 
-Both see the same crops, and fine has learned from all of them what is kidney, fat and bowel; of tumors there are few.
+Both nets see the same crops. The fine net has learned kidney, fat and bowel from all of them, while few crops contain
+a tumor.
 """
 
 import pathlib
@@ -15,21 +16,31 @@ from kits_tf.files import runs
 from kits_tf.training.step import TrainStep, tf_variables
 from kits_tf.training.task import Task
 
-FRESH = "logits"  # the layer that says what is sought
+FRESH = "logits"  # the output layer keeps its random initialization: its target differs
 
 
 def origin(task: Task, run_dir: str | pathlib.Path) -> pathlib.Path | None:
-    """The fine net's best weights of the task's fold, if it starts from them; they need not be there yet."""
+    """Returns the path of the fine net's best weights for the task's fold, or None if the task does not use them.
+
+    The file need not exist yet.
+    """
     if task.stage != "tumor2d" or not task.config.tumor2d.start_from_fine:
         return None
     return runs.stage_folder(run_dir, "fine", task.fold) / runs.BEST
 
 
 def check(task: Task, run_dir: str | pathlib.Path, before: Sequence[Task] = ()) -> None:
-    """Makes sure that what a task starts from is there, or will be made by one of the tasks before it.
+    """Checks that the fine net's weights exist, or that an earlier task will train them.
+
+    Skipped if the task has a checkpoint already or does not start from the fine net.
+
+    Args:
+        task: training.task.Task.
+        run_dir: the run folder.
+        before: tasks that are trained before this one.
 
     Raises:
-        InputError: if the fine net is not trained, or is of another shape.
+        InputError: if the fine net is not trained, or its architecture differs.
     """
     weights = origin(task, run_dir)
     begun = tf.train.latest_checkpoint(str(runs.stage_folder(run_dir, task.stage, task.fold) / "checkpoints"))
@@ -47,15 +58,17 @@ def check(task: Task, run_dir: str | pathlib.Path, before: Sequence[Task] = ()) 
 
 
 def begin(step: TrainStep, weights: pathlib.Path) -> None:
-    """Puts the fine net's weights into a fresh step's net. The last layer stays fresh, and so does what the first has
-    for the kidney mask, which fine does not see.
+    """Copies the fine net's weights into a new step's net and its moving average.
+
+    The last layer keeps its random initialization. So does the part of the first kernel that reads the kidney mask,
+    which is not an input of the fine net.
 
     Args:
         step: training.step.TrainStep of tumor2d.
-        weights: the fine net's, as `origin`.
+        weights: path of the fine net's weights, from `origin`.
 
     Raises:
-        InputError: if they cannot be read.
+        InputError: if the weights cannot be read.
     """
     fine = models.load(runs.load_config(weights.parent), "fine", weights)
     for layer in step.model.layers:

@@ -1,8 +1,8 @@
-"""One training step over all replicas: loss, gradients, and what makes of them better weights.
+"""One training step over all replicas: the loss, the gradients and the weight update.
 
-    loss      of the whole batch, wherever its parts lie (losses.py adds its sums up over replicas)
-    gradient  in float16 of the loss times a large number, so that small ones survive; shortened if it is too long
-    weights   moved by the optimizer; their moving average follows, if one is kept
+    loss      computed over the whole batch; losses.py adds its sums over the replicas
+    gradient  in float16, of the loss times a large scale, so that small gradients do not underflow; optionally clipped
+    weights   updated by the optimizer; an optional moving average follows them
 """
 
 import contextlib
@@ -14,24 +14,25 @@ import tensorflow as tf
 from kits_tf import losses
 from kits_tf.training.task import Task
 
-# Loss scaling as in Micikevicius et al. 2018, arXiv:1710.03740, with the numbers of Keras's LossScaleOptimizer. That
-# class itself has one interface on Keras 2 and another on Keras 3, and lets nobody clip what it has unscaled.
+# Loss scaling as in Micikevicius et al. 2018, arXiv:1710.03740, with the constants of Keras's LossScaleOptimizer. That
+# class is not used because its interface differs between Keras 2 and 3, and it does not allow clipping the unscaled
+# gradients.
 FIRST_SCALE = 2.0**15
 STEPS_TO_DOUBLE = 2000
 
 
 def tf_variables(variables: Iterable) -> list[tf.Variable]:
-    """The tf.Variables behind Keras's: Keras 3 wraps them."""
+    """Returns the tf.Variables of Keras variables; Keras 3 wraps them."""
     return [variable if isinstance(variable, tf.Variable) else variable.value for variable in variables]
 
 
 def _shared(value, dtype):
-    """A variable that every replica has the same value of, and may assign the same value to."""
+    """Creates a variable that has the same value on every replica; each replica must assign the same value."""
     return tf.Variable(value, dtype=dtype, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
 
 
 class TrainStep:
-    """The step and all it changes. To be made in the strategy's scope.
+    """The training step and the variables it updates. Create it in the strategy's scope.
 
     Args:
         task: training.task.Task.
@@ -40,10 +41,12 @@ class TrainStep:
 
     Attributes:
         model: the net, ending in probabilities.
-        net: the same, ending in logits.
-        optimizer: with its variables made.
-        average: moving averages of the model's weights, in their order; none if `average_decay` is 0.
-        scale: variables of the loss scale, in float16 only: the scale, and how many steps in a row had it right.
+        net: the same net, ending in logits.
+        optimizer: the optimizer, with its variables built.
+        weights: tf.Variables of the model.
+        average: moving averages of `weights`, in the same order; empty if `average_decay` is 0.
+        scale: variables of the loss scale, in float16 only: the scale, and the number of consecutive steps with finite
+            gradients.
     """
 
     def __init__(self, task: Task, strategy: tf.distribute.Strategy, compiled: bool = False) -> None:
@@ -60,21 +63,21 @@ class TrainStep:
         self._step = tf.function(self._on_all, autograph=False)
 
     def __call__(self, image: tf.Tensor, target: tf.Tensor, stop: bool) -> tf.Tensor:
-        """Improves the net by one batch.
+        """Updates the weights with one batch.
 
         Args:
-            image, target: a batch, or the strategy's parts of one.
-            stop: whether this worker is asked to stop.
+            image, target: a batch, or a batch distributed by the strategy.
+            stop: whether this worker was asked to stop.
 
         Returns:
-            float32 tensor (4,): the batch's loss, the overlap and size of soft Dice (losses.soft_dice_sums), and how
-            many replicas are asked to stop. The same on every worker.
+            float32 tensor (4,), the same on every worker: the loss of the batch, the overlap and size sums of soft Dice
+            (losses.soft_dice_sums, first channel), and the number of replicas that were asked to stop.
         """
         return self._step(image, target, tf.constant(stop, tf.float32))
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
-        """Puts the moving averages in the weights' place for a while; without averages nothing changes."""
+        """Replaces the weights by their moving averages within a `with` block; does nothing without averages."""
         raw = [weight.numpy() for weight in self.weights] if self.average else []
         try:
             for weight, mean in zip(self.weights, self.average, strict=False):
@@ -85,7 +88,8 @@ class TrainStep:
                 weight.assign(value)
 
     def _on_all(self, image, target, stop):
-        # Only float16 may have to take a step back, which is done where the weights of all replicas are at hand.
+        # In float16, a step with non-finite gradients is undone. This needs the weights of all replicas, so it happens
+        # outside the replica function.
         back = [tf.identity(variable) for variable in self._undone()] if self.scale else []
         told, finite = self._strategy.run(self._replicated, args=(image, target, stop))
         if self.scale:
@@ -96,7 +100,7 @@ class TrainStep:
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, told, axis=None)
 
     def _undone(self):
-        """What a step changes, but for the loss scale."""
+        """Returns all variables that a step changes, except the loss scale."""
         return [*self.weights, *tf_variables(self.optimizer.variables), *self.average]
 
     def _on_replica(self, image, target, stop):
@@ -109,12 +113,13 @@ class TrainStep:
         scale = self.scale[0].read_value() if self.scale else tf.constant(1.0)
         with tf.GradientTape() as tape:
             logits = self.net(image, training=True)
-            # The optimizer adds up the replicas' gradients, so that each owes its share of the loss.
+            # The optimizer sums the gradients of the replicas, so each replica contributes its share of the loss.
             loss = self._task.loss()(target, logits, total=total) / replicas
             scaled = loss * scale if self.scale else loss
         gradients, finite = tape.gradient(scaled, self.net.trainable_variables), tf.constant(1.0)
         if self.scale or training.clip_norm:
-            # The length is that of the gradients added up; the optimizer will add up as many equal parts.
+            # The norm is that of the summed gradients. They are divided by the number of replicas, because the
+            # optimizer sums over the replicas again.
             gradients = [gradient / (scale * replicas) for gradient in total(gradients)]
             length = tf.linalg.global_norm(gradients) * replicas
             if self.scale:
@@ -129,14 +134,15 @@ class TrainStep:
         return tf.stack([loss, *tf.unstack(dice), stop]), finite
 
     def _follow(self, decay):
-        """Moves the average of the weights; it is shorter at first, as TensorFlow's own is, to forget fresh weights."""
+        """Updates the moving average. The decay is smaller in the first steps, as in TensorFlow's
+        ExponentialMovingAverage, so that the initial weights lose their influence quickly."""
         done = tf.cast(self.optimizer.iterations, tf.float32)
         decay = tf.minimum(decay, (1.0 + done) / (10.0 + done))
         for mean, weight in zip(self.average, self.weights, strict=False):
             mean.assign(mean + (1.0 - decay) * (weight - mean))
 
     def _rescale(self, scale, finite):
-        """Halves the loss scale where a gradient left float16's range, doubles it after many steps where none did."""
+        """Halves the loss scale if a gradient overflowed; doubles it after STEPS_TO_DOUBLE steps without overflow."""
         good = tf.where(finite, self.scale[1] + 1, 0)
         double = good >= STEPS_TO_DOUBLE
         self.scale[0].assign(tf.where(finite, tf.where(double, scale * 2.0, scale), tf.maximum(scale / 2.0, 1.0)))

@@ -1,4 +1,7 @@
-"""A training task: one stage on one fold. It has the net, optimizer, loss and batches; the loop knows no stages."""
+"""A training task: one stage on one fold.
+
+The task provides the net, the optimizer, the loss and the batches, so the training loop does not depend on the stage.
+"""
 
 import dataclasses
 import functools
@@ -14,8 +17,8 @@ from kits_tf.inputs import pipeline
 from kits_tf.records import dataset, integrity
 from kits_tf.training import schedule
 
-# oneDNN's gradient of a bfloat16 kernel is noise where a block is two voxels deep (seen on TensorFlow 2.15 and 2.21),
-# as a shallower patch would be on one of the net's levels.
+# In bfloat16, oneDNN computes a wrong (noise-like) kernel gradient for blocks two voxels deep (seen with TensorFlow
+# 2.15 and 2.21). Patches with fewer slices would reach that depth on one of the net's levels.
 SHALLOWEST_BFLOAT16 = 10  # slices
 
 
@@ -24,12 +27,12 @@ class Task:
     """One stage on one fold.
 
     Attributes:
-        config: the whole cascade's settings.
+        config: settings of the whole cascade.
         stage: one of config.STAGES.
-        fold: which cases are held out.
-        seed: of the fresh weights and of everything drawn.
-        train, held_out: shards, one per case, sorted by case.
-        precision: what the net computes in, as models.build.
+        fold: index of the fold whose cases are the validation set.
+        seed: seed for initialization, sampling and augmentation.
+        train, held_out: shards of the training and the validation cases, one per case, sorted by case.
+        precision: computation precision of the net, as in models.build.
     """
 
     config: configs.CascadeConfig
@@ -42,7 +45,7 @@ class Task:
 
     @property
     def name(self) -> str:
-        """As "fine fold 0"."""
+        """Name for messages, for example "fine fold 0"."""
         return f"{self.stage} fold {self.fold}"
 
     @property
@@ -51,19 +54,22 @@ class Task:
         return self.config.stage(self.stage).training
 
     def identity(self) -> dict:
-        """What, beside the config, decides the outcome; plain JSON values."""
+        """Returns what determines the result besides the config: seed, precision and cases; plain JSON values."""
         return {"seed": self.seed, "precision": self.precision, "train": [path.stem for path in self.train],
                 "held_out": [path.stem for path in self.held_out]}
 
     def build(self, replicas: int = 1) -> tuple[tf.keras.Model, tf.keras.Model, tf.keras.optimizers.Optimizer]:
-        """The net with fresh weights, the same net ending in logits, and the optimizer, ready for it."""
+        """Builds (model, logits model, optimizer) with random initialization; the two models share their weights."""
         tf.keras.utils.set_random_seed(self.seed)
         model = models.build(self.config, self.stage, self.precision, replicas)
         return model, models.logits_model(model), schedule.optimizer(self.training, model.trainable_variables)
 
     def loss(self) -> Callable[..., tf.Tensor]:
-        """A function of (labels, logits, total=...), as losses.segmentation_loss; where there is a second channel, the
-        kidney's, each channel has its share."""
+        """Returns a function of (labels, logits, total=...), as losses.segmentation_loss.
+
+        With a second output channel (tumor3d's kidney) it is the weighted mean of both channels' losses; the kidney has
+        the weight `kidney_weight`.
+        """
         one = functools.partial(losses.segmentation_loss, dice_weight=self.training.dice_weight,
                                 example_dice_weight=self.training.example_dice_weight,
                                 cross_entropy_weight=self.training.cross_entropy_weight)
@@ -76,18 +82,21 @@ class Task:
         return both if self.config.outputs(self.stage) > 1 else one
 
     def training_batches(self, first_step: int = 0, part: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+        """Creates the dataset of training batches (pipeline.training_batches)."""
         return pipeline.training_batches(self.config, self.stage, self.train, self.seed, first_step, part)
 
     def held_out_batches(self) -> tf.data.Dataset:
+        """Creates the dataset of validation batches (pipeline.held_out_batches)."""
         return pipeline.held_out_batches(self.config, self.stage, self.held_out)
 
 
 def make_task(config: configs.CascadeConfig, stage: str, data_dir: str | pathlib.Path, fold: int, seed: int,
               precision: str = "float32") -> Task:
-    """Finds the records of a stage and makes sure that they are whole.
+    """Finds and verifies the records of a stage and returns its Task.
 
     Raises:
-        InputError: as records.dataset.split and records.integrity.verify, and for float16 where TensorFlow lacks it.
+        InputError: as records.dataset.split and records.integrity.verify; also for tumor3d on a CPU in float16, or in
+            bfloat16 with patches of fewer than SHALLOWEST_BFLOAT16 slices.
     """
     if stage == "tumor3d" and precision != "float32" and not tf.config.list_logical_devices("GPU"):
         depth = config.tumor3d.patch_voxels[0]

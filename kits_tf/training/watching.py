@@ -1,4 +1,4 @@
-"""What a run shows while it goes on and leaves behind: progress bar, history.csv, its plot, TensorBoard events."""
+"""Reports the progress of a run: progress bar, history.csv, a plot of the history, TensorBoard events."""
 
 import contextlib
 import io
@@ -20,23 +20,23 @@ from kits_tf.inputs import sheet
 from kits_tf.quiet import no_bar
 from kits_tf.training.task import Task
 
-# `dice` is soft, of the training examples as they were when the net saw them; `val_dice` is the mean over held-out
-# cases. `input_wait` is the share of the epoch's steps that was spent waiting for the next batch.
+# `dice` is the soft Dice of the training batches, computed during the epoch; `val_dice` is the mean Dice of the
+# validation cases. `input_wait` is the fraction of the epoch's step time spent waiting for the next batch.
 COLUMNS = ("epoch", "loss", "dice", "val_loss", "val_dice", "samples_per_second", "input_wait", "seconds",
            "learning_rate")
 PLOT = "history.png"
-PICTURE_EXAMPLES = 6  # held-out examples that TensorBoard shows
+PICTURE_EXAMPLES = 6  # validation examples that TensorBoard shows
 PICTURES_PER_RUN = 10
 
 
 def progress_bar(title: str, done: int, steps: int) -> tqdm.tqdm:
-    """A bar over an epoch's steps, with ETA; silent where no terminal watches."""
+    """Creates a progress bar over an epoch's steps, with ETA; hidden with --quiet or without a terminal."""
     return tqdm.tqdm(total=steps, initial=done, desc=title, unit="step", leave=False, disable=no_bar(),
                      bar_format="{desc} |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]")
 
 
 def duration(seconds: float) -> str:
-    """As "3 h 05 min" or "4 min 20 s"."""
+    """Formats a duration, for example "3 h 05 min" or "4 min 20 s"."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
@@ -44,7 +44,10 @@ def duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def written_by_tensorflow(path: str | pathlib.Path) -> Iterator[None]:
-    """Tells TensorFlow's trouble with a file as RunError: its own word for a full disk is that of a full memory."""
+    """Converts TensorFlow's file errors to RunError.
+
+    TensorFlow reports a full disk with the same exception type as exhausted memory.
+    """
     try:
         yield
     except tf.errors.OpError as error:
@@ -53,13 +56,13 @@ def written_by_tensorflow(path: str | pathlib.Path) -> Iterator[None]:
 
 
 def write_history(folder: str | pathlib.Path, history: list[dict]) -> None:
-    """Writes history.csv; what was not measured, or not known to a run of old, stays empty."""
+    """Writes history.csv. Values that were not measured, or that an older version did not record, are left empty."""
     rows = [{name: f"{value:.6g}" for name, value in row.items() if value is not None} for row in history]
     write_table(pathlib.Path(folder) / runs.HISTORY, COLUMNS, rows)
 
 
 def draw_history(folder: str | pathlib.Path, history: list[dict]) -> None:
-    """Draws loss, Dice and learning rate over the epochs into history.png."""
+    """Plots loss, Dice and learning rate over the epochs and writes history.png."""
     figure = Figure(figsize=(9, 3), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     epochs = [row["epoch"] for row in history]
@@ -82,12 +85,14 @@ def draw_history(folder: str | pathlib.Path, history: list[dict]) -> None:
 
 
 class Events:
-    """TensorBoard events of a run; TensorBoard need not be installed: tf.summary's own functions would ask for it.
+    """Writes TensorBoard events of a run.
+
+    Uses tf.summary.write, because tf.summary.scalar and tf.summary.image need TensorBoard to be installed.
 
     Args:
-        folder: as runs.stage_folder.
+        folder: the stage's folder, as from runs.stage_folder.
         task: training.task.Task.
-        held_out: its held_out_batches.
+        held_out: the task's held_out_batches.
     """
 
     def __init__(self, folder: str | pathlib.Path, task: Task, held_out: tf.data.Dataset) -> None:
@@ -99,14 +104,14 @@ class Events:
         self._every = -(-task.training.epochs // PICTURES_PER_RUN)
 
     def write(self, row: dict, steps: dict[str, Sequence[float]], last_step: int, model: tf.keras.Model) -> None:
-        """Writes a row of the history and the epoch's steps; every few epochs also what the net says of some held-out
-        examples.
+        """Writes the scalars of an epoch and of its steps; about PICTURES_PER_RUN times per run also a picture of the
+        net's output on some validation examples.
 
         Args:
-            row: a dict with COLUMNS.
-            steps: what was measured of each step that this process did of the epoch, by name.
-            last_step: how many steps the run has done.
-            model: from images to probabilities.
+            row: the epoch's row of the history, a dict with COLUMNS.
+            steps: name to values, one for each step of the epoch that this process ran.
+            last_step: number of steps the run has done.
+            model: maps images to probabilities.
         """
         with self._writer.as_default(step=row["epoch"]):
             for name, values in steps.items():
@@ -136,13 +141,13 @@ def _metadata(plugin, kind):
 
 
 def examples_to_show(batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """A few held-out examples to look at: of each of the first cases the one with most foreground.
+    """Selects validation examples for display: from each of the first cases the example with the most foreground.
 
     Args:
-        batches: tf.data.Dataset as pipeline.held_out_batches.
+        batches: tf.data.Dataset as from pipeline.held_out_batches.
 
     Returns:
-        (images, targets): arrays of PICTURE_EXAMPLES examples, or fewer.
+        (images, targets): arrays of at most PICTURE_EXAMPLES examples.
     """
     chosen: dict[int, tuple] = {}  # case to (size of its foreground, image, target)
     for image, target, case, _ in batches.as_numpy_iterator():

@@ -1,12 +1,12 @@
-"""The devices that train together: one, all GPUs of a machine, or those of several machines.
+"""Selects the devices of a run: one device, all GPUs of a machine, or several machines.
 
-Several machines ("workers") are named in the environment variable TF_CONFIG, the same on each but for its own index:
+The environment variable TF_CONFIG lists the machines ("workers"). It is the same on each, except for the index:
 
     {"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}
 
-Every worker runs the same command on the same, shared folders; worker 0, the chief, writes. A worker that dies takes
-the others' next step with it: TensorFlow's collectives wait for it, for minutes. So each worker looks whether the
-others' ports still answer, and ends by itself, with their name, when one does not.
+Every worker runs the same command on the same shared folders; only worker 0, the chief, writes. If a worker dies, the
+others block in their next step, because TensorFlow's collectives wait for it for minutes. Therefore each worker polls
+the ports of the others and exits, naming the dead worker, if one does not answer.
 """
 
 import contextlib
@@ -21,16 +21,16 @@ import tensorflow as tf
 
 from kits_tf.errors import InputError
 
-LOOK_EVERY = 3.0  # seconds
-LOOKS = 4  # without an answer in a row, and a worker counts as dead
-PATIENCE = 5.0  # seconds for one answer
+LOOK_EVERY = 3.0  # seconds between polls
+LOOKS = 4  # consecutive polls without an answer after which a worker counts as dead
+PATIENCE = 5.0  # seconds to wait for an answer
 
 
 def addresses() -> tuple[list[tuple[str, int]], int]:
-    """(addresses of all workers, index of this one) after TF_CONFIG; ([], 0) without it.
+    """Reads TF_CONFIG: returns (addresses of all workers, index of this one), or ([], 0) if it is not set.
 
     Raises:
-        InputError: if TF_CONFIG is no such JSON, or names other tasks than workers.
+        InputError: if TF_CONFIG is not JSON of this form, or has tasks other than workers.
     """
     text = os.environ.get("TF_CONFIG", "")
     if not text:
@@ -53,15 +53,15 @@ def _split(address):
 
 
 def strategy(name: str = "auto") -> tf.distribute.Strategy:
-    """The tf.distribute.Strategy of a name. To be called before TensorFlow does anything else.
+    """Returns the tf.distribute.Strategy of a name. Call it before any other use of TensorFlow.
 
     Args:
-        name: "one" device; "mirrored" over all GPUs of this machine; "multiworker", over all GPUs of the machines in
-            TF_CONFIG (NCCL between GPUs, a ring between CPUs); "auto", the first of multiworker, mirrored and one that
-            there is more than one device for.
+        name: "one" for one device; "mirrored" for all GPUs of this machine; "multiworker" for all machines in
+            TF_CONFIG (NCCL between GPUs, a ring between CPUs). "auto" selects multiworker if TF_CONFIG lists several
+            workers, else mirrored if there are several GPUs, else one.
 
     Raises:
-        InputError: if TF_CONFIG does not fit.
+        InputError: if TF_CONFIG is invalid, or lists fewer than two workers for "multiworker".
     """
     workers, _ = addresses()
     if name == "auto":
@@ -82,10 +82,12 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
 
 
 def compiles(xla: str, strategy: tf.distribute.Strategy) -> bool:
-    """Whether XLA compiles the training step: "auto" on a single GPU (on CPUs it is slower, a 3D convolution tenfold).
+    """Returns whether XLA compiles the training step; "auto" means yes on a single GPU, else no.
+
+    On CPUs, XLA makes the step slower (a 3D convolution tenfold).
 
     Raises:
-        InputError: for "on" with several replicas: their sums inside the step are not compiled everywhere.
+        InputError: for "on" with several replicas: XLA cannot compile the step's sums over replicas on all devices.
     """
     if strategy.num_replicas_in_sync > 1:
         if xla == "on":
@@ -96,10 +98,10 @@ def compiles(xla: str, strategy: tf.distribute.Strategy) -> bool:
 
 
 class Watch:
-    """Ends this process when another worker has died; a context manager around what the workers do together.
+    """Context manager that ends this process when another worker has died.
 
-    Looks at the others' ports from a thread of its own, since the main thread hangs in TensorFlow. Nothing happens
-    where there is one worker only.
+    A thread polls the ports of the other workers, because the main thread may block in TensorFlow. Does nothing if
+    there is only one worker.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
@@ -116,16 +118,17 @@ class Watch:
         return self
 
     def __exit__(self, kind, error, trace):
-        """Ends the watch. TensorFlow's own complaint about a dead worker gives way to ours, which names it."""
+        """Ends the polling. After a TensorFlow error it first waits until a dead worker would be detected, because our
+        message names the worker."""
         if self._others and isinstance(error, tf.errors.OpError):
             self._thread.join(2 * LOOKS * (LOOK_EVERY + PATIENCE))
         self._over.set()
 
     def leave(self) -> None:
-        """Ends the watch when all workers have come to the end of their work, the chief with its writing too.
+        """Ends the polling once all workers are done, including the chief's writing.
 
-        Twice round: whoever is through with the first knows that all are done, but some may still be fetching their
-        sums from it. The second shows that all have the first; that nobody is left to finish it is no harm.
+        Uses two barriers. After the first, all workers are done, but some may still be receiving its result from this
+        worker. The second confirms that all have received it; it has a timeout, since the others may have exited.
         """
         if not self._others:
             return
@@ -161,13 +164,13 @@ def _answers(address):
 
 
 def writes(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes files: of several workers, the first."""
+    """Returns whether this process writes files; of several workers only the first does."""
     resolver = strategy.cluster_resolver
     return resolver is None or (resolver.task_id or 0) == 0
 
 
 def agree(strategy: tf.distribute.Strategy, number: int) -> bool:
-    """Whether a whole number is the same on all workers. All of them must ask, and wait for each other."""
+    """Returns whether an integer is the same on all workers. Blocks until all workers have called it."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return True
 
@@ -178,5 +181,5 @@ def agree(strategy: tf.distribute.Strategy, number: int) -> bool:
 
     both = strategy.run(sums, args=(tf.constant(number, tf.float64),))
     total, squares = strategy.experimental_local_results(both)[0].numpy()
-    return total**2 == strategy.num_replicas_in_sync * squares  # else the numbers have a variance
+    return total**2 == strategy.num_replicas_in_sync * squares  # holds only if the variance of the numbers is zero
 

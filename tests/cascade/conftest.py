@@ -1,4 +1,4 @@
-"""The traced demo cascade, and a patient to run through it."""
+"""Fixtures: the traced demo cascade and a patient to run through it."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def cascade():
 
 @pytest.fixture
 def patient():
-    """Labels (40, 150, 220): two kidneys, of 40 ml and more, and a tumor on the one at high x."""
+    """Labels (40, 150, 220): two kidneys of at least 40 ml each, with a tumor on the one at high x."""
     labels = np.zeros((40, 150, 220), np.uint8)
     labels[ball(labels.shape, (18, 80, 60), (9, 14, 12))] = 1
     labels[ball(labels.shape, (16, 84, 160), (9, 13, 13))] = 1

@@ -1,4 +1,4 @@
-"""Several nets, and mirror images, as one net: the mean of probabilities, along the axes that training mirrored."""
+"""Tests averaging of several networks and mirrored views: mean probabilities, along the axes mirrored in training."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ def constant(value):
 
 
 def ramp(axis):
-    """A net whose answer rises along an axis from 0 to 1, whatever it sees."""
+    """Returns a network whose output rises from 0 to 1 along an axis, for any input."""
     def call(inputs):
         size = inputs.shape[axis]
         shape = [1] * len(inputs.shape)
@@ -54,7 +54,7 @@ def test_one_net_without_mirroring_is_itself():
     ("fine", "x", 2), ("fine", "y", 1), ("tumor2d", "yx", 2), ("tumor2d", "yx", 1), ("tumor3d", "x", 3),
     ("tumor3d", "y", 2), ("correction", "z", 1)])
 def test_a_net_that_favours_one_side_does_so_no_longer_and_its_image_lies_where_it_lay(stage, mirrored, axis):
-    """What the net sees comes back unflipped; what it adds by position is evened out."""
+    """Outputs that follow the input come back unflipped; outputs that depend on position average out."""
     image, answer = run(average([seen_and_ramp(axis)], stage, mirrored), stage)
     np.testing.assert_allclose(answer, (image[..., :1] + 0.5) / 2, atol=1e-6)
 
@@ -90,7 +90,7 @@ def test_only_what_training_mirrored_is_mirrored():
 
 
 def lopsided(above):
-    """A threshold net that is sure of nothing but the left half of its crop: 0.8 there, 0.3 in the right half."""
+    """Returns a threshold network that gives 0.3 in the left half of its crop and 0.8 in the right half."""
     def call(inputs):
         left = tf.cast(tf.range(inputs.shape[-2]) < inputs.shape[-2] // 2, tf.float32)[:, tf.newaxis]
         return tf.cast(inputs[..., :1] > above, tf.float32) * (0.3 + 0.5 * left)
@@ -98,13 +98,13 @@ def lopsided(above):
 
 
 def shares(above, *values):
-    """Threshold nets that answer with these probabilities."""
+    """Returns threshold networks that predict these probabilities."""
     return [lambda inputs, value=value: tf.cast(inputs[..., :1] > above, tf.float32) * value for value in values]
 
 
 @pytest.fixture(scope="module")
 def averaged():
-    """The demo cascade of unlike nets, none of which is enough by itself, mirrored as training was."""
+    """The demo cascade of different networks, none sufficient alone, with the mirrored views of training."""
     config = configs.PRESETS["demo"]
     nets = {"coarse": shares(KIDNEY_ABOVE, 1.0, 0.2), "correction": shares(KIDNEY_ABOVE, 0.0),
             "fine": shares(KIDNEY_ABOVE, 0.4, 0.3, 0.95), "tumor3d": [lopsided(TUMOR_ABOVE)],
@@ -121,7 +121,7 @@ def test_a_stage_s_own_signature_gives_the_mean(averaged, stage, expected):
 
 
 def test_the_cascade_sees_the_mean_of_nets_and_views(averaged, patient):
-    """Labels come out whole only if all is averaged: single nets and views are below one half somewhere."""
+    """Labels are complete only if everything is averaged: each network and view is below one half somewhere."""
     outputs = averaged.functions["serving_default"](
         volume=tf.constant(HU[patient]), spacing_mm=tf.constant(SPACING_MM, tf.float32))
     np.testing.assert_array_equal(outputs["labels"], patient)

@@ -1,4 +1,4 @@
-"""Two precisions side by side: Dice with each other and with the truth, counted by hand."""
+"""Tests the comparison of two precisions: Dice with each other and with the ground truth, counted by hand."""
 
 import types
 
@@ -16,7 +16,7 @@ SPACING_MM = (5.0, 2.0, 2.0)
 
 
 def answering(labels):
-    """A cascade that gives the same labels for a scan of their shape, and none for another."""
+    """Returns a cascade that gives these labels for any scan of their shape, and empty labels for other scans."""
     def function(volume, spacing_mm):
         found = labels if volume.shape == labels.shape else np.zeros(volume.shape, np.uint8)
         return {"labels": tf.constant(found)}
@@ -24,7 +24,7 @@ def answering(labels):
 
 
 def row_of_eight(**classes):
-    """Labels (1, 1, 8): kidney where `kidney` says so, tumor where `tumor` does."""
+    """Returns labels (1, 1, 8) with kidney and tumor at the given positions."""
     labels = np.zeros((1, 1, 8), np.uint8)
     for value, name in enumerate(("kidney", "tumor"), start=1):
         labels[0, 0, list(classes.get(name, []))] = value

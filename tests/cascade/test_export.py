@@ -1,4 +1,4 @@
-"""One folder holds nets, rules and settings; it appears whole or not at all, and answers as the nets it was made of."""
+"""Tests the export: one folder with networks, rules and settings, complete or absent, that predicts as its networks."""
 
 import dataclasses
 import functools
@@ -107,7 +107,7 @@ def test_warm_up_requests_are_prediction_logs_that_fit_the_signatures(exported, 
 
 
 def test_the_default_signature_holds_no_compiled_function(loaded):
-    """TF Serving builds without XLA refuse compiled functions at the first request."""
+    """TensorFlow Serving builds without XLA refuse compiled functions at the first request."""
     def compiled(signature):
         library = loaded.signatures[signature].graph.as_graph_def().library.function
         return sum(function.attr["_XlaMustCompile"].b for function in library)
@@ -146,7 +146,7 @@ def test_a_failing_save_leaves_no_version(built, tmp_path, monkeypatch):
 
 
 def write_nets(run_dir):
-    """Nets of random weights of all stages and of folds 0 and 1, no two alike, as training leaves them."""
+    """Writes networks of all stages for folds 0 and 1 as training does, each with different random weights."""
     config = tiny_config()
     for stage in configs.STAGES:
         net = models.build(config, stage)
@@ -160,7 +160,7 @@ def write_nets(run_dir):
 
 @pytest.fixture
 def run_dir(once, tmp_path):
-    """A run folder of the test's own, with the nets of `write_nets`."""
+    """A private copy of a run folder with the networks of `write_nets`."""
     return pathlib.Path(shutil.copytree(once("two-folds", write_nets), tmp_path / "run"))
 
 
@@ -183,7 +183,7 @@ def test_folds_trained_under_other_settings_are_refused(run_dir):
     config = tiny_config()
     longer = dataclasses.replace(config.fine, training=dataclasses.replace(config.fine.training, epochs=99))
     runs.save_config(runs.stage_folder(run_dir, "fine", 1), dataclasses.replace(config, fine=longer))
-    assert len(collect.collect(run_dir, folds=(0, 1))[0]["fine"]) == 2  # a longer training is no other setting
+    assert len(collect.collect(run_dir, folds=(0, 1))[0]["fine"]) == 2  # longer training is not a different setting
     wider = dataclasses.replace(config.fine, extra_slices=7)
     runs.save_config(runs.stage_folder(run_dir, "fine", 1), dataclasses.replace(config, fine=wider))
     with pytest.raises(InputError, match="fine was trained under other settings than in fold 0"):
@@ -243,7 +243,7 @@ def test_flags_that_make_no_sense_are_one_line(tmp_path, flags, told):
 @pytest.mark.soak
 def test_the_command_exports_folds_mirror_images_and_bfloat16_and_prints_the_dice(run_dir, tmp_path, patient):
     config = tiny_config()
-    # Small: a CPU takes many minutes for drawn patients with nets as narrow as these in bfloat16.
+    # Small: on a CPU, narrow networks in bfloat16 take many minutes for synthetic phantoms.
     write_volume(tmp_path / "study" / "case_00000" / "imaging.nii.gz", Volume.from_spacing(HU[patient], SPACING_MM))
     done = command(f"--run_dir={run_dir}", "--folds=0,1", "--tta=flips", "--precision=bfloat16",
                    "--tumor_fusion=tumor2d", "--lesion_threshold=0.6", f"--compare={tmp_path / 'study'}")

@@ -1,6 +1,7 @@
-"""Which components are kidneys, what their crops give together, and which parts of that stay.
+"""Tests which components are kidneys, how the results of their crops combine, and which parts are kept.
 
-The parts that are connected to the mask before are held against SciPy's components."""
+SciPy's components give the expected parts that are connected to the earlier mask.
+"""
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ CUBE = np.ones((3, 3, 3), bool)
 
 
 def kept(probabilities, mask, origin=(0, 0, 0), scale=(1, 1, 1), offset=(0, 0, 0)):
-    """keep_found with what find_kidneys makes of a mask."""
+    """Applies keep_found to the kidneys that find_kidneys finds in a mask."""
     kidneys = find_kidneys(tf.constant(mask), tf.constant(scale, tf.float32), tf.constant(offset, tf.float32),
                            tf.constant([1000] * 3), min_voxels=1e6)  # small components count too
     found, dropped = keep_found(tf.constant(probabilities, tf.float32), kidneys, tf.constant(origin, tf.int32))
@@ -35,7 +36,7 @@ def test_a_part_that_neighbours_the_mask_by_a_corner_stays_and_one_voxel_further
     assert found[near] == np.float32(0.8) and found[far] == 0 and dropped == 1
     expected = probabilities.copy()
     expected[far] = 0
-    np.testing.assert_array_equal(found, expected)  # and not a voxel around either
+    np.testing.assert_array_equal(found, expected)  # without the voxels around it
 
 
 @pytest.mark.parametrize(("offset", "touches"), [
@@ -90,7 +91,7 @@ def test_a_component_must_be_larger_than_the_threshold_to_be_a_kidney():
 
 def test_overlapping_crops_are_averaged_within_a_kidney_and_the_larger_counts_between_two():
     mask = np.zeros((8, 60, 80), bool)
-    mask[2:6, 10:20, 10:20] = mask[2:6, 14:22, 24:32] = True  # both in each other's crop of 24 x 24
+    mask[2:6, 10:20, 10:20] = mask[2:6, 14:22, 24:32] = True  # each within the other's crop of 24 x 24
     mask[2:6, 36:44, 10:70] = True  # as wide as several crops
     grid = tf.constant(mask.shape)
     kidneys = find_kidneys(tf.constant(mask), tf.ones(3), tf.zeros(3), grid, min_voxels=100.0)

@@ -1,4 +1,4 @@
-"""Lesions: their threshold, what stays around them, and how small they may be."""
+"""Tests lesions: their threshold, the tumor voxels kept around them, and their minimum size."""
 
 import dataclasses
 

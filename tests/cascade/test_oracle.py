@@ -1,4 +1,4 @@
-"""With perfect nets the cascade loses nothing but what resampling costs, on drawn and on real kidneys."""
+"""Tests that a cascade with perfect networks loses only the cost of resampling, on synthetic and real kidneys."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from kits_tf.phantoms import abdomen
 from kits_tf.scans.nifti import read_labels
 from kits_tf.volume import Volume
 
-TOLERANCE = 0.002  # of Dice
+TOLERANCE = 0.002  # Dice
 
 
 def check(predictor, truth, capsys=None, name=""):

@@ -1,4 +1,4 @@
-"""The method's path: which net sees what, and what each rule does when a net goes wrong."""
+"""Tests the cascade's steps: the input of each network, and the effect of each rule when a network is wrong."""
 
 import dataclasses
 
@@ -72,7 +72,7 @@ def test_an_empty_coarse_mask_sends_the_correction_to_the_middle_of_the_body(cas
 
 def test_an_empty_coarse_mask_does_not_send_the_correction_to_the_middle_of_the_scan(cascade, patient):
     hu = np.full((120, 150, 220), -1024, np.int16)
-    hu[80:] = HU[patient]  # the correction's 48 slices around slice 60 hold air alone
+    hu[80:] = HU[patient]  # the correction's 48 slices around slice 60 contain only air
     labels, report = cascade(hu, coarse_gain=0)
     assert report["coarse_empty"] and report["kidneys"] == 2
     assert np.array_equal(labels[80:], patient) and not labels[:80].any()
@@ -87,7 +87,7 @@ def test_the_correction_sees_64_slices_around_the_coarse_centroid_and_nothing_el
     found, report = cascade(labels | near | far, coarse_blind=0.5)
     assert report["kidneys_coarse"] == 1 and report["kidneys"] == 2
     assert np.array_equal(found > 0, (labels > 0) | near)
-    assert 20 + depth // 2 < 90 - 9  # the far one lies wholly outside the crop
+    assert 20 + depth // 2 < 90 - 9  # the far one lies entirely outside the crop
 
 
 def test_a_kidney_longer_than_the_correction_crop_is_covered_by_several(cascade):
@@ -141,7 +141,7 @@ def test_a_part_that_fine_alone_finds_is_dropped_with_its_tumor(cascade, patient
         labels, report = cascade(hu, fine_marks=1)
         assert report["kidneys"] == 2 and report["kidney_parts_dropped"] == 1
         assert np.array_equal(labels, patient)
-        labels, report = cascade(hu, fine_marks=1, tumor3d_marks=1)  # what would be connected to it is not
+        labels, report = cascade(hu, fine_marks=1, tumor3d_marks=1)  # a lesion on a dropped part is dropped
         assert report["lesions_kept"] == 1 and report["lesions_dropped"] == 1
         assert np.array_equal(labels, patient)
 
@@ -168,7 +168,7 @@ def test_after_a_correction_it_is_the_corrected_mask_that_counts(cascade, patien
     part = ball(patient.shape, (18, 80, 90), (2, 4, 4))
     hu = HU[patient]
     hu[part] = MARK_HU
-    labels, report = cascade(hu, fine_marks=1, coarse_blind=0.6)  # coarse sees a part of the other kidney alone
+    labels, report = cascade(hu, fine_marks=1, coarse_blind=0.6)  # coarse sees only a part of the other kidney
     assert report["correction_used"] and report["kidney_parts_dropped"] == 1
     assert np.array_equal(labels, patient)
     labels, report = cascade(hu, fine_marks=1, coarse_blind=0.6, correction_bias=1)
@@ -198,10 +198,10 @@ def test_a_lesion_of_one_voxel_diagonal_to_the_kidney_is_connected(cascade):
     labels = np.zeros((40, 150, 220), np.uint8)
     labels[10:20, 60:80, 40:60] = 1
     labels[10:20, 60:80, 140:160] = 1
-    labels[12:16, 64:70, 44:50] = 2  # enough tumor that the fallback stays away
+    labels[12:16, 64:70, 44:50] = 2  # enough tumor to avoid the fallback
     hu = HU[labels]
     hu[20, 80, 60] = MARK_HU  # touches the first kidney's corner only
-    hu[22, 82, 62] = MARK_HU  # one voxel further: touches nothing
+    hu[22, 82, 62] = MARK_HU  # one voxel farther: touches nothing
     found, report = cascade(hu, tumor3d_marks=1)
     assert report["lesions_kept"] == 2 and report["lesions_dropped"] == 1
     assert found[20, 80, 60] == 2 and found[22, 82, 62] == 0
@@ -234,7 +234,7 @@ def test_a_lesion_beyond_the_crops_of_its_kidney_stays_as_tumor3d_found_it(casca
     alone = traced(dataclasses.replace(cascade.config, tumor_fusion="tumor2d"))
     labels, _ = alone(hu, tumor3d_marks=1)
     assert (labels[mark & above] == 2).all()
-    assert (labels[mark & ~above] == 1).all()  # tumor2d looked, and refused
+    assert (labels[mark & ~above] == 1).all()  # tumor2d saw it and rejected it
 
 
 def test_with_nothing_detected_tumor2d_searches_the_whole_kidney_region(cascade, patient):
@@ -277,7 +277,7 @@ def test_lesions_that_were_all_dropped_count_as_nothing(cascade, patient):
 def test_with_a_lesion_detected_tumor2d_acts_only_around_it(cascade, patient):
     labels, report = cascade(patient, tumor2d_bias=1)
     assert not report["tumor_fallback_used"]
-    assert (labels[:, :, :110] != 2).all()  # the other kidney is left alone
+    assert (labels[:, :, :110] != 2).all()  # the other kidney is unchanged
     margin = cascade.config.refine_margin_voxels
     tumor, found = (np.flatnonzero((mask == 2).any(axis=(0, 1))) for mask in (patient, labels))
     assert (found[0], found[-1]) == (tumor[0] - margin, tumor[-1] + margin)

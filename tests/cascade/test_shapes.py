@@ -1,4 +1,4 @@
-"""Volumes of any size and spacing run through the same graph."""
+"""Tests that volumes of any size and spacing run through the same graph."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_all_air_has_no_kidney(cascade):
 
 @pytest.mark.parametrize("spacing_mm", [(0.5, 0.6, 0.6), (1.0, 3.0, 1.5632), (10.0, 1.5632, 2.2), (20.0, 0.9, 0.9)])
 def test_any_spacing_keeps_organs_where_they_are(cascade, patient, spacing_mm):
-    """Whole organs may lose an edge to resampling, but neither move nor scale."""
+    """Resampling may change the edges of organs, but not their position or scale."""
     step = np.array(spacing_mm) / SPACING_MM
     shape = np.maximum(1, np.round(np.array(patient.shape) / step)).astype(int)
     nearest = [np.minimum(((np.arange(size) + 0.5) * at).astype(int), limit - 1)
@@ -53,7 +53,7 @@ def test_a_kidney_cut_by_the_volume_s_edge_is_still_found(cascade, patient):
 
 
 def test_kidney_thresholds_do_not_depend_on_where_outside_begins(cascade, patient):
-    """More air around a scan changes nothing: outside is air."""
+    """More air around a scan changes nothing, because the outside counts as air."""
     inner = HU[patient]
     inner[:, :20] = inner[:, -20:] = inner[:, :, :20] = inner[:, :, -20:] = -1024
     padded = np.pad(inner, ((0, 0), (32, 32), (64, 64)), constant_values=-1024)

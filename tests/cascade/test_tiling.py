@@ -1,4 +1,4 @@
-"""Tiles that overlap share their voxels."""
+"""Tests the weights of voxels in overlapping tiles."""
 
 import numpy as np
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Settings: to JSON and back, sizes that follow from each other, and a refusal that names the value."""
+"""Tests settings: JSON round trip, derived sizes, and errors that name the value."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from kits_tf.files import runs
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_paper_s_preset_varies_all_that_anatomy_allows(stage):
-    """Front and back are never mirrored, nor left and right where both sides are seen at once or none."""
+    """Front and back are never mirrored; left and right only if the stage sees exactly one side at a time."""
     augment = dataclasses.asdict(PRESETS["paper"].stage(stage).training.augment)
     assert {name for name, value in augment.items() if not value} == (
         {"flip_x", "flip_y"} if stage in ("coarse", "correction") else {"flip_y"})
@@ -25,7 +25,7 @@ def test_a_preset_survives_json_to_the_last_field(preset):
     assert config.preset == preset
     again = configs.from_json(configs.to_json(config))
     assert again == config
-    assert hash(again) == hash(config)  # lists became tuples again
+    assert hash(again) == hash(config)  # lists are tuples again
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -178,13 +178,13 @@ def test_training_settings_do_not_make_records_stale(stage, change):
     ("correction", {"correction": configs.CorrectionConfig(crop_voxels=(80, 256))}),
     ("fine", {"fine": configs.FineConfig(margin_voxels=2)}),
     ("fine", {"kidney_min_voxels": 9000}),
-    # As large a record, but crops of another size cover a large kidney at other places.
+    # The record has the same size, but crops of another size cover a large kidney at other positions.
     ("fine", {"fine": configs.FineConfig(crop_voxels=176, jitter_voxels=8)}),
     ("tumor2d", {"fine": configs.FineConfig(extra_slices=5)}),
     ("tumor2d", {"fine": configs.FineConfig(crop_voxels=176, jitter_voxels=8)}),
     ("tumor3d", {"tumor3d": configs.Tumor3dConfig(roi_pad_voxels=20)}),
     ("tumor3d", {"tumor3d": configs.Tumor3dConfig(centres_per_class=4)}),
-    # As large a record, but the slabs of the box that is scored are as deep as a patch.
+    # The record has the same size, but the slabs of the scored box are as deep as a patch.
     ("tumor3d", {"tumor3d": configs.Tumor3dConfig(patch_voxels=(36, 96, 96), jitter_voxels=(2, 16, 16))}),
 ])
 def test_settings_that_shape_records_make_them_stale(stage, changes):

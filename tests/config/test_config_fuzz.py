@@ -1,4 +1,4 @@
-"""Config JSON from anywhere: what to_json writes comes back, anything else is a ValueError of one line, at once."""
+"""Fuzz tests of config JSON: output of to_json is read back; anything else raises a one-line ValueError at once."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.
 
 
 def paths(cls, before=()):
-    """Every field of a config, down to the last."""
+    """Returns the paths of all fields of a config, nested ones included."""
     for name, kind in typing.get_type_hints(cls).items():
         if dataclasses.is_dataclass(kind):
             yield from paths(kind, (*before, name))
@@ -29,13 +29,13 @@ PATHS = list(paths(configs.CascadeConfig))
 
 
 def read(text):
-    """The config, or None where it is refused as it should be."""
+    """Returns the config, or None if it is refused with a proper error."""
     try:
         config = configs.from_json(text)
     except ValueError:
         return None
     assert configs.from_json(configs.to_json(config)) == config
-    assert json.loads(configs.to_json(config))  # and no NaN or Infinity, which JSON does not know
+    assert json.loads(configs.to_json(config))  # without NaN or Infinity, which JSON lacks
     return config
 
 

@@ -1,4 +1,4 @@
-"""Cases that data_prep cannot use, cases that are odd but usable, and studies of one case: what is said of each."""
+"""Tests data_prep's messages for unusable cases, odd but usable cases, and studies of one case."""
 
 import contextlib
 import os
@@ -48,7 +48,7 @@ def moved(**elements):
 
 
 def huge(case):
-    """Both, with voxels of up to 99 mm: each of them is possible, all of them are no body."""
+    """Stores scan and labels with voxels of up to 99 mm: one such voxel is possible, the whole volume is not."""
     for name in (SCAN, LABELS):
         voxels = np.repeat(np.asarray(nib.load(case / name).dataobj), 2, axis=0)
         write_volume(case / name, Volume.from_spacing(voxels, (99.0, 82.0, 69.0)))
@@ -61,7 +61,7 @@ def bad_file(which, kind):
     return spoil
 
 
-# Kind of case: how a good one is spoilt, and what is said of it, after the file's path.
+# Kind of case: how to spoil a good case, and the message after the file's path.
 BAD = {
     "no segmentation": (lambda case: (case / LABELS).unlink(), ": has no segmentation.nii.gz"),
     "no imaging": (lambda case: (case / SCAN).unlink(), f"{SCAN}: no such file"),
@@ -124,7 +124,7 @@ def test_bad_cases_do_not_stop_the_good_ones_whatever_they_are_called(study, tmp
     assert shards == {f"{name}.tfrecord" for name in NAMES}
     known = dataset.read_manifest(tmp_path / "data", "coarse")["cases"]
     assert {name for name, entry in known.items() if "failure" in entry} == {*BAD, "link to nowhere"}
-    assert {path.name for path in tmp_path.iterdir()} == {"data"}  # and nowhere else
+    assert {path.name for path in tmp_path.iterdir()} == {"data"}  # nothing is written elsewhere
 
 
 def test_a_case_without_tumor_is_prepared(tmp_path):

@@ -1,4 +1,4 @@
-"""python -m data_prep --check: every shard that is damaged, missing, stale or an orphan; reads only."""
+"""Tests python -m data_prep --check: reports damaged, missing, stale and orphaned shards, and changes no file."""
 
 import dataclasses
 import json
@@ -91,7 +91,7 @@ def test_shards_of_other_files_than_the_studys_are_stale_or_orphans(folder):
     shard = dataset.shard_path(folder / "data", "coarse", "case_00001")
     assert lines == [f"{shard}: is stale, imaging changed", "case_00002: was never prepared for coarse",
                      f"{shard.with_stem('case_00000')}: is an orphan, the study has no such case"]
-    assert problems(folder / "data", "coarse")[0] == []  # without the study nobody can know
+    assert problems(folder / "data", "coarse")[0] == []  # cannot be detected without the study
 
 
 def test_shards_of_other_settings_are_stale(folder):

@@ -1,4 +1,4 @@
-"""What each stage stores, held against the case resampled by scipy: every voxel of every record in its place."""
+"""Compares every voxel of each stage's records with the case resampled by SciPy."""
 
 import dataclasses
 
@@ -36,7 +36,7 @@ LABELS = {"case_00000": two_kidneys(), "case_00001": one_wide_kidney()}
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """(data folder, scan and labels by case) of two cases prepared for all stages."""
+    """(data folder, {case: (scan, labels)}) of two cases prepared for all stages."""
     folder = tmp_path_factory.mktemp("prepared")
     cases = {name: (write_case(folder / "study", name, labels, seed), labels)
              for seed, (name, labels) in enumerate(LABELS.items())}
@@ -45,7 +45,7 @@ def prepared(tmp_path_factory):
 
 
 def depth_of(stage, shape):
-    """A record's shape as a block (z, y, x): axial slices are one voxel deep, sagittal ones one wide."""
+    """Returns a record's shape as a block (z, y, x): axial slices are one voxel deep, sagittal ones one voxel wide."""
     return {"correction": (*shape, 1), "tumor3d": shape}.get(stage, (1, *shape))
 
 
@@ -116,7 +116,7 @@ def test_correction_has_every_plane_with_kidney_and_as_many_without(case, prepar
 
 
 def kidneys_by_scipy(labels):
-    """Masks of the components above the threshold, on the normalized grid."""
+    """Returns masks of the components above the size threshold, on the normalized grid."""
     numbered, count = ndimage.label(classes_by_scipy(labels) > 0, np.ones((3, 3, 3)))
     masks = [numbered == index for index in range(1, count + 1)]
     return [mask for mask in masks if mask.sum() > CONFIG.kidney_min_voxels]
@@ -134,7 +134,7 @@ def test_each_kidney_has_its_slices_two_beyond_either_pole_and_crops_that_lose_n
     unmatched = list(masks)
     for kidney in range(kidneys):
         own = [record["start"] for record in found if record["kidney"] == kidney]
-        covered = np.zeros(GRID, int)  # by the crops as the net sees them, without the room to jitter
+        covered = np.zeros(GRID, int)  # by the crops that the network sees, without the jitter margin
         for z, y, x in own:
             y, x = y + jitter, x + jitter
             covered[z, max(y, 0):y + size, max(x, 0):x + size] += 1
@@ -185,7 +185,7 @@ def test_tumor3d_patches_are_centred_in_the_class_they_claim_inside_the_box(case
         assert (centre >= low).all()
         assert (centre < high).all()
         centres.add(tuple(centre.tolist()))
-    assert len(centres) == 15  # none twice
+    assert len(centres) == 15  # all different
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_tumor3d_ends_with_the_box_that_the_cascade_looks_for_tumors_in(case, pr
     assert len({(record["image"].shape, *record["start"][1:]) for record in slabs}) == 1
     start = np.array(slabs[0]["start"])
     stop = slabs[-1]["start"] + slabs[-1]["image"].shape
-    for more in (least - start, stop - most):  # the kidneys' ends are found on the stored grid, less than two as wide
+    for more in (least - start, stop - most):  # stored voxels are up to two normalized voxels wide
         assert (more >= 0).all()
         assert (more <= 3).all()
     firsts = np.array([record["start"][0] for record in slabs])
@@ -233,7 +233,7 @@ def test_a_class_with_few_voxels_gives_each_of_them_once_and_one_without_gives_n
 def test_shrunk_scans_are_averaged_not_picked(case_of):
     labels = two_kidneys((20, 70, 80))
     case = case_of(labels, seed=3, spacing_mm=(2.0, 1.1, 1.3))
-    grid = (10, 38, 52)  # 40, 77 and 104 mm; 38.5 to the even neighbour
+    grid = (10, 38, 52)  # 40, 77 and 104 mm; 38.5 rounds to the even neighbor
     assert tuple(case.grid) == grid
     expected = by_definition(case.ct.numpy(), grid)
     start, size = np.array([-1, 4, 30]), np.array([9, 40, 30])

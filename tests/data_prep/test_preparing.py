@@ -1,4 +1,4 @@
-"""Preparing a study again, after a change, after damage, after an interruption, and with bad cases in it."""
+"""Tests preparing a study again: unchanged, after a change, damage or an interruption, and with bad cases."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def folder(template, tmp_path):
-    """A study of two cases, prepared for two stages; the test's own copy."""
+    """A private copy of a study of two cases, prepared for two stages."""
     return shutil.copytree(template, tmp_path / "copy")
 
 
@@ -46,7 +46,7 @@ def prepare(folder, stages=TWO, config=CONFIG, seed=0):
 
 
 def shards(folder):
-    """Every shard: its path, when it was written, and what is in it."""
+    """Returns path, modification time and content of every shard."""
     return {path.relative_to(folder / "data" / "records").as_posix(): (path.stat().st_mtime_ns, path.read_bytes())
             for path in sorted((folder / "data").rglob("*.tfrecord"))}
 
@@ -142,7 +142,7 @@ def test_a_case_that_left_the_study_leaves_the_records(folder):
 
 
 def check(data_dir, stage):
-    """The problems of one stage."""
+    """Returns the problems of one stage."""
     return problems(data_dir, stage)[0]
 
 
@@ -153,7 +153,7 @@ def damage(path, how):
     elif how == "cut":
         path.write_bytes(raw[:-100])
     else:
-        raw[len(raw) // 2] ^= 1  # one bit, the size stays
+        raw[len(raw) // 2] ^= 1  # one bit; the size is unchanged
         path.write_bytes(raw)
 
 
@@ -229,7 +229,7 @@ def _moved(case):
 
 
 def _turned_about_its_diagonal(case):
-    """First and last voxel stay where they are; all others move."""
+    """Rotates the volume about its diagonal: the first and last voxel stay in place, all others move."""
     image = nib.load(case / "segmentation.nii.gz")
     affine = image.affine.copy()
     axis = affine[:3, :3] @ (np.array(image.shape) - 1.0)
@@ -262,7 +262,7 @@ BAD = {
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """A study of one good case before and one after ten bad ones."""
+    """A study of ten bad cases between two good ones."""
     folder = tmp_path_factory.mktemp("mixed")
     for name in ("case_00000", *BAD, "case_99999"):
         write_case(folder / "study", name, two_kidneys())
@@ -282,7 +282,7 @@ def test_bad_cases_are_a_line_each_and_the_others_are_prepared(mixed, capsys):
     known = dataset.read_manifest(mixed / "data", "fine")["cases"]
     assert [name for name, entry in known.items() if "failure" in entry] == list(BAD)
     assert [line.split(":")[0] for line in check(mixed / "data", "fine")] == list(BAD)
-    # A second run does the same: the good ones are skipped, the bad ones still bad.
+    # A second run skips the good cases and reports the bad ones again.
     before = shards(mixed)
     assert prepare(mixed) == 1
     assert shards(mixed) == before

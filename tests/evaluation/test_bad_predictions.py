@@ -1,4 +1,4 @@
-"""Predictions that cannot be compared score 0 and say why; what the others score does not change."""
+"""Tests that invalid predictions score 0 with a reason, and that other scores do not change."""
 
 import csv
 
@@ -59,7 +59,7 @@ GOOD = ("case_00001", "Größe, 腎臓 1")
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory):
-    """(status, rows by case)."""
+    """(exit status, rows by case) of the command."""
     folder = tmp_path_factory.mktemp("scored")
     for name in (*GOOD, *BAD):
         put(folder / "study" / name / "segmentation.nii.gz")

@@ -1,4 +1,4 @@
-"""Studies of a few hundred voxels, scored in this process or, where its exit counts, by the command itself."""
+"""Scores studies of a few hundred voxels in this process, or by the command if its exit status is tested."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def write(path, labels, spacing_mm=SPACING_MM):
 
 @pytest.fixture
 def study(tmp_path):
-    """Three cases: one found exactly, one with half its kidney slices, one not predicted."""
+    """Three cases: one predicted exactly, one with half of its kidney slices, one without a prediction."""
     for case in ("case_00003", "case_00021", "case_00210"):
         write(tmp_path / "study" / case / "segmentation.nii.gz", kidney_with_tumor())
     write(tmp_path / "found/prediction_00003.nii.gz", kidney_with_tumor())

@@ -5,7 +5,7 @@ from kits_tf.evaluation.scores import dice, dice_scores
 
 
 def boxes(*blocks, shape=(4, 6, 10)):
-    """Labels with each (class, z, y, x slices) painted over the one before."""
+    """Returns labels in which each (class, z, y, x slices) is painted over the previous ones."""
     labels = np.zeros(shape, np.uint8)
     for value, z, y, x in blocks:
         labels[z, y, x] = value

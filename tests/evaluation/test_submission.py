@@ -1,4 +1,4 @@
-"""A KiTS19 submission: the right files, checked, in one zip; anything wrong is one line and no zip."""
+"""Tests KiTS19 submissions: one zip with the checked files, or a one-line error and no zip."""
 
 import zipfile
 
@@ -18,7 +18,7 @@ SHAPE = (4, 5, 6)
 
 @pytest.fixture
 def folders(tmp_path):
-    """(predictions, study) of three small cases that fit."""
+    """(predictions, study) of three small cases that match."""
     study, predictions = tmp_path / "study", tmp_path / "predictions"
     for number in IDS:
         scan = study / f"case_{number:05d}" / "imaging.nii.gz"
@@ -81,7 +81,7 @@ def other_place(predictions, study):
 
 
 def other_axes(predictions, study):
-    """The same place in the world, stored x first: to be compared voxel by voxel, it is another array."""
+    """Stores a prediction at the same world position but with another axis order; compared by voxel, it differs."""
     path = predictions / "prediction_00211.nii.gz"
     nib.save(nib.as_closest_canonical(nib.load(path)), path)
 

@@ -1,4 +1,4 @@
-"""Surface Dice by hand and against a brute-force peer: areas from marching cubes, distances from all pairs."""
+"""Tests surface Dice by hand and against brute force: areas from marching cubes, distances of all pairs."""
 
 import numpy as np
 import pytest
@@ -16,14 +16,14 @@ def box(z, y, x, shape=(16, 18, 20)):
 
 
 def box_area(a, b, c):
-    """(flat faces, all) of a box of a x b x c voxels of 1 mm: chamfered edges and corners, as marching cubes cuts."""
+    """Returns the areas (flat faces, total) of a box of a x b x c voxels of 1 mm, with marching cubes' chamfers."""
     faces = 2.0 * ((a - 1) * (b - 1) + (b - 1) * (c - 1) + (a - 1) * (c - 1))
     edges = 4.0 * ((a - 1) + (b - 1) + (c - 1)) * np.sqrt(0.5)
     return faces, faces + edges + 8.0 * np.sqrt(3) / 8.0
 
 
 def brute_force(truth, predicted, spacing_mm, tolerance_mm):
-    """Every cell of 2x2x2 voxels that holds both classes is a point with the area that marching cubes gives it."""
+    """Scores with one point per cell of 2x2x2 voxels that has both classes, weighted by marching cubes' area."""
     points, areas = zip(*(_surface(mask, spacing_mm) for mask in (truth, predicted)), strict=True)
     distances = cdist(points[0], points[1])
     near = distances.min(axis=1) <= tolerance_mm, distances.min(axis=0) <= tolerance_mm

@@ -1,4 +1,4 @@
-"""Files that are whole or absent."""
+"""Tests that files are complete or absent."""
 
 import os
 import stat
@@ -13,7 +13,7 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path):
     with whole_file(target) as temporary:
         temporary.write_bytes(b"some")
         assert not target.exists()
-        assert temporary.parent == target.parent  # the same file system, so that renaming is one step
+        assert temporary.parent == target.parent  # same file system, so that renaming is atomic
         assert temporary.name.startswith(".")
         assert temporary.name.endswith(".nii.gz")
     assert target.read_bytes() == b"some"
@@ -36,7 +36,7 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
     before = os.umask(0o027)
     try:
         write_text(tmp_path / "a.json", "{}")
-        assert os.umask(0o027) == 0o027  # and the mask is as it was
+        assert os.umask(0o027) == 0o027  # the mask is unchanged
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == 0o640

@@ -1,4 +1,4 @@
-"""One run at a time in a folder: who is refused, by whose name, and whom a dead run does not keep out."""
+"""Tests the lock of a folder: a second run is refused with the holder's name, a dead run does not block."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ with only_writer(sys.argv[1]):
 
 @pytest.fixture
 def holder(tmp_path):
-    """Another process that holds the folder, until it is killed."""
+    """Another process that holds the folder's lock until it is killed."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
     yield process
@@ -82,7 +82,7 @@ def test_an_exception_lets_go(tmp_path):
 
 
 def test_a_lock_whose_file_was_just_taken_away_does_not_count(tmp_path, monkeypatch):
-    """Between opening the file and locking it, the run that held it ended and removed it."""
+    """The run that held the lock ends and removes the file between our opening and our locking it."""
     real, calls = os.fstat, []
 
     def fstat(handle):

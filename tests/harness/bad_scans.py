@@ -1,6 +1,6 @@
-"""Scans that are refused, and scans that are odd but usable: how to make each, and what is said of it.
+"""Makes scans that are refused and scans that are odd but usable, with the expected message for each.
 
-Each maker takes the path to write to, whose name is the table's key.
+Each maker takes the path to write to; its name is the table's key.
 """
 
 import bz2
@@ -27,7 +27,7 @@ def save(path, array, affine=STRAIGHT, **header):
 
 
 def patched(path, field, value, header=nib.Nifti1Header):
-    """Sets a header field of an uncompressed file behind nibabel's back."""
+    """Sets a header field of an uncompressed file without nibabel's checks."""
     dtype, offset = header.template_dtype.fields[field][:2]
     raw = bytearray(path.read_bytes())
     data = np.asarray(value, dtype.base).tobytes()
@@ -41,7 +41,7 @@ def _text(path):
 
 
 def _noise(path):
-    """Some 6000 bytes that are labels as well."""
+    """Writes random voxels 0 to 2, which are valid labels too; about 6000 bytes."""
     return save(path, np.random.default_rng(0).integers(0, 3, (30, 40, 20)).astype(np.int16))
 
 
@@ -91,7 +91,7 @@ def _nifti2(**fields):
 
 
 def _senseless(affine):
-    """An affine that only the sform says, behind nibabel's back where it would refuse."""
+    """Makes a header with the affine in the sform only, without nibabel's checks."""
     return _header(qform_code=0, sform_code=1, srow_x=affine[0], srow_y=affine[1], srow_z=affine[2])
 
 
@@ -100,7 +100,7 @@ def _stretched(steps_mm, shape=SHAPE):
 
 
 def _bomb(shape, dtype, megabytes, **fields):
-    """A header and then zeros without end, in gzip: 64 MiB of them take 64 KiB."""
+    """Makes a gzip file with a header and `megabytes` MiB of zeros; 64 MiB of zeros take 64 KiB."""
     def make(path):
         header = nib.Nifti1Header()
         header.set_data_shape(shape)
@@ -121,7 +121,7 @@ def _unreadable(path):
 
 
 def _renamed(ending):
-    """A whole file whose name says that it is packed otherwise."""
+    """Makes a complete file whose name claims another compression."""
     def make(path):
         other = save(path.with_name(f"whole{ending}"), HU)
         path.write_bytes(other.read_bytes())
@@ -130,7 +130,7 @@ def _renamed(ending):
 
 
 def _alone(path):
-    """One half of a pair."""
+    """Writes only one file of a .hdr and .img pair."""
     other = path.with_suffix(".img" if path.suffix == ".hdr" else ".hdr")
     nib.save(nib.Nifti1Pair(HU, STRAIGHT), path)
     other.unlink()
@@ -156,7 +156,7 @@ REFUSED = {
     "cut_in_its_checksum.nii.gz": (_cut(-3), "is the file whole"),
     "cut_in_its_header.nii.gz": (_cut(100), "cannot be read"),
     "cut.nii": (_cut_plain, "is the file whole"),
-    "flipped.nii.gz": (_flipped(4000, 100), "is the file whole|holds label"),  # unpacks to other numbers first
+    "flipped.nii.gz": (_flipped(4000, 100), "is the file whole|holds label"),  # decompresses to wrong values first
     "wrong_checksum.nii.gz": (_flipped(-8, 4), "is the file whole"),
     "analyze.hdr": (lambda path: nib.save(nib.Spm99AnalyzeImage(HU, np.eye(4)), path), "expected NIfTI"),
     "header_alone.hdr": (_alone, "header_alone.img"),
@@ -199,7 +199,7 @@ REFUSED = {
     "voxels_before_header.nii": (_header(vox_offset=-352.0), "begin at byte -352"),
     "bad_magic.nii": (_header(magic=b"xyz"), "bad_magic"),
 }
-# Read as labels, this would only be slow: 8 bits a voxel are kept of it, whatever it claims.
+# Reading this as labels is only slow: labels keep 8 bits per voxel, whatever the header claims.
 REFUSED_AS_SCAN = {
     "bomb_of_doubles.nii.gz": (_bomb((1024, 1024, 512), np.float64, 4 * 1024), "is it a gzip bomb"),
 }

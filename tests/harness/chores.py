@@ -1,4 +1,4 @@
-"""Work for workers that takes no time and needs no TensorFlow: what the cluster does with it is what is tested."""
+"""Fast jobs without TensorFlow, for tests of the cluster."""
 
 import os
 import pathlib
@@ -12,14 +12,14 @@ from kits_tf.errors import InputError, RunError
 
 
 def note(number, folder):
-    """Leaves a file per call and says who did it."""
+    """Writes one file per call; the result names the process."""
     (pathlib.Path(folder) / f"{number} by {os.getpid()}").touch()
-    time.sleep(0.2)  # long enough for the other worker to get its share
+    time.sleep(0.2)  # gives the other worker time to take jobs
     return {"number": number, "pid": os.getpid(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
 
 
 def stumble(number, folder):
-    """Case 2 is the user's mistake, case 3 the program's; the others are done."""
+    """Fails with a user error for case 2 and a program error for case 3; other cases succeed."""
     if number == 2:
         raise InputError("case2/imaging.nii.gz: is no scan\n".strip())
     if number == 3:
@@ -28,7 +28,7 @@ def stumble(number, folder):
 
 
 def fail_or_import(number):
-    """Case 0 fails while case 1 imports."""
+    """Fails for case 0 while case 1 imports a module."""
     if number == 0:
         time.sleep(0.5)
         raise InputError("case_0: is no scan")
@@ -36,7 +36,7 @@ def fail_or_import(number):
 
 
 def meet(number, folder):
-    """Whether the other of two cases, 0 and 1, 2 and 3, is begun while this one is at work."""
+    """Tests whether the other case of a pair (0 and 1, 2 and 3) starts while this one runs."""
     (pathlib.Path(folder) / f"begun {number}").touch()
     until = time.monotonic() + 20.0
     while not (met := (pathlib.Path(folder) / f"begun {number ^ 1}").exists()) and time.monotonic() < until:
@@ -45,7 +45,7 @@ def meet(number, folder):
 
 
 def die(number, folder):
-    """Case 1 takes its worker with it, every time."""
+    """Kills its worker for case 1, every time."""
     if number == 1:
         with open(pathlib.Path(folder) / "deaths", "a") as stream:
             stream.write("x")
@@ -58,7 +58,7 @@ def fill_the_disk(number):
 
 
 def listening(number):
-    """The addresses at which this worker, its siblings and what started them listen."""
+    """Returns the addresses on which this worker, its siblings and their parent process listen."""
     root = psutil.Process().parent()
     processes = [root, *root.children(recursive=True)]
     found = {connection.laddr.ip for process in processes for connection in process.net_connections("inet")

@@ -1,7 +1,7 @@
-"""Runs the project's commands in processes of their own, as a user would, without waiting for TensorFlow each time.
+"""Runs the project's commands in their own processes, as a user would, without importing TensorFlow each time.
 
-A server process, one for each pytest process, imports TensorFlow once and runs nothing of it; every command is a fork
-of that server. `run` waits for a command's end, `started` leaves it running so that a test can watch it or kill it.
+Each pytest process has one server process that imports TensorFlow once and runs no operation; every command is a fork
+of that server. `run` waits until the command ends; `started` lets it run, so that a test can watch or kill it.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 
 
 def run(*words, cwd=ROOT, env=None, timeout=120):
-    """Runs a command to its end.
+    """Runs a command and waits for its end.
 
     Args:
         words: the script ("train.py") or "-m" and a module ("-m", "data_prep"), then flags; paths are fine.
@@ -42,12 +42,12 @@ def run(*words, cwd=ROOT, env=None, timeout=120):
 
 @contextlib.contextmanager
 def started(output, function, *arguments, cwd=ROOT, env=None, errors=None):
-    """Starts a function in a fork and kills it on leaving if it still runs.
+    """Context manager that starts a function in a fork and kills it at the end of the block if it still runs.
 
     Args:
         output: file that receives what the process prints.
         function: a function of a module that can be imported; it is called with the arguments.
-        errors: file that receives what goes to stderr; None: `output` receives that too.
+        errors: file for stderr; None to write it to `output` too.
     """
     _start_server()
     process = CONTEXT.Process(target=_enter, args=(str(output), str(errors or output), str(cwd), env or {}, function,
@@ -73,7 +73,7 @@ def command(*words):
 
 @functools.cache
 def _start_server():
-    """Starts the server; it finds its imports by PYTHONPATH, since Python hands it no sys.path."""
+    """Starts the server; it needs PYTHONPATH to find its imports, because Python passes it no sys.path."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests"), *filter(None, [before])])
     try:

@@ -1,4 +1,4 @@
-"""What the server of harness/commands.py imports before it forks. It must start no thread and run no operation."""
+"""Imports of the server in harness/commands.py before it forks; they must start no thread and run no operation."""
 
 import tensorflow  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""A dask scheduler and its workers as processes on loopback, to be killed."""
+"""Runs a dask scheduler and its workers as processes on loopback, which tests can kill."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ HOST = "127.0.0.1"
 
 
 def start(program, *arguments):
-    """A process of distributed's command line, quiet, that can import this project and these tests."""
+    """Starts a quiet process of distributed's command line that can import this project and these tests."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
                    "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.Popen([sys.executable, "-m", f"distributed.cli.{program}", *arguments], env=environment,
@@ -29,7 +29,7 @@ def free_port():
 
 
 def kill(process):
-    """SIGKILL to a process and all that came from it."""
+    """Kills a process and all its descendants with SIGKILL."""
     with contextlib.suppress(psutil.NoSuchProcess):
         for child in psutil.Process(process.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -39,7 +39,7 @@ def kill(process):
 
 
 def worker_processes(pid):
-    """The processes that do the work, below the one that watches over them."""
+    """Returns the worker processes below their supervising process."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return [child for child in psutil.Process(pid).children(recursive=True) if _is_worker(child)]
     return []
@@ -52,7 +52,7 @@ def _is_worker(process):
 
 
 class Processes:
-    """A scheduler and `workers` workers of one thread each; all are killed at the end of the block."""
+    """Context manager of a scheduler and `workers` single-threaded workers; kills all at the end of the block."""
 
     def __init__(self, workers):
         self.count, self.port = workers, free_port()
@@ -64,7 +64,7 @@ class Processes:
         return self
 
     def start(self):
-        """Starts what does not run."""
+        """Starts the processes that are not running."""
         if self.scheduler is None:
             self.scheduler = start("dask_scheduler", "--host", HOST, "--port", str(self.port), "--dashboard-address",
                                    f"{HOST}:0")

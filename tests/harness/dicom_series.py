@@ -1,4 +1,4 @@
-"""CT series for tests: files as a scanner writes them, one per slice."""
+"""Makes CT series for tests, with one file per slice, as a scanner writes them."""
 
 import numpy as np
 import pydicom
@@ -6,14 +6,14 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 
 def slices_of(hu, spacing_mm, origin_mm=(-20.0, -35.0, 100.0), row=(1.0, 0.0, 0.0), column=(0.0, 1.0, 0.0), series="1"):
-    """pydicom Datasets of a scan.
+    """Makes the pydicom Datasets of a scan.
 
     Args:
-        hu: int16 (slices, rows, columns), stacked along row x column.
+        hu: int16 (slices, rows, columns), stacked along row x column (cross product).
         spacing_mm: between slices, rows and columns.
-        origin_mm: LPS position of the first voxel's centre.
-        row, column: LPS directions in which columns and rows count up.
-        series: tells series apart.
+        origin_mm: LPS position of the first voxel's center.
+        row, column: LPS directions of increasing column and row index.
+        series: identifies the series.
     """
     normal = np.cross(row, column)
     datasets = []
@@ -45,7 +45,7 @@ def slices_of(hu, spacing_mm, origin_mm=(-20.0, -35.0, 100.0), row=(1.0, 0.0, 0.
 
 
 def write_series(folder, datasets, seed=0):
-    """Writes them under names in no order of place."""
+    """Writes the datasets under names whose order does not follow their positions."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, index in enumerate(np.random.default_rng(seed).permutation(len(datasets))):
         datasets[index].save_as(folder / f"IM{name:04d}", enforce_file_format=True)

@@ -1,4 +1,4 @@
-"""A prepared data folder of bright ellipses for tests, and a cascade small enough to train on it in seconds."""
+"""Makes a prepared data folder of bright ellipses, and a cascade small enough to train on it in seconds."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from kits_tf.records import dataset, schema
 
 
 def tiny_config(**changes):
-    """Nets of a few hundred weights on crops of a few hundred voxels, no two sizes alike."""
+    """Returns a config with networks of a few hundred weights, and small crops whose sizes all differ."""
     net = configs.UNetConfig(base_filters=4, levels=2)
 
     def training(**weights):
@@ -34,14 +34,14 @@ def tiny_config(**changes):
 
 
 def with_training(config, stage, **changes):
-    """The config with other training settings in one stage."""
+    """Returns the config with changed training settings in one stage."""
     settings = config.stage(stage)
     settings = dataclasses.replace(settings, training=dataclasses.replace(settings.training, **changes))
     return dataclasses.replace(config, **{stage: settings})
 
 
 def draw_ellipse(shape, rng, kind):
-    """An int16 image and uint8 labels: a kidney of 120 HU near the middle, with a tumor of 240 HU for kind 2."""
+    """Returns an int16 image and uint8 labels: a kidney of 120 HU near the middle; kind 2 has a tumor of 240 HU."""
     axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in shape), indexing="ij")
     centre = rng.uniform(-0.15, 0.15, len(shape))
     distance = sum(((axis - c) / 0.6) ** 2 for axis, c in zip(axes, centre, strict=True))
@@ -55,7 +55,7 @@ def draw_ellipse(shape, rng, kind):
 
 
 def write(data_dir, config, stages=configs.STAGES, cases=5, per_case=6, kinds=(0, 1, 2)):
-    """Writes records, manifests and folds as data_prep does; case k is held out in fold k modulo 5."""
+    """Writes records, manifests and folds as data_prep does; case k is in the validation set of fold k modulo 5."""
     names = [f"case_{number:05d}" for number in range(cases)]
     for stage in stages:
         entries = {}

@@ -1,4 +1,4 @@
-"""The ways a scan can lie in its file: the 48 axis orders, and oblique planes."""
+"""Geometries of a scan in its file: the 48 axis orders, and oblique planes."""
 
 import itertools
 
@@ -6,11 +6,11 @@ import numpy as np
 from nibabel import orientations
 
 CODES = ["".join(codes) for axes in itertools.permutations(("LR", "PA", "IS")) for codes in itertools.product(*axes)]
-STEPS_MM = (1.25, 3.0, 0.75)  # of the file's axes, none alike, and exact in float32
+STEPS_MM = (1.25, 3.0, 0.75)  # along the file's axes, all different, exact in float32
 
 
 def affine_of(codes, steps_mm=STEPS_MM, tilt=None, origin=(12.5, -40.0, 300.0)):
-    """The affine of a file whose axes run towards the given codes, all turned by a 3x3 rotation if one is given."""
+    """Returns the affine of a file whose axes point toward the given codes, optionally rotated by a 3x3 `tilt`."""
     affine = np.eye(4)
     world = ["LR", "PA", "IS"]
     for axis, (code, step) in enumerate(zip(codes, steps_mm, strict=True)):
@@ -24,7 +24,7 @@ def affine_of(codes, steps_mm=STEPS_MM, tilt=None, origin=(12.5, -40.0, 300.0)):
 
 
 def tilted(degrees=(12, -17, 8)):
-    """A rotation by less than 45 degrees, so that each axis keeps its name."""
+    """Returns a rotation by less than 45 degrees, so that each axis keeps its code."""
     matrix = np.eye(3)
     for axis, angle in enumerate(np.deg2rad(degrees)):
         first, second = [other for other in range(3) if other != axis]
@@ -36,7 +36,7 @@ def tilted(degrees=(12, -17, 8)):
 
 
 def by_hand(array, codes):
-    """A file's array with its axes turned to I, P, L one by one, without nibabel."""
+    """Returns a file's array with its axes turned to I, P, L one by one, without nibabel."""
     order = [next(axis for axis, code in enumerate(codes) if code in ends) for ends in ("IS", "PA", "LR")]
     turned = np.transpose(array, order)
     for axis, wanted in enumerate("IPL"):
@@ -46,7 +46,7 @@ def by_hand(array, codes):
 
 
 def world_of(affine, index):
-    """Where a voxel lies, in mm."""
+    """Returns the world position of a voxel, in mm."""
     return (affine @ [*index, 1])[:3]
 
 

@@ -1,7 +1,7 @@
-"""Runs a command's main function again and again and kills it at random moments; what it left must be whole each time.
+"""Runs a command's main function repeatedly, kills it at random moments, and checks that all files are complete.
 
-It runs in a fork of the server of harness/commands.py, and each run is a fork of that, so that a hundred kills take
-minutes and not an hour.
+It runs in a fork of the server of harness/commands.py, and each run is a fork of that process, so that a hundred kills
+take minutes, not an hour.
 """
 
 import json
@@ -17,23 +17,23 @@ from data_prep import preparation
 from kits_tf.config import PRESETS, STAGES
 from kits_tf.files.atomic import TEMPORARY
 
-PASSING = ("summary.csv", ".lock")  # of a run and not of its cases
+PASSING = ("summary.csv", ".lock")  # files of a run, not of its cases
 
 
 def main(what, scans, output, quiet, kills, seed, model):
-    """Kills a command so many times.
+    """Runs a command until it has been killed `kills` times.
 
-    After each kill all files in `output` must be the bytes of those in `quiet`, where a run in peace leaves them, or
-    temporaries. After a run that comes to its end the next starts from nothing. Prints a JSON line: kills, runs that
-    ended in peace, how long one takes, how many files one leaves and how many runs were killed half-way.
+    An undisturbed run first writes its files to `quiet`. After each kill, every file in `output` must be temporary or
+    equal to the file in `quiet`. After a completed run, `output` is emptied. Prints a JSON line: number of kills and of
+    completed runs, seconds and files of an undisturbed run, and number of runs with only part of the files.
 
     Args:
         what: "predict" or "prepare".
         scans: the study.
         output: folder of the runs that are killed.
-        quiet: folder of the run in peace.
-        kills: how many.
-        seed: of the moments.
+        quiet: folder of the undisturbed run.
+        kills: number of kills.
+        seed: seed of the random moments.
         model: folder of an export, for "predict".
     """
     output, quiet, chance = pathlib.Path(output), pathlib.Path(quiet), random.Random(int(seed))
@@ -70,7 +70,7 @@ def main(what, scans, output, quiet, kills, seed, model):
 
 
 def run(function, after=None):
-    """The exit status of a function in a fork, killed after some seconds; minus the signal if that ended it."""
+    """Runs a function in a fork, killed after `after` seconds; returns its exit status, negative for a signal."""
     pid = os.fork()
     if not pid:
         status = 3
@@ -90,7 +90,7 @@ def run(function, after=None):
 
 
 def files(folder):
-    """What a run is asked for, by path; JSON that a run updates must at least be JSON."""
+    """Returns the output files of a run, path to bytes; files that a run updates are only checked to be valid JSON."""
     found = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if path.name == "manifest.json" or path.parent.name == ".done":

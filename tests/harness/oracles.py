@@ -1,7 +1,7 @@
-"""The perfect cascade: threshold nets on a scan made from labels, and the score it cannot exceed.
+"""The perfect cascade: threshold networks on a scan made from labels, and its upper score limit.
 
-The ceiling is computed with NumPy alone: the scan resampled to the normalized spacing, cut by the same thresholds,
-resampled back and cut at one half. What the cascade loses beyond it, its crops, rules or grids lost.
+The limit is computed with NumPy alone: the scan is resampled to the normalized spacing, thresholded in the same way,
+resampled back and thresholded at one half. Any further loss comes from the cascade's crops, rules or grids.
 """
 
 import pathlib
@@ -17,7 +17,7 @@ NORMALIZED_MM = (3.0, 0.7816, 0.7816)
 
 
 def nets():
-    """Nets of all five stages that answer by thresholds on their first channel."""
+    """Returns networks for all five stages that apply thresholds to their first channel."""
 
     def above(threshold):
         return lambda inputs: tf.cast(inputs[..., :1] > threshold, tf.float32)
@@ -27,8 +27,10 @@ def nets():
 
 
 class Thresholds(tf.Module):
-    """What an exported cascade answers, by two thresholds on the scan itself: loads and runs in a moment, for tests of
-    everything around the cascade."""
+    """A module with the exported cascade's signature that applies two thresholds to the scan.
+
+    It loads and runs in a moment, for tests of the code around the cascade.
+    """
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None), tf.int16, name="volume"),
                                   tf.TensorSpec((3,), tf.float32, name="spacing_mm")])
@@ -45,25 +47,25 @@ class Thresholds(tf.Module):
 
 
 def export_thresholds(directory):
-    """Writes Thresholds where an exported cascade would be."""
+    """Exports Thresholds in place of a cascade."""
     module = Thresholds()
     tf.saved_model.save(module, str(directory), signatures={"serving_default": module.serve})
     (pathlib.Path(directory) / "assets" / "config.json").write_text(configs.to_json(configs.PRESETS["demo"]))
 
 
 def dice(one, other):
-    """KiTS19's Dice of two masks; both empty is 1."""
+    """Returns KiTS19's Dice of two masks; 1 if both are empty."""
     total = int(one.sum()) + int(other.sum())
     return 2.0 * int((one & other).sum()) / total if total else 1.0
 
 
 def scores(labels, truth):
-    """(kidney with tumor, tumor) Dice."""
+    """Returns the Dice of (kidney with tumor, tumor)."""
     return dice(labels > 0, truth > 0), dice(labels == 2, truth == 2)
 
 
 def _matrix(size_in, size_out):
-    """Linear resampling of an axis over the same extent, the triangle widened by the step where it shrinks."""
+    """Returns the linear resampling matrix of an axis over the same extent; downsampling widens the triangle kernel."""
     step = size_in / size_out
     centre = (np.arange(size_out) + 0.5) * step - 0.5
     weights = np.maximum(0, 1 - np.abs(np.arange(size_in) - centre[:, np.newaxis]) / max(step, 1.0))
@@ -85,7 +87,7 @@ def _there_and_back(values, spacing_mm, threshold):
 
 
 def ceiling(truth, spacing_mm):
-    """Labels that perfect nets could give at best: thresholds on the resampled scan."""
+    """Returns the best labels that perfect networks can give: thresholds on the resampled scan."""
     scan = HU[truth].astype(np.float32)
     low, high = WINDOW_HU
     masks = [_there_and_back(scan, spacing_mm, low + above * (high - low)) for above in (KIDNEY_ABOVE, TUMOR_ABOVE)]
@@ -93,6 +95,6 @@ def ceiling(truth, spacing_mm):
 
 
 def mask_ceiling(truth, spacing_mm):
-    """The same for masks resampled as masks, cut at one half: what perfect nets would need to see to get there."""
+    """Returns the best labels if networks saw resampled masks, thresholded at one half, instead of the scan."""
     masks = [_there_and_back((truth >= least).astype(np.float32), spacing_mm, 0.5) for least in (1, 2)]
     return np.where(masks[1], 2, masks[0]).astype(np.uint8)

@@ -1,6 +1,6 @@
-"""Processes for tests that kill them, or lay out devices, which a process can do only once.
+"""Processes for tests that kill them or configure devices, which a process can do only once.
 
-They are forks of the server of harness/commands.py, so that each starts at once.
+They are forks of the server of harness/commands.py, so each starts at once.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from kits_tf.training.task import make_task
 
 
 def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None, stage="fine"):
-    """Trains a stage on a CPU that counts as several devices, deterministically; prints every step's loss.
+    """Trains a stage deterministically on a CPU split into several devices; prints the loss of every step.
 
     Args:
         config: the config as JSON.
@@ -33,7 +33,7 @@ def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None, st
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],
                                                [tf.config.LogicalDeviceConfiguration()] * devices)
     tf.config.experimental.enable_op_determinism()
-    workers.LOOK_EVERY = 0.5  # 3 s in earnest
+    workers.LOOK_EVERY = 0.5  # 3 s in production
     settle = epochs.Epochs._settle
 
     def settle_and_tell(self, progress, told, record):
@@ -52,7 +52,7 @@ def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None, st
 
 
 def free_ports(number):
-    """Ports that nobody listens on."""
+    """Returns unused ports."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
         for one in sockets:
@@ -61,6 +61,6 @@ def free_ports(number):
 
 
 def prepared(folder, **training):
-    """A tiny config with these training settings of the fine stage, as JSON, and its records."""
+    """Returns a tiny config as JSON, with these training settings of the fine stage, and its data folder."""
     config = ellipses.with_training(ellipses.tiny_config(), "fine", **training)
     return configs.to_json(config), ellipses.write(pathlib.Path(folder) / "data", config, stages=["fine"])

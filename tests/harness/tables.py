@@ -4,6 +4,6 @@ import csv
 
 
 def read_rows(path):
-    """The rows of a CSV file, a dict of strings each."""
+    """Returns the rows of a CSV file, each as a dict of strings."""
     with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))

@@ -1,7 +1,7 @@
-"""Nets that answer by thresholds, with switches for each way a net can be wrong, and the cascade traced with them.
+"""Threshold networks with a switch for each way a network can be wrong, and the cascade traced with them.
 
-A scan has one HU per class (patients.py), and a net is a threshold on its window-scaled input: the cascade's answer is
-known, and what is wrong after it, the cascade did.
+A scan has one HU value per class (patients.py), and a network is a threshold on its window-scaled input. The expected
+labels are therefore known, and any other difference comes from the cascade.
 """
 
 import dataclasses
@@ -15,18 +15,18 @@ from kits_tf.cascade.module import segment
 
 
 class Nets:
-    """Five threshold nets and their switches; every switch is a variable, so one traced graph serves all tests."""
+    """Five threshold networks and their switches; switches are variables, so one traced graph serves all tests."""
 
     def __init__(self):
         self.switches = {
-            "coarse_blind": tf.Variable(0.0),  # the coarse net sees nothing left of this fraction of the picture
-            "fine_marks": tf.Variable(0.0),  # 1: fine fires on marks too
+            "coarse_blind": tf.Variable(0.0),  # the coarse network ignores the image left of this fraction
+            "fine_marks": tf.Variable(0.0),  # 1: fine detects marks too
             "tumor3d_marks": tf.Variable(0.0),
             "tumor2d_marks": tf.Variable(0.0),
         }
         for stage in configs.STAGES:
-            self.switches[f"{stage}_gain"] = tf.Variable(1.0)  # 0: answers nowhere
-            self.switches[f"{stage}_bias"] = tf.Variable(0.0)  # 1: answers everywhere
+            self.switches[f"{stage}_gain"] = tf.Variable(1.0)  # 0: detects nothing
+            self.switches[f"{stage}_bias"] = tf.Variable(0.0)  # 1: detects everything
         self.calls = {stage: tf.Variable(0) for stage in configs.STAGES}
 
     def reset(self):
@@ -61,14 +61,14 @@ class Nets:
 
 @dataclasses.dataclass
 class Cascade:
-    """The traced demo cascade with its nets."""
+    """The traced demo cascade with its networks."""
 
     nets: Nets
     config: configs.CascadeConfig
     function: object
 
     def __call__(self, labels, spacing_mm=SPACING_MM, **switches):
-        """Labels (or int16 HU) in, (labels, report) out, with the nets switched as asked."""
+        """Takes labels (or int16 HU) and the networks' switches; returns (labels, report)."""
         self.nets.set(**switches)
         hu = labels if labels.dtype == np.int16 else HU[labels]
         outputs = {name: value.numpy() for name, value in self.function(hu, np.float32(spacing_mm)).items()}

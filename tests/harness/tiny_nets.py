@@ -1,4 +1,4 @@
-"""Keras nets small enough to be built and exported in a moment, whose answer is known."""
+"""Keras networks with known output, small enough to be built and exported in a moment."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from kits_tf import models
 
 
 def tiny_config():
-    """The demo's grid with nets of two filters."""
+    """Returns a config with the demo's grid and networks of two filters."""
     demo = configs.PRESETS["demo"]
     unet = configs.UNetConfig(base_filters=2, levels=3)
     flat = [stage for stage in configs.STAGES if stage != "tumor3d"]
@@ -21,7 +21,7 @@ def tiny_config():
 
 
 def threshold_models(config):
-    """Keras nets of one pointwise convolution each: steep sigmoids of the image about the half-way thresholds."""
+    """Returns Keras networks of one pointwise convolution each: steep sigmoids around the halfway thresholds."""
     nets = {}
     for stage in configs.STAGES:
         above = TUMOR_ABOVE if stage.startswith("tumor") else KIDNEY_ABOVE
@@ -30,7 +30,7 @@ def threshold_models(config):
         net = tf.keras.Sequential([tf.keras.Input(shape), layer(1, 1, activation="sigmoid")])
         kernel, bias = net.weights
         values = np.zeros(kernel.shape, np.float32)
-        values[..., 0, 0] = 60.0  # the image; tumor2d's second channel counts for nothing
+        values[..., 0, 0] = 60.0  # the image; tumor2d's second channel has weight 0
         kernel.assign(values)
         bias.assign([-60.0 * above])
         nets[stage] = net

@@ -1,13 +1,13 @@
-"""Resampling voxel by voxel, written out from the definition in NumPy: a peer for kits_tf.ops.resample.
+"""Reference resampling in NumPy, voxel by voxel from the definition, for kits_tf.ops.resample.
 
-tests/ops/test_resample.py holds this peer against scipy.ndimage and tf.image.resize in turn.
+tests/ops/test_resample.py compares this reference with scipy.ndimage and tf.image.resize.
 """
 
 import numpy as np
 
 
 def resample_axis(array, axis, size):
-    """Half-pixel centres, linear, the triangle widened by the step where the axis shrinks, cut at the array's ends."""
+    """Resamples linearly with half-pixel centers; downsampling widens the triangle, the array's ends cut it."""
     array = np.moveaxis(np.asarray(array, np.float64), axis, 0)
     step = len(array) / size
     width = max(step, 1.0)
@@ -20,14 +20,14 @@ def resample_axis(array, axis, size):
 
 
 def resample(array, grid):
-    """All three axes of a volume to a grid of voxels: float64."""
+    """Resamples all three axes of a volume to a grid of voxels; returns float64."""
     for axis, size in enumerate(grid):
         array = resample_axis(array, axis, int(size))
     return array
 
 
 def block_of(array, start, size, outside):
-    """A block that may reach outside the array, where it holds `outside`."""
+    """Returns a block that may reach outside the array, where it is filled with `outside`."""
     places = np.meshgrid(*(np.arange(a, a + n) for a, n in zip(start, size, strict=True)), indexing="ij")
     inside = np.all([(place >= 0) & (place < length)
                      for place, length in zip(places, array.shape, strict=True)], axis=0)

@@ -1,4 +1,4 @@
-"""What augmentation does to an example, one field at a time."""
+"""Tests the effect of augmentation on an example, one setting at a time."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ NOTHING = AugmentConfig()
 
 
 def blobs(batch=6):
-    """Images and masks in which every example has one disc off the centre."""
+    """Returns images and masks; every example has one off-center disc."""
     y, x = np.meshgrid(*(np.arange(size) for size in SHAPE), indexing="ij")
     disc = ((y - 8) ** 2 + (x - 18) ** 2 < 25).astype(np.float32)
     return np.stack([np.tile(disc * 0.7, (batch, 1, 1)), np.tile(disc, (batch, 1, 1))], axis=-1)
@@ -40,7 +40,7 @@ def test_every_geometric_field_moves_image_and_mask_together(change):
     moved = warp(AugmentConfig(**change))
     assert max(np.abs(after - before).max() for after, before in zip(moved, blobs(), strict=True)) > 0.5
     np.testing.assert_allclose(moved[..., 0], 0.7 * moved[..., 1], atol=1e-5)
-    assert len({example.tobytes() for example in moved}) > 1  # each example its own way
+    assert len({example.tobytes() for example in moved}) > 1  # examples move differently
 
 
 @pytest.mark.parametrize("change", [{"brightness": 0.2}, {"contrast": 0.5}, {"gamma": 0.5}, {"noise": 0.1},
@@ -108,7 +108,7 @@ def test_the_centre_stays_where_it_is():
 
 def test_elastic_displacement_has_the_asked_deviation_in_mm():
     field = augment._elastic(AugmentConfig(elastic_voxels=2.0), SEED, augment.Rows(300), (50, 50), (4.0, 1.0)).numpy()
-    assert field[..., 1].std() == pytest.approx(2.0, rel=0.35)  # smoothing between control points takes some
+    assert field[..., 1].std() == pytest.approx(2.0, rel=0.35)  # smoothing between control points reduces it
     assert field[..., 0].std() * 4.0 == pytest.approx(field[..., 1].std(), rel=0.1)
 
 
@@ -117,7 +117,7 @@ def test_blur_is_scipys_and_as_wide_in_mm_along_either_axis():
     config = AugmentConfig(blur_voxels=4.0)
     (sigma,) = augment._uniform(augment.split(SEED, 6)[3], augment.Rows(1), 0.0, 4.0).numpy()
     blurred = augment.vary_intensity(image, config, SEED, SPACING_MM).numpy()[0, ..., 0]
-    inside = np.s_[6:-6, 10:-10]  # at the edges it averages over fewer voxels, SciPy over mirrored ones
+    inside = np.s_[6:-6, 10:-10]  # at the edges it averages fewer voxels, SciPy mirrored ones
     expected = ndimage.gaussian_filter(image[0, ..., 0], (sigma / 3.0, sigma), truncate=20)
     np.testing.assert_allclose(blurred[inside], expected[inside], atol=2e-3)
 
@@ -130,8 +130,8 @@ def test_low_resolution_keeps_slopes_and_averages_what_is_finer_than_a_wide_voxe
     coarse = augment.vary_intensity(slope, config, SEED).numpy()
     np.testing.assert_allclose(coarse[:, :, 3:-3], slope[:, :, 3:-3], atol=5e-3)
     flat = augment.vary_intensity(checks, config, SEED).numpy()[:, 4:-4, 4:-4].std(axis=(1, 2, 3))
-    assert flat.min() < 0.03  # voxels twice as wide see a chequerboard as grey
-    np.testing.assert_allclose(augment._coarsened(9, tf.ones(1))[0], np.eye(9), atol=1e-6)  # as wide: as it is
+    assert flat.min() < 0.03  # in voxels twice as wide, a checkerboard is gray
+    np.testing.assert_allclose(augment._coarsened(9, tf.ones(1))[0], np.eye(9), atol=1e-6)  # same width: unchanged
 
 
 def test_workers_make_the_rows_of_one_batch_between_them():

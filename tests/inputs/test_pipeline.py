@@ -1,4 +1,4 @@
-"""From records to batches, for every stage alike."""
+"""Tests the input pipeline from records to batches, for every stage."""
 
 import dataclasses
 
@@ -48,10 +48,10 @@ def test_training_batches_are_scaled_images_and_binary_targets(prepared, stage):
 
 @pytest.mark.parametrize("stage", configs.STAGES)
 def test_image_and_target_move_together(prepared, stage):
-    """The target is brighter than what is around it: in the image as warped, voxel by voxel."""
+    """In the warped image, the voxels of the target are brighter than all others."""
     config, data_dir = prepared
     train, _ = dataset.split(data_dir, stage, 0, config)
-    # The drawn tumor is 240 HU and 0.83 after the window, the kidney 120 and 0.52, the rest -40 and 0.1.
+    # After the window, the tumor of 240 HU is 0.83, the kidney of 120 HU 0.52, the rest of -40 HU 0.1.
     cut = 0.68 if stage.startswith("tumor") else 0.31
     plain = dataclasses.replace(ALL, brightness=0.0, contrast=0.0, gamma=0.0, noise=0.0)
     config = ellipses.with_training(config, stage, augment=plain)
@@ -71,7 +71,7 @@ def test_a_seed_gives_the_same_batches_and_another_gives_others(prepared, stage)
 
     tf.random.set_seed(1)
     ones = first(4)
-    tf.random.set_seed(2)  # of no account
+    tf.random.set_seed(2)  # must have no effect
     for one, again in zip(ones, first(4), strict=True):
         np.testing.assert_array_equal(one, again)
     assert any(np.abs(one - other).max() > 0.1 for one, other in zip(ones, first(5), strict=True))
@@ -123,11 +123,11 @@ def test_a_batch_says_which_records_it_is_made_of(prepared):
 
 
 def test_left_and_right_kidneys_are_one_population(prepared):
-    """What lies at the image's left of a thousand fine crops lies at its right as often."""
+    """In a thousand fine crops, a structure at the left of the image is at the right equally often."""
     config = ellipses.with_training(prepared[0], "fine", augment=AugmentConfig(flip_x=True))
     config = dataclasses.replace(config, fine=dataclasses.replace(config.fine, jitter_voxels=0))
     image = np.zeros((1000, *config.record_shape("fine")), np.int16)
-    image[:, :, :4] = 300  # the spine, say
+    image[:, :, :4] = 300  # for example the spine
     found, _ = pipeline.augmented(image, np.zeros_like(image, np.uint8), tf.constant([0, 1]), config, "fine")
     left = int((found.numpy()[:, 12, 1, 0] > 0.5).sum())
     assert 450 < left < 550
@@ -155,7 +155,7 @@ def test_held_out_examples_are_the_centre_crops_in_order(prepared, stage):
 
 @pytest.mark.parametrize("stage", ["coarse", "correction", "fine", "tumor2d"])
 def test_held_out_examples_tell_each_voxel_of_a_case_once(tmp_path, stage):
-    """Two cases of overlapping examples, against painting them one after the other."""
+    """Compares two cases of overlapping examples with painting them one after the other."""
     config, rng = ellipses.tiny_config(), np.random.default_rng(3)
     shape, size = config.record_shape(stage), config.input_shape(stage)
     block = (*size, 1) if stage == "correction" else (1, *size)
@@ -180,7 +180,7 @@ def test_held_out_examples_tell_each_voxel_of_a_case_once(tmp_path, stage):
 
 @pytest.mark.parametrize(("depth", "height", "width"), [(9, 40, 52), (4, 16, 20), (5, 11, 33), (12, 32, 40)])
 def test_tumor3d_is_scored_on_the_whole_box_each_voxel_once(tmp_path, depth, height, width):
-    """Slabs of two cases -> blocks of 4 x 16 x 20: every voxel of the box is told once, where it lies."""
+    """Slabs of two cases become blocks of 4 x 16 x 20; every voxel of the box is scored once, at its position."""
     config, rng = ellipses.tiny_config(), np.random.default_rng(4)
     paths, boxes = [], []
     for case in range(2):
@@ -188,7 +188,7 @@ def test_tumor3d_is_scored_on_the_whole_box_each_voxel_once(tmp_path, depth, hei
         labels = rng.integers(0, 3, box.shape).astype(np.uint8)
         patch = np.full(config.record_shape("tumor3d"), 999, np.int16)
         examples = [schema.Example(patch, np.full(patch.shape, 2, np.uint8), "case", (0, 0, 0), -1, kind)
-                    for kind in (0, 1, 2)]  # is not scored
+                    for kind in (0, 1, 2)]  # not scored
         examples += [schema.Example(box[z:z + 4], labels[z:z + 4], "case", (z + 7, -3, 100), -1, schema.BOX)
                      for z in crop.cover_axis(0, depth, tf.constant(0.0), 4, 0).numpy()]
         paths.append(tmp_path / f"case_{case}.tfrecord")
@@ -201,7 +201,7 @@ def test_tumor3d_is_scored_on_the_whole_box_each_voxel_once(tmp_path, depth, hei
     for case, (box, tumor) in enumerate(boxes):
         own = indices == case
         told = first[own] > 0
-        inside = told & (images[own] > 0)  # a box smaller than a block is framed by air; this one is nowhere so dark
+        inside = told & (images[own] > 0)  # air pads a box smaller than a block; the box itself is brighter
         np.testing.assert_allclose(np.sort(images[own][inside]), np.sort(np.float32(box - low).ravel() / (high - low)),
                                    rtol=1e-5)
         assert targets[own][told].sum() == tumor.sum()

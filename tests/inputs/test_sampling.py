@@ -1,4 +1,4 @@
-"""Which examples a stage draws."""
+"""Tests which examples a stage samples."""
 
 import collections
 import itertools
@@ -25,7 +25,7 @@ def prepare(tmp_path, config, stage, **options):
 
 
 def drawn(config, stage, paths, counts, number, seed=(0, 0), alike=False):
-    """(case, index in the shard, kind) of the first examples drawn."""
+    """Returns (case, index in the shard, kind) of the first sampled examples."""
     stream = sampling.draw(paths, counts, stage, 1000, tf.constant(seed, tf.int32), alike).take(number)
     examples = [schema.parse(serialized, config.record_shape(stage)) for serialized in stream]
     return [(example["case"].numpy().decode(), int(example["start"][0]), int(example["kind"])) for example in examples]
@@ -41,7 +41,7 @@ def test_the_box_of_a_case_is_never_drawn(tmp_path, config):
     kinds = [int(sampling.kind_of(one)) for one in tf.data.TFRecordDataset(paths[0])]
     assert kinds == [0, 1, 2, schema.BOX]
     np.testing.assert_array_equal(counts, [[1, 1, 1]] * 4)
-    for seed in range(5):  # the shards are read from other places on
+    for seed in range(5):  # each seed starts at other positions in the shards
         found = drawn(config, "tumor3d", paths, counts, 12, seed=(0, seed))
         assert len(set(found)) == 12
         assert all(index < 3 for _, index, _ in found)
@@ -151,7 +151,7 @@ def test_a_damaged_shard_is_named(tmp_path, config):
 
 
 def test_each_seed_reads_the_shards_in_an_order_of_its_own(tmp_path, config, monkeypatch):
-    monkeypatch.setattr(sampling, "WINDOW_BYTES", 1)  # the fewest examples are held and shuffled: 16
+    monkeypatch.setattr(sampling, "WINDOW_BYTES", 1)  # the minimum of 16 examples is buffered and shuffled
     paths, counts = prepare(tmp_path, config, "fine", cases=40, per_case=1)
     one, other = ({case for case, *_ in drawn(config, "fine", paths, counts, 16, seed=(seed, 0))} for seed in (1, 2))
     assert len(one) == len(other) == 16 < len(paths)

@@ -1,4 +1,4 @@
-"""The contact sheet: every stage's, as a picture, by the command."""
+"""Tests the contact sheet of every stage, as an image written by the command."""
 
 
 import numpy as np
@@ -36,7 +36,7 @@ def test_a_block_is_shown_where_most_of_its_target_is():
     shown, masks = sheet.panel(image, target)
     assert shown[0, 0] == 3
     assert [mask.sum() for mask in masks] == [4]
-    assert sheet.panel(image, target * 0)[0][0, 0] == 2  # nothing there: the middle
+    assert sheet.panel(image, target * 0)[0][0, 0] == 2  # without a target, the middle slice
 
 
 def test_the_command_says_where_the_picture_is_or_what_is_missing(tmp_path):

@@ -1,4 +1,4 @@
-"""A folded net answers as the net it was made from, without its normalization layers."""
+"""Tests that a folded network predicts as the original, without normalization layers."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ CONFIG = configs.PRESETS["demo"]
 
 
 def trained(stage, seed=0, config=CONFIG):
-    """A net whose batch norms have statistics, scales and shifts as a training leaves them: unlike each other."""
+    """Returns a network whose batch norms have varied statistics, scales and shifts, as after training."""
     tf.keras.utils.set_random_seed(seed)
     model = models.build(config, stage)
     rng = np.random.default_rng(seed)
@@ -40,7 +40,7 @@ def test_folded_net_answers_alike(stage):
 
 @pytest.mark.parametrize("preset", configs.PRESETS)
 def test_nets_of_a_preset_that_start_from_one_another_are_folded_one_by_one(preset):
-    """No rule of the config may need two stages' nets alike: while they are folded they are not."""
+    """The config must not require equal networks in two stages, because they differ while they are folded."""
     config = configs.PRESETS[preset]
     slim = folded(models.build(config, "tumor2d"), config, "tumor2d")
     assert not [layer.name for layer in slim.layers if "norm" in layer.name]

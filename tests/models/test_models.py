@@ -1,4 +1,4 @@
-"""What every stage's net must do, whichever it is."""
+"""Tests the requirements that the network of every stage must meet."""
 
 import dataclasses
 
@@ -56,7 +56,7 @@ def test_correction_planes_need_not_be_square():
 
 def test_fcn_takes_any_block_that_divides():
     model = fcn3d.build(FCN)
-    for size in ((2, 8, 4), (4, 12, 16), (8, 16, 16)):  # of which the fourth level must round up two
+    for size in ((2, 8, 4), (4, 12, 16), (8, 16, 16)):  # the fourth level must round up two of them
         assert model(tf.zeros((1, *size, 1))).shape == (1, *size, 1)
 
 
@@ -119,9 +119,9 @@ def test_receptive_field_is_where_a_brighter_voxel_changes_the_output(rank, buil
         sizes = [8] * rank
         sizes[axis] = length
         model = build(sizes)
-        for weight in model.weights:  # all positive: nothing is switched off, and nothing cancels
+        for weight in model.weights:  # all positive, so that no unit is inactive and nothing cancels
             weight.assign(tf.fill(weight.shape, 0.1))
-        planes = np.zeros((length + 1, *sizes, 1), np.float32)  # one plane bright in each, none in the last
+        planes = np.zeros((length + 1, *sizes, 1), np.float32)  # one bright plane in each, none in the last
         for place in range(length):
             planes[(place, *[slice(None)] * axis, place)] = 1e3
         logits = np.moveaxis(models.logits_model(model)(planes).numpy()[..., 0], axis + 1, 1)

@@ -1,4 +1,4 @@
-"""Batch norm in one kernel, against its formula in float64 and against Keras's own layer."""
+"""Compares the fused batch norm with its formula in float64 and with Keras's layer."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def drawn(shape, seed=0):
 
 
 def made(shape, cls=BatchNormalization, **settings):
-    """A layer whose four weights are neither ones nor noughts."""
+    """Returns a layer whose four weights are neither ones nor zeros."""
     layer = cls(momentum=MOMENTUM, **settings)
     layer.build(shape)
     draw = np.random.default_rng(1)
@@ -25,7 +25,7 @@ def made(shape, cls=BatchNormalization, **settings):
 
 
 def by_hand(values, weights, training, epsilon):
-    """Outputs, and the weights afterwards; the moving variance takes in the unbiased one."""
+    """Returns the outputs and the updated weights; the moving variance uses the unbiased variance."""
     gamma, beta, mean, variance = (weight.astype(np.float64) for weight in weights)
     values, axes = values.astype(np.float64), tuple(range(values.ndim - 1))
     if training:

@@ -1,4 +1,4 @@
-"""Connected components against cc3d, a C++ library of its own, with 26 neighbours."""
+"""Compares connected components (26 neighbors) with cc3d, an independent C++ library."""
 
 import cc3d
 import nibabel as nib
@@ -20,7 +20,7 @@ def label(mask):
 
 
 def check_partition(mask):
-    """Our numbers and cc3d's stand for the same sets of voxels, and ours run from 1 to the count."""
+    """Checks that our numbers and cc3d's denote the same sets of voxels, and that ours run from 1 to the count."""
     numbered, count = label(mask)
     expected, expected_count = cc3d.connected_components(mask, connectivity=26, return_N=True)
     assert numbered.shape == mask.shape
@@ -30,13 +30,13 @@ def check_partition(mask):
     ours, theirs = np.divmod(pairs, expected_count + 1)
     inside = np.arange(1, count + 1)
     outside = [] if mask.all() else [0]
-    assert ours.tolist() == [*outside, *inside]  # every number once: no component of ours is two of theirs
-    assert sorted(theirs.tolist()) == [*outside, *inside]  # and none of theirs is two of ours
+    assert ours.tolist() == [*outside, *inside]  # each number once: none of our components is two of theirs
+    assert sorted(theirs.tolist()) == [*outside, *inside]  # none of theirs is two of ours
     assert (numbered > 0).sum() == mask.sum()
 
 
 def worm(shape, step):
-    """One path that fills the volume back and forth, never touching itself, in rows `step` apart."""
+    """Returns one path that fills the volume back and forth in rows `step` apart, without touching itself."""
     mask = np.zeros(shape, bool)
     for z in range(0, shape[0], step):
         rows = range(0, shape[1], step)
@@ -44,13 +44,13 @@ def worm(shape, step):
             mask[z, y, :] = True
             if index + 1 < len(rows):
                 mask[z, y:y + step, -1 if index % 2 == 0 else 0] = True
-        if z + step < shape[0]:  # on to the next slice from the worm's end
+        if z + step < shape[0]:  # continue to the next slice from the path's end
             mask[z:z + step, rows[-1], -1 if len(rows) % 2 else 0] = True
     return mask
 
 
 def spiral(size):
-    """A path one voxel wide from the rim of a slice to its middle."""
+    """Returns a path one voxel wide from the rim of a slice to its middle."""
     mask = np.zeros((1, size, size), bool)
     y, x, dy, dx = 0, 0, 0, 1
     mask[0, 0, 0] = True
@@ -63,7 +63,7 @@ def spiral(size):
 
 
 def helix(turns=6, radius=5):
-    """A coil of voxels that touch at corners only."""
+    """Returns a coil of voxels that touch only at corners."""
     mask = np.zeros((turns * 8, 2 * radius + 3, 2 * radius + 3), bool)
     for t in np.linspace(0, 1, 40 * turns):
         angle = 2 * np.pi * turns * t
@@ -125,7 +125,7 @@ def test_one_voxel_is_one_component(place):
 def test_corners_touch_and_gaps_do_not():
     mask = np.zeros((4, 5, 6), bool)
     mask[0, 0, 0] = mask[1, 1, 1] = True  # touch at a corner
-    mask[1, 1, 3] = True  # two away along x
+    mask[1, 1, 3] = True  # two voxels away along x
     mask[3, 4, 5] = True
     assert label(mask)[1] == 3
 
@@ -139,7 +139,7 @@ def test_the_end_of_a_row_does_not_touch_the_start_of_the_next():
 def test_numbers_rise_with_each_components_last_voxel():
     mask = np.zeros((3, 4, 5), bool)
     mask[0, 0, 0] = mask[0, 0, 4] = mask[2, 3, 4] = True
-    mask[0:3, 3, 0] = True  # begins before the third, and its last voxel comes before the third's
+    mask[0:3, 3, 0] = True  # its first and last voxels come before those of the third
     numbered, _ = label(mask)
     assert [numbered[place] for place in ((0, 0, 0), (0, 0, 4), (2, 3, 0), (2, 3, 4))] == [1, 2, 3, 4]
 

@@ -1,4 +1,4 @@
-"""Blocks cut out and put back, crops laid over a box, and masks grown: by hand, by NumPy, by scipy.ndimage."""
+"""Tests cutting and pasting blocks, covering a box with crops, and dilation, by hand, with NumPy and SciPy."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ SHAPE = (4, 5, 7)
 VOXELS = np.random.default_rng(0).integers(1, 100, SHAPE).astype(np.float32)
 PLACES = [((0, 0, 0), SHAPE), ((1, 2, 3), (2, 3, 2)), ((-2, -1, 5), (4, 3, 6)), ((-3, -3, -3), (12, 12, 12)),
           ((3, 4, 6), (1, 1, 1)), ((-6, 0, 0), (3, 3, 3)), ((0, 5, 0), (2, 2, 2)), ((0, 0, 30), (4, 4, 4)),
-          ((-9, 12, 2), (2, 3, 4)), ((-4, 0, 0), (4, 3, 3))]  # the last five lie outside altogether
+          ((-9, 12, 2), (2, 3, 4)), ((-4, 0, 0), (4, 3, 3))]  # the last five lie entirely outside
 
 
 @pytest.mark.parametrize(("start", "size"), PLACES)
@@ -86,14 +86,14 @@ def test_four_axes_are_cut_alike():
 @pytest.mark.parametrize(("start", "stop", "centre", "size", "overlap", "positions"), [
     (10, 20, 14.5, 16, 4, [7]),  # half a voxel rounds up: 15 - 8
     (10, 20, 14.4, 16, 4, [6]),
-    (10, 20, 2.0, 16, 4, [4]),  # as far as the extent's end lets it
+    (10, 20, 2.0, 16, 4, [4]),  # limited by the extent's end
     (10, 20, 40.0, 16, 4, [10]),
     (10, 26, 0.0, 16, 4, [10]),  # exactly as large
     (10, 27, 18.0, 16, 4, [10, 11]),
-    (0, 28, 14.0, 16, 4, [0, 12]),  # two that overlap by 4 just do
+    (0, 28, 14.0, 16, 4, [0, 12]),  # two crops with an overlap of 4 just suffice
     (0, 29, 14.0, 16, 4, [0, 6, 13]),
     (-5, 35, 0.0, 16, 0, [-5, 7, 19]),
-    (3, 3, 7.0, 5, 0, [3]),  # nothing to hold
+    (3, 3, 7.0, 5, 0, [3]),  # empty extent
 ])
 def test_cover_axis_by_hand(start, stop, centre, size, overlap, positions):
     assert crop.cover_axis(start, stop, centre, size, overlap).numpy().tolist() == positions
@@ -109,14 +109,14 @@ def test_crops_cover_all_and_overlap_and_a_single_one_moves_no_more_than_it_must
     assert found[-1] + size >= stop
     if extent <= size:
         wanted = int(np.floor(np.float32(centre) + np.float32(0.5))) - size // 2
-        allowed = range(stop - size, start + 1)  # every crop that holds the extent
+        allowed = range(stop - size, start + 1)  # all crops that contain the extent
         assert found.tolist() == [min(allowed, key=lambda at: abs(at - wanted))]
     else:
         steps = np.diff(found)
         assert (found[0], found[-1]) == (start, stop - size)
         assert steps.max() <= size - overlap
         assert steps.max() - steps.min() <= 1
-        assert (extent - size) > (len(found) - 2) * (size - overlap)  # one crop fewer would not do
+        assert (extent - size) > (len(found) - 2) * (size - overlap)  # one crop fewer would not suffice
 
 
 def test_grid_of_lists_all_combinations_in_order():

@@ -1,4 +1,4 @@
-"""Geometry against its own inverse on volumes of 1 to 40 voxels a side and odd spacings, drawn by hypothesis."""
+"""Tests geometry against its inverse on volumes of 1 to 40 voxels per side and odd spacings, from hypothesis."""
 
 import numpy as np
 import tensorflow as tf
@@ -49,7 +49,7 @@ def test_reorienting_and_back_changes_nothing_wherever_the_axes_point(shape, ste
     np.testing.assert_allclose(reorient_affine(canonical, invert(transform), turned.shape), affine, atol=1e-9)
     assert to_canonical_transform(canonical).tolist() == [[0, 1], [1, 1], [2, 1]]
     assert len(CANONICAL_CODES) == turned.ndim
-    # Every voxel stays where it was in the patient, and its size with it.
+    # Every voxel keeps its position in the patient and its size.
     index = np.array([size // 2 for size in shape])
     moved = np.argwhere(reorient(np.arange(array.size).reshape(shape), transform)
                         == np.ravel_multi_index(index, shape))[0]
@@ -95,7 +95,7 @@ def test_resampling_invents_no_value_beyond_its_volume_s(shape, grid, seed):
 @fixed
 @given(SIDES, st.tuples(*[st.integers(1, 3)] * 3), st.tuples(*[st.integers(-3, 3)] * 3))
 def test_a_ramp_comes_back_from_a_finer_grid(shape, factor, slopes):
-    """Linear interpolation knows a ramp exactly but at its ends, where it has no neighbour to lean on."""
+    """Linear interpolation reproduces a ramp exactly, except at its ends, where a neighbor is missing."""
     places = np.meshgrid(*(np.arange(length) for length in shape), indexing="ij")
     ramp = sum(slope * place for slope, place in zip(slopes, places, strict=True)).astype(np.float32)
     grid = tf.constant([size * times for size, times in zip(shape, factor, strict=True)])

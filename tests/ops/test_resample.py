@@ -1,4 +1,4 @@
-"""Resampling against scipy.ndimage where it enlarges, tf.image.resize where it shrinks, and arithmetic by hand."""
+"""Compares resampling with scipy.ndimage (upsampling), tf.image.resize (downsampling) and arithmetic by hand."""
 
 import math
 from fractions import Fraction
@@ -15,7 +15,7 @@ from scipy import ndimage
 from kits_tf.ops import resample
 
 SHAPE = (5, 7, 9)
-# Enlarging, shrinking, a mix, odd to even and back, unchanged, down to one voxel, far apart.
+# Upsampling, downsampling, both, odd to even and back, unchanged, down to one voxel, large factors.
 GRIDS = [(8, 12, 15), (3, 4, 5), (9, 4, 9), (6, 8, 8), (5, 7, 9), (1, 1, 1), (23, 2, 31)]
 
 
@@ -63,7 +63,7 @@ def test_any_change_of_size_is_the_definition(shape, grid):
 def test_halving_weighs_four_voxels_1_3_3_1():
     weights = resample.axis_weights(8, 4).numpy()
     np.testing.assert_allclose(weights[1], [0, 1 / 8, 3 / 8, 3 / 8, 1 / 8, 0, 0, 0], atol=1e-7)
-    np.testing.assert_allclose(weights[0], [3 / 7, 3 / 7, 1 / 7, 0, 0, 0, 0, 0], atol=1e-7)  # the first 1 fell off
+    np.testing.assert_allclose(weights[0], [3 / 7, 3 / 7, 1 / 7, 0, 0, 0, 0, 0], atol=1e-7)  # the first 1 is cut off
 
 
 def test_doubling_puts_new_voxels_a_quarter_either_way():
@@ -96,15 +96,15 @@ def test_source_range_leaves_out_no_voxel_that_has_weight(size_in, size_out, fir
     assert weights[:, :start].sum() + weights[:, stop:].sum() == 0
     needed = np.flatnonzero(weights.any(axis=0))
     if len(needed):
-        assert needed[0] - start <= 2  # nor does it ask for many more than it needs
+        assert needed[0] - start <= 2  # at most two voxels more than needed
         assert stop - 1 - needed[-1] <= 2
 
 
 @pytest.mark.parametrize(("shape", "spacing_mm", "target_mm", "grid"), [
     ((60, 512, 512), (5.0, 0.7816, 0.7816), (3.0, 0.7816, 0.7816), (100, 512, 512)),
     ((61, 512, 400), (5.0, 0.9, 0.5), (3.0, 0.7816, 0.7816), (102, 590, 256)),  # 101.67, 589.56, 255.89
-    ((1, 1, 1), (0.5, 0.1, 0.1), (3.0, 0.7816, 0.7816), (1, 1, 1)),  # never none
-    ((3, 5, 7), (1.0, 1.0, 1.0), (2.0, 2.0, 2.0), (2, 2, 4)),  # 1.5, 2.5 and 3.5: to the even neighbour, as Python's
+    ((1, 1, 1), (0.5, 0.1, 0.1), (3.0, 0.7816, 0.7816), (1, 1, 1)),  # at least one voxel
+    ((3, 5, 7), (1.0, 1.0, 1.0), (2.0, 2.0, 2.0), (2, 2, 4)),  # 1.5, 2.5 and 3.5 round to even, as in Python
 ])
 def test_grid_size_is_the_extent_over_the_spacing_rounded(shape, spacing_mm, target_mm, grid):
     assert tuple(resample.grid_size(shape, spacing_mm, target_mm).numpy()) == grid
@@ -132,7 +132,7 @@ def test_grid_size_of_an_extent_that_ends_in_half_a_voxel_does_not_hang_on_float
 
 @pytest.mark.parametrize(("slices", "slice_mm"), [(723, 0.5), (241, 1.5), (25, 1.5), (101, 4.5), (63, 4.5)])
 def test_half_a_slice_is_rounded_alike_in_a_graph_of_a_fixed_target(slices, slice_mm):
-    # Where a graph's optimizer turns division by a constant into a product, 120.5 became 121 slices.
+    # A graph optimizer that turned a division by a constant into a product made 121 slices of 120.5.
     @tf.function(input_signature=[tf.TensorSpec((None, None, None)), tf.TensorSpec((3,))])
     def grid_of(volume, spacing_mm):
         return resample.grid_size(tf.shape(volume), spacing_mm, (3.0, 0.7816, 0.7816))
@@ -156,9 +156,9 @@ def test_a_block_is_the_same_block_of_the_whole(grid, start, size, floor):
 
 def test_a_floor_raises_what_lies_below_it_before_anything_is_mixed():
     volume = np.full((4, 5, 6), 100.0, np.float32)
-    volume[:, :, 0] = -3000.0  # beside the scanner's circle
+    volume[:, :, 0] = -3000.0  # outside the scanner's circle
     found = whole(volume, (4, 5, 12), floor=-1024.0)
-    np.testing.assert_allclose(found[1, 2, :5], [-1024, -743, -181, 100, 100], atol=1e-2)  # 1124 in quarters
+    np.testing.assert_allclose(found[1, 2, :5], [-1024, -743, -181, 100, 100], atol=1e-2)  # steps of 1124 / 4
     assert found.min() == -1024
 
 
@@ -178,7 +178,7 @@ def test_slices_at_a_time_do_not_matter(chunk):
 
 
 def square_by_definition(volume, grid, size, air):
-    """Normalize, pad to a square, resize, each on its own."""
+    """Normalizes, pads to a square and resizes, in separate steps."""
     normalized = by_definition(volume, grid)
     square = max(grid[1:])
     before = [(square - length) // 2 for length in grid[1:]]
@@ -208,7 +208,7 @@ def test_a_block_comes_back_as_it_would_inside_an_empty_volume(shape, grid, star
     values, at = resample.resample_back(block, tf.constant(grid), tf.constant(start), tf.constant(shape))
     found = np.zeros(shape)
     found[tuple(slice(a, a + n) for a, n in zip(at.numpy(), values.shape, strict=True))] = values
-    np.testing.assert_allclose(found, expected, atol=1e-5)  # so what the block left out was zero
+    np.testing.assert_allclose(found, expected, atol=1e-5)  # outside the block, all values are zero
     mask, again = resample.resample_back(block, tf.constant(grid), tf.constant(start), tf.constant(shape), above=0.3)
     assert mask.dtype == tf.bool and again.numpy().tolist() == at.numpy().tolist()
     np.testing.assert_array_equal(mask, values > 0.3)
@@ -222,7 +222,7 @@ def test_a_linear_ramp_comes_back_where_it_was(shape, grid):
         back, start = resample.resample_back(there, tf.constant(grid), tf.zeros(3, tf.int32), tf.constant(shape))
         assert start.numpy().tolist() == [0, 0, 0]
         assert back.shape == shape
-        inside = np.moveaxis(back.numpy() - ramp, axis, 0)[3:-3]  # an edge has no neighbour to lean on
+        inside = np.moveaxis(back.numpy() - ramp, axis, 0)[3:-3]  # edges lack a neighbor
         assert abs(inside).max() < 0.1  # voxels
         assert abs(inside.mean()) < 0.005  # no shift
 

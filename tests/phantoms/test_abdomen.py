@@ -1,4 +1,4 @@
-"""Drawn scans: the same seed draws the same patient, and each kind of case shows what it is named for."""
+"""Tests abdominal phantoms: the same seed gives the same patient, and each kind of case has its feature."""
 
 import cc3d
 import numpy as np
@@ -13,7 +13,7 @@ SEEDS = (0, 1)
 
 @pytest.fixture(scope="module")
 def cases():
-    """{(kind, seed): (ct, labels)}, each drawn once."""
+    """Dict {(kind, seed): (ct, labels)}; each case is drawn once."""
     drawn = {}
 
     def case(kind, seed):
@@ -25,13 +25,13 @@ def cases():
 
 
 def components_ml(volume, mask):
-    """Sizes of the mask's components in ml, the largest first."""
+    """Returns the volumes of the mask's components in ml, largest first."""
     found = cc3d.connected_components(mask, connectivity=26)
     return sorted((np.bincount(found.ravel())[1:] * volume.voxel_ml).tolist(), reverse=True)
 
 
 def extent_mm(volume, mask):
-    """Size of the mask's box along (z, y, x), in mm."""
+    """Returns the size of the mask's box along (z, y, x), in mm."""
     return (np.ptp(np.argwhere(mask), axis=0) + 1) * volume.spacing_mm
 
 
@@ -74,7 +74,7 @@ def test_every_case_has_a_kidney_and_a_tumor_that_touch_and_end_inside_the_scan(
     assert ct.voxels.shape == drawn.voxels.shape
     assert set(np.unique(drawn.voxels)) == {labels.BACKGROUND, labels.KIDNEY, labels.TUMOR}
     mask = labels.foreground(drawn.voxels)
-    # A tumor is part of a kidney: no component of the foreground is tumor alone.
+    # A tumor is part of a kidney: no component of the foreground is only tumor.
     assert all(ml > 50 for ml in components_ml(drawn, mask))
     assert not any(np.take(mask, end, axis=axis).any() for axis in range(3) for end in (0, -1))
 

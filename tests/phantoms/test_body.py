@@ -1,4 +1,4 @@
-"""Whole-body phantoms: a seed draws the same scan again, anatomy lies where it should, labels end as KiTS19's do."""
+"""Tests whole-body phantoms: reproducible scans, plausible anatomy, and label edges like KiTS19's."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ def patient_of(seed):
 
 
 def tissues_in(phase, seed=0):
-    """Tissues of the first patient from this seed on in whom they follow the phase."""
+    """Returns the tissues of the first patient from this seed on whose tissues follow the phase."""
     while True:
         tissues = Tissues.random(np.random.default_rng(seed))
         if tissues.phase == phase and not tissues.wild:
@@ -49,7 +49,7 @@ def only_field(monkeypatch, name):
 
 @pytest.fixture(scope="module")
 def planned():
-    """{seed: (layout, volumes in ml by side, mean (z, y, x) in mm by side)} of twenty patients' kidneys, no lesions."""
+    """{seed: (layout, volumes in ml by side, mean (z, y, x) in mm by side)} of 20 patients' kidneys without lesions."""
     found = {}
     for seed in range(20):
         layout, kidneys, _ = plan_kidneys(np.random.default_rng(seed), patient_of(seed))

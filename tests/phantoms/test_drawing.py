@@ -1,4 +1,4 @@
-"""Soft shapes: coverage adds up to volumes that can be computed by hand."""
+"""Tests soft shapes: coverage adds up to volumes that can be computed by hand."""
 
 import numpy as np
 import pytest

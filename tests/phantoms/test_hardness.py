@@ -1,4 +1,4 @@
-"""What makes drawn cases hard: phases, tumors like medulla, organs that touch, noise, streaks, round pictures."""
+"""Tests hard phantoms: phases, tumors like medulla, adjacent organs, noise, streaks, round fields of view."""
 
 import itertools
 import json
@@ -22,13 +22,13 @@ NATIVE = HARD_PHASES[3]
 
 @pytest.fixture(scope="module")
 def anatomy():
-    """Labels of a drawn patient, standing for a label file."""
+    """Labels of a synthetic patient, in place of a label file."""
     return draw_abdomen((0, 1), "ordinary", Scanner(128, (5.0, 5.0)))[1]
 
 
 @pytest.fixture(scope="module")
 def drawn(anatomy):
-    """The CT around them, by name of the phase."""
+    """The CT around the labels, by name of the phase."""
     return {phase.name: draw_around(anatomy, 5, phase).voxels for phase in HARD_PHASES}
 
 
@@ -81,7 +81,7 @@ def grid_of(thickness_mm, slices=12):
 
 
 def noise_hu(thickness_mm, seed):
-    """Standard deviation in the middle of an even body."""
+    """Returns the noise's standard deviation in the middle of a uniform body, in HU."""
     grid = grid_of(thickness_mm)
     scanned = scan_hard(np.full(grid.shape, 50, np.float32), grid, np.random.default_rng(seed), WHOLE)
     return np.median(scanned[:, 30:60, 35:75].std(axis=(1, 2)))
@@ -129,13 +129,13 @@ def test_streaks_change_some_slices_of_some_scans():
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("index", [5, 12, 30, 31])  # fused; tumors of 250 ml and of a litre and a half; small pixels
+@pytest.mark.parametrize("index", [5, 12, 30, 31])  # fused; tumors of 250 ml and 1.5 liters; small pixels
 def test_real_kidneys_lie_whole_in_the_picture_whatever_is_drawn_around_them(real_masks, index):
     truth = read_labels(real_masks[index])
     before = truth.voxels.copy()
     ct = draw_around(truth, (1, index), hard_phase(index)).voxels
     assert np.array_equal(truth.voxels, before)
     kidney = ct[before == labels.KIDNEY]
-    assert (kidney > -500).all()  # none is air outside a round picture
+    assert (kidney > -500).all()  # no kidney voxel lies outside the round field of view
     cortex = hard_phase(index).cortex
     assert 0.5 * cortex < np.median(kidney) < 1.15 * cortex

@@ -1,4 +1,4 @@
-"""A study on disk: KiTS19's layout, cases that do not depend on each other, and anatomy taken from label files."""
+"""Tests a study on disk: KiTS19's layout, independent cases, and anatomy from label files."""
 
 import json
 
@@ -90,11 +90,11 @@ def test_cases_added_later_keep_the_summary_of_earlier_ones(tmp_path):
 
 @pytest.fixture
 def anatomy(tmp_path):
-    """A KiTS19-shaped folder with one label file, off its usual place in the world."""
+    """A folder in KiTS19's layout with one label file at an unusual world position."""
     _, drawn = draw_abdomen((0, 4), "two_tumors", Scanner(96, (6.0, 6.0)))
     affine = drawn.affine.copy()
     affine[:3, 3] = 12.5, -40.0, 300.0
-    drawn.voxels[4:6, 20:22, 20:22] = 1  # a crumb, far from either kidney
+    drawn.voxels[4:6, 20:22, 20:22] = 1  # a fragment far from both kidneys
     folder = tmp_path / "kits"
     write_volume(folder / "case_00017" / "segmentation.nii.gz", Volume.from_affine(drawn.voxels, affine))
     return folder
@@ -110,7 +110,7 @@ def test_anatomy_keeps_labels_and_geometry_to_the_voxel(anatomy, tmp_path):
     np.testing.assert_allclose(kept.affine, source.affine)
     np.testing.assert_allclose(ct.affine, source.affine)
     assert ct.voxels.shape == source.voxels.shape
-    # What is labelled kidney looks like one, whatever organ would lie there; tumor is darker; the patient is in air.
+    # Kidney voxels look like kidney even where another organ would be; tumor is darker; air surrounds the patient.
     kidney, tumor = (ct.voxels[source.voxels == class_id] for class_id in (1, 2))
     assert np.percentile(kidney, 10) > 90
     assert ct.voxels[4:6, 20:22, 20:22].mean() > 90

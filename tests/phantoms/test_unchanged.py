@@ -1,5 +1,7 @@
-"""The phantoms of `make demo`, --hard and --anatomy stay as they are, voxel for voxel, so that scores of different
-versions compare. A few voxels differ by 1 HU between NumPy 1.26 and 2.5, so scans are compared by sums over voxels."""
+"""Tests that the phantoms of `make demo`, --hard and --anatomy never change, so that scores of versions compare.
+
+A few voxels differ by 1 HU between NumPy 1.26 and 2.5, so scans are compared by sums over voxels.
+"""
 
 import hashlib
 
@@ -12,17 +14,17 @@ from kits_tf.phantoms.tissues import HARD_PHASES
 from kits_tf.volume import Volume
 
 SMALL = Scanner(size_voxels=64, slice_mm=(8.0, 8.0))
-ROUNDING_HU = 60  # 20 voxels that round the other way, each weighted by at most 3
+ROUNDING_HU = 60  # 20 voxels that round differently, each weighted by at most 3
 
 
 def sums(voxels):
-    """(sum, weighted sum) of a scan; the weights -3 to 3 depend on the position, so moved voxels show."""
+    """Returns (sum, weighted sum) of a scan; weights from -3 to 3 depend on the position, to detect moved voxels."""
     flat = voxels.ravel().astype(np.int64)
     return int(flat.sum()), int((flat * (np.arange(flat.size) % 7 - 3)).sum())
 
 
 def boxed_labels():
-    """Two ellipsoid kidneys, the right one with a tumor at its upper pole."""
+    """Returns labels of two ellipsoid kidneys, the right one with a tumor at its upper pole."""
     z, y, x = np.indices((16, 40, 44)) * 8.0
     voxels = np.zeros(z.shape, np.uint8)
     for side in (-1, 1):

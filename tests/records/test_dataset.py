@@ -1,4 +1,4 @@
-"""Which shards are trained on and which are held out, and one line where they cannot be."""
+"""Tests the split of shards into training and validation sets, and its one-line errors."""
 
 import json
 
@@ -15,7 +15,7 @@ FOLDS = [NAMES[fold::5] for fold in range(5)]
 
 @pytest.fixture
 def data(tmp_path):
-    """Ten cases; case_00007 could not be prepared, case_00008 gave no example."""
+    """Data folder of ten cases; case_00007 could not be prepared, case_00008 gave no examples."""
     entries = {name: {"records": 4} for name in NAMES}
     entries["case_00007"] = {"failure": "torn"}
     entries["case_00008"] = {"records": 0}
@@ -45,7 +45,7 @@ def test_cases_without_examples_are_on_neither_side(data):
         names = {path.stem for path in [*train, *held_out]}
         assert names == set(NAMES) - {"case_00007", "case_00008"}
         assert len(train) + len(held_out) == 8
-    assert sorted(path.stem for _, held_out in sides for path in held_out) == sorted(names)  # each held out once
+    assert sorted(path.stem for _, held_out in sides for path in held_out) == sorted(names)  # each validates once
 
 
 def test_without_records_the_command_that_makes_them_is_named(tmp_path):

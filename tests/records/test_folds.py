@@ -1,4 +1,4 @@
-"""Five folds: disjoint, complete, of equal size give or take one, and the same for the same names and seed."""
+"""Tests five folds: disjoint, complete, equal in size within one case, the same for the same names and seed."""
 
 import pytest
 from hypothesis import given, settings
@@ -32,7 +32,7 @@ def test_the_order_of_the_names_does_not_matter_and_the_seed_does():
 def test_a_fold_is_no_run_of_neighbours():
     assert all(fold != NAMES[at * 42:(at + 1) * 42] for at, fold in enumerate(deal_folds(NAMES, 0)))
     followers = [sum(NAMES[NAMES.index(name) - 1] in fold for name in fold) for fold in deal_folds(NAMES, 0)]
-    assert max(followers) < 20  # of 42; one in five by chance
+    assert max(followers) < 20  # of 42; one in five is expected by chance
 
 
 @pytest.mark.parametrize(("seed", "order"), [(0, "12034"), (1, "14320")])

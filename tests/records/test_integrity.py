@@ -1,4 +1,4 @@
-"""Any change to a shard is found before it is read, and named: bits flipped, ends cut, whole records swapped."""
+"""Tests that any change to a shard is reported before reading: flipped bits, truncation, swapped records."""
 
 import json
 import pathlib
@@ -27,7 +27,7 @@ def data():
 
 @pytest.fixture
 def shard(data):
-    """One shard, given back as it was."""
+    """One shard, restored after the test."""
     path = dataset.shard_path(data, STAGE, "case_00002")
     whole = path.read_bytes()
     yield path
@@ -36,7 +36,7 @@ def shard(data):
 
 
 def records_of(raw):
-    """The framed records of a shard: 8 bytes of length, 4 of checksum, the data, 4 of checksum."""
+    """Returns the framed records of a shard: 8 bytes length, 4 bytes checksum, the data, 4 bytes checksum."""
     found = []
     while raw:
         size = 16 + int.from_bytes(raw[:8], "little")
@@ -54,7 +54,7 @@ def test_whole_shards_have_no_damage(data):
     integrity.verify(data, STAGE, dataset.read_manifest(data, STAGE)["cases"])
 
 
-# What TFRecord's own checksums let pass, first: each of these reads without an error.
+# First, changes that TFRecord's checksums miss: each of these reads without an error.
 CHANGES = {
     "two records swapped": lambda raw: b"".join(np.array(records_of(raw), object)[[1, 0, 2, 3, 4, 5]]),
     "a record taken out": lambda raw: b"".join(records_of(raw)[:2] + records_of(raw)[3:]),
@@ -139,7 +139,7 @@ def test_all_damages_are_counted_and_only_the_first_is_spelled_out(data, shard):
         assert [line.split(":")[0] for line in damages(data)] == [str(shard), str(second)]
         with pytest.raises(InputError, match=r"case_00002.* \(and 1 more shards\); .*--check"):
             integrity.verify(data, STAGE, ["case_00001", "case_00002", "case_00004"])
-        integrity.verify(data, STAGE, ["case_00001", "case_00003"])  # the rest is not in the way
+        integrity.verify(data, STAGE, ["case_00001", "case_00003"])  # damage in other cases is ignored
     finally:
         second.write_bytes(whole)
 

@@ -1,4 +1,4 @@
-"""Record bytes from anywhere: an example of the stage's shape and dtypes, or TensorFlow's own error."""
+"""Fuzz tests of record bytes: they give an example of the stage's shape and dtypes, or TensorFlow's error."""
 
 import contextlib
 import pathlib
@@ -28,7 +28,7 @@ WHOLE = schema.serialize(example())
 def attempt(serialized):
     try:
         found = parse(tf.constant(serialized))
-    except (tf.errors.InvalidArgumentError, UnicodeDecodeError):  # TensorFlow 2.15 cannot word an error about raw bytes
+    except (tf.errors.InvalidArgumentError, UnicodeDecodeError):  # TensorFlow 2.15 fails to format raw bytes
         return None
     assert found["image"].shape == found["labels"].shape == SHAPE
     assert (found["image"].dtype, found["labels"].dtype) == (tf.int16, tf.uint8)
@@ -73,7 +73,7 @@ def test_any_features_are_refused_or_an_example(features):
 @settings(fixed, max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=3), st.booleans())
 def test_a_changed_shard_gives_whole_records_or_a_data_loss(changes, cut):
-    """What TFRecord's checksums let through is unchanged; the rest is an error, not other voxels."""
+    """Records that pass TFRecord's checksums are unchanged; all others raise an error."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "a.tfrecord"
         schema.write(path, [example()] * 3)

@@ -1,4 +1,4 @@
-"""Training examples as records: what is written is read, in the shape it was written in, or refused."""
+"""Tests records of training examples: they are read as they were written, or refused."""
 
 import numpy as np
 import pytest

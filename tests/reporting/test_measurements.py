@@ -1,4 +1,4 @@
-"""Measurements against shapes of known size, scikit-image, and the drawings' own plans."""
+"""Compares measurements with shapes of known size, with scikit-image, and with the phantoms' plans."""
 
 import tracemalloc
 
@@ -21,7 +21,7 @@ def ball(shape, spacing_mm, centre_mm, radius_mm):
 
 
 def patient(voxels, spacing_mm=SPACING_MM, body=slice(None)):
-    """Labels with a body around them that reaches over the given columns."""
+    """Returns the labels and a CT whose body covers the given columns."""
     hu = np.full(voxels.shape, -1000, np.int16)
     hu[:, :, body] = 40
     return Volume.from_spacing(voxels, spacing_mm), Volume.from_spacing(hu, spacing_mm)
@@ -30,7 +30,7 @@ def patient(voxels, spacing_mm=SPACING_MM, body=slice(None)):
 def test_a_block_is_as_long_as_its_diagonal():
     mask = np.zeros((8, 30, 40), bool)
     mask[2:5, 4:24, 10:13] = True
-    # Faces lie half a voxel beyond the outermost centres; edges and corners of a block are cut by as much.
+    # Faces lie half a voxel beyond the outermost centers; edges and corners of a block are cut by the same amount.
     along = largest_diameter_mm(mask[3][:, 11:12], (1.0, 1.0))
     assert along == 20.0
     assert 20.0 * 0.8 < largest_diameter_mm(mask[3], (0.8, 0.9)) < np.hypot(20 * 0.8, 3 * 0.9)
@@ -44,7 +44,7 @@ def test_a_ball_is_twice_its_radius_wide(radius_mm):
 
 
 def ragged(axes, seed):
-    """A small ball with a fifth of its voxels missing."""
+    """Returns a small ball without a fifth of its voxels."""
     rng = np.random.default_rng(seed)
     shape, spacing_mm = (7, 12, 10)[-axes:], SPACING_MM[-axes:]
     middle_mm = [size * mm / 2 for size, mm in zip(shape, spacing_mm, strict=True)]
@@ -63,7 +63,7 @@ def test_diameters_are_those_between_all_surface_points(seed):
 
 @pytest.mark.parametrize("axes", [2, 3])
 def test_diameters_agree_with_regionprops_within_a_voxel(axes):
-    # It measures the convex hull drawn in voxels, which is a little larger.
+    # scikit-image measures the convex hull in voxels, which is a little larger.
     for seed in range(6):
         mask, spacing_mm = ragged(axes, seed)
         (region,) = regionprops(mask.astype(np.uint8), spacing=spacing_mm)
@@ -110,7 +110,7 @@ def test_tumors_come_largest_first_and_specks_not_at_all():
 
 
 def pieces(mask, volume):
-    """Volumes in ml of a mask's connected pieces that are no specks, the largest first, by scikit-image."""
+    """Returns the volumes of a mask's components without specks, in ml, largest first, by scikit-image."""
     volumes = [region.num_pixels * volume.voxel_ml for region in regionprops(label(mask, connectivity=3))]
     return sorted((ml for ml in volumes if ml >= SPECK_ML), reverse=True)
 
@@ -126,7 +126,7 @@ def test_a_drawn_patients_numbers_are_those_that_scikit_image_counts(kind, sides
     assert [kidney["side"] for kidney in found["kidneys"]] in (["right"], ["left"], ["both"], ["right", "left"])
     for kidney in found["kidneys"]:
         assert kidney["tumor_share"] == pytest.approx(kidney["tumor_ml"] / kidney["volume_ml"], abs=1e-3)
-    for tumor in found["tumors"]:  # between those of a ball and of a long body of its volume
+    for tumor in found["tumors"]:  # between the diameter of a ball of this volume and twice that
         ball_mm = 2 * (0.75 * 1000 * tumor["volume_ml"] / np.pi) ** (1 / 3)
         assert ball_mm < tumor["diameter_mm"] < 2 * ball_mm
         assert tumor["diameter_axial_mm"] <= tumor["diameter_mm"] + 0.1
@@ -138,7 +138,7 @@ def test_nothing_found_is_two_empty_lists():
 
 def test_thousands_of_specks_take_no_memory_of_their_own():
     voxels = np.zeros((60, 120, 120), np.uint8)
-    voxels[::2, ::2, ::2] = 2  # 108 000 tumors of a voxel, a kidney each
+    voxels[::2, ::2, ::2] = 2  # 108,000 tumors of one voxel, each a component of its own
     voxels[10:30, 20:60, 20:60] = 1
     labels, ct = patient(voxels)
     tracemalloc.start()
@@ -146,4 +146,4 @@ def test_thousands_of_specks_take_no_memory_of_their_own():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [len(found["kidneys"]), len(found["tumors"])] == [1, 0]
-    assert peak < 100 * voxels.size  # a mask for each would be a thousand times as much
+    assert peak < 100 * voxels.size  # a mask for each would need a thousand times as much

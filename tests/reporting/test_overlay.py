@@ -1,4 +1,4 @@
-"""The picture: what it shows is measured in its pixels, at the scale its own bar claims."""
+"""Tests the overlay image by measuring its pixels, at the scale of its scale bar."""
 
 import pathlib
 import subprocess
@@ -17,8 +17,8 @@ SHAPE = (20, 60, 50)
 SPACING_MM = (5.0, 2.0, 4.0)  # 100 x 120 x 200 mm: planes of 200, 200 and 120 mm side by side
 PIXELS_PER_MM = overlay.DPI * (overlay.WIDTH - 4 * overlay.GAP) / (200 + 200 + 120)
 LEFTS = [overlay.DPI * (number + 1) * overlay.GAP + PIXELS_PER_MM * before for number, before in
-         enumerate((0, 200, 400))]  # of the three planes
-MIDDLE = overlay.DPI * overlay.TITLE + PIXELS_PER_MM * 60  # height of their middles
+         enumerate((0, 200, 400))]  # left edges of the three planes
+MIDDLE = overlay.DPI * overlay.TITLE + PIXELS_PER_MM * 60  # row of their centers
 TOPS = [MIDDLE - PIXELS_PER_MM * high / 2 for high in (120, 100, 100)]
 
 
@@ -27,7 +27,7 @@ def scan(shape=SHAPE, spacing_mm=SPACING_MM, hu=0):
 
 
 def one_kidney(shape=SHAPE):
-    """50 mm high, 36 mm deep, 40 mm wide; its upper 20 mm are tumor."""
+    """Returns labels of a kidney 50 mm high, 36 mm deep, 40 mm wide; its upper 20 mm are tumor."""
     labels = np.zeros(shape, np.uint8)
     labels[4:14, 30:48, 10:20] = 1
     labels[4:8, 30:48, 10:20] = 2
@@ -40,7 +40,7 @@ def draw(path, ct, labels, **more):
 
 
 def extent(image, color, plane):
-    """(left, top, right, bottom) in mm from the plane's corner of the pixels of a colour."""
+    """Returns (left, top, right, bottom) of the pixels of a color, in mm from the plane's corner."""
     left, top = LEFTS[plane], TOPS[plane]
     mm = (200, 200, 120)[plane], (120, 100, 100)[plane]
     right, bottom = left + mm[0] * PIXELS_PER_MM, top + mm[1] * PIXELS_PER_MM
@@ -93,7 +93,7 @@ def test_truth_is_drawn_beside_labels_that_found_nothing(tmp_path):
     truth = ct.with_voxels(one_kidney())
     image = draw(tmp_path / "picture.png", ct, np.zeros(SHAPE, np.uint8), truth=truth)
     assert extent(image, overlay.LINES["true tumor"]["color"], 1) == pytest.approx((40, 20, 80, 40), abs=1.5)
-    with pytest.raises(ValueError):  # no pixel of that colour
+    with pytest.raises(ValueError):  # no pixel of that color
         extent(image, overlay.LINES["tumor"]["color"], 1)
 
 
@@ -139,7 +139,7 @@ def test_pyplot_and_its_global_state_are_not_touched():
 
 
 def regions(*blocks, shape=(8, 9, 10)):
-    """(kidney with tumor, tumor) with each (class, z, y, x slices) painted."""
+    """Returns the masks (kidney with tumor, tumor) of the painted blocks (class, z, y, x slices)."""
     labels = np.zeros(shape, np.uint8)
     for value, *block in blocks:
         labels[tuple(slice(*edges) for edges in block)] = value

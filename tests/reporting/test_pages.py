@@ -1,4 +1,4 @@
-"""The web pages in a headless Chromium: they load without a network, sort and slide, and say nothing on the console."""
+"""Tests the web pages in headless Chromium: loading without network, sorting, sliding, and a silent console."""
 
 import shutil
 
@@ -11,12 +11,12 @@ from kits_tf.reporting.pages import write_case_page, write_run_page
 from kits_tf.volume import Volume
 
 NAME = 'a <b>& "quoted"'
-PAGE = 'one #1 50%41 what?x="<é>.html'  # #, % and ? mean something else in a link
+PAGE = 'one #1 50%41 what?x="<é>.html'  # #, % and ? have a special meaning in a link
 
 
 @pytest.fixture(scope="module")
 def browser():
-    """A browser of this machine; skips the test where there is none."""
+    """A browser of this machine; skips the test if there is none."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
     if program is None:
         pytest.skip("no Chromium on this machine")
@@ -30,7 +30,7 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """Opens a file; the test fails if its page writes to the console, throws, or asks the network for anything."""
+    """Opens a file; the test fails if the page writes to the console, throws, or accesses the network."""
     complaints, page = [], browser.new_page(viewport={"width": 1280, "height": 900})
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -59,7 +59,7 @@ def patient():
 
 @pytest.fixture
 def run_folder(tmp_path):
-    """A run page over three cases, one of them with a page and a picture of its own."""
+    """A run page of three cases, one of which has its own page and image."""
     ct, labels = patient()
     report = {"case": NAME, "kidneys": 1, "warnings": ["Only one <kidney>."], "findings": measure(labels, ct),
               "spacing_mm_zyx": [4.0, 1.0, 0.8], "correction_used": False}
@@ -129,7 +129,7 @@ def test_outlines_lie_on_the_picture_in_true_proportion(visit, run_folder):
     assert page.locator("#view svg").bounding_box() == page.locator("#view img").bounding_box() == view
     box = "path => { const box = path.getBBox(); return [box.x, box.y, box.width, box.height]; }"
     kidney = page.eval_on_selector("#view path", box)
-    assert kidney == pytest.approx([20, 20, 25, 20])  # in the picture's voxels, from corner to corner
+    assert kidney == pytest.approx([20, 20, 25, 20])  # in the image's voxels, from corner to corner
 
 
 def test_outlines_can_be_hidden(visit, run_folder):

@@ -1,4 +1,4 @@
-"""Every bad file is refused in one line that names it as the user gave it, before it can take memory or time."""
+"""Tests that every bad file is refused early, in one line that names it as given by the user."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ CASES = [*((name, read) for name in REFUSED for read in (read_volume, read_label
 
 @pytest.fixture(scope="module")
 def folder():
-    """All bad scans; not pytest's own folder, which other users may not enter."""
+    """Folder of all bad scans, outside pytest's folder, which other users may not enter."""
     folder = pathlib.Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     for name, (make, _) in {**REFUSED, **REFUSED_AS_SCAN}.items():
@@ -34,7 +34,7 @@ def folder():
 
 @contextlib.contextmanager
 def as_nobody():
-    """Without root's right to read everything."""
+    """Drops root's permission to read every file."""
     root = os.geteuid() == 0
     if root:
         os.seteuid(65534)
@@ -73,7 +73,7 @@ def test_a_path_is_named_as_the_user_gave_it(folder, monkeypatch):
 
 
 def test_no_bad_file_takes_a_gibibyte(folder):
-    """All of them in one process that may not have more than what its imports took, and one GiB."""
+    """One process reads all files; its memory is limited to that of its imports plus 1 GiB."""
     program = (
         "import pathlib, resource, sys\n"
         "from kits_tf.scans.nifti import read_volume\n"
@@ -87,7 +87,7 @@ def test_no_bad_file_takes_a_gibibyte(folder):
         "        read_volume(pathlib.Path(sys.argv[1]) / name)\n"
         "    except InputError:\n"
         "        refused += 1\n"
-        # Not ru_maxrss, which knows the size of the process that started this one.
+        # Not ru_maxrss, which includes the size of the parent process.
         "print(refused, open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n")
     names = [name for name in (*REFUSED, *REFUSED_AS_SCAN) if name != "unreadable.nii.gz"]  # root may read it
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime

@@ -1,4 +1,4 @@
-"""DICOM series against SimpleITK, their faults by name, and segmentations read back."""
+"""Compares DICOM series with SimpleITK; tests errors of bad series, and reading segmentations back."""
 
 import io
 import shutil
@@ -40,7 +40,7 @@ def series(tmp_path):
     ((1, 0, 0), (0, 0, -1)),  # coronal
     ((0, 1, 0), (0, 0, -1)),  # sagittal
     ((-1, 0, 0), (0, -1, 0)),  # prone
-    ((np.cos(TURNED), np.sin(TURNED), 0), (-np.sin(TURNED), np.cos(TURNED), 0)),  # the patient lay askew
+    ((np.cos(TURNED), np.sin(TURNED), 0), (-np.sin(TURNED), np.cos(TURNED), 0)),  # an oblique patient
 ])
 def test_a_series_is_the_volume_that_simpleitk_makes_of_it(tmp_path, row, column):
     folder = write_series(tmp_path / "scan", slices_of(scan(), SPACING_MM, row=row, column=column))
@@ -80,7 +80,7 @@ def test_series_are_found_as_folders_and_zips(series, tmp_path):
 
 
 def broken(name):
-    """Slices of a series with one thing wrong."""
+    """Returns the slices of a series with one fault."""
     slices = slices_of(scan(), SPACING_MM)
     if name == "missing":
         del slices[3]
@@ -188,7 +188,7 @@ def test_a_segmentation_says_of_the_scans_own_voxels_what_the_labels_say(tmp_pat
     found = hd.seg.segread(tmp_path / "seg.dcm")
     assert [segment.SegmentLabel for segment in found.SegmentSequence] == ["kidney", "kidney tumor"]
     back = found.get_volume(combine_segments=True).to_patient_orientation("FPL")
-    # Frames without a segment are left out; those that are there lie where the labels do.
+    # Frames without a segment are omitted; the others lie at the position of the labels.
     offset = np.rint(np.linalg.inv(volume.affine) @ np.diag([-1, -1, 1, 1]) @ back.affine)[:3, 3].astype(int)
     inside = tuple(slice(start, start + size) for start, size in zip(offset, back.array.shape, strict=True))
     np.testing.assert_array_equal(back.array, labels.voxels[inside])
@@ -220,7 +220,7 @@ def file_of(dataset):
 
 
 def stored(folder, change):
-    """A series of six files, IM0000 to IM0005 from one end to the other, one of which `change` spoils."""
+    """Writes a series of six files, IM0000 to IM0005 in order of position; `change` spoils one of them."""
     folder.mkdir()
     for number, dataset in enumerate(slices_of(scan(), SPACING_MM)):
         (folder / f"IM{number:04d}").write_bytes(file_of(dataset))
@@ -264,7 +264,7 @@ def test_a_damaged_slice_is_refused_by_name_wherever_it_lies(tmp_path, damage, n
 
 
 def object_of(class_uid):
-    """An object without pixels."""
+    """Returns an object without pixels."""
     dataset = slices_of(scan()[:1], SPACING_MM, series="7")[0]
     del dataset.PixelData
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = class_uid
@@ -423,7 +423,7 @@ def test_a_compression_that_nothing_here_reads_is_refused_by_name(tmp_path, monk
 
 
 def decoders_without_plugins(syntax):
-    """As pydicom's, on a machine where nothing is installed beside it."""
+    """Returns pydicom's decoders as on a machine without decoder plugins."""
     return types.SimpleNamespace(is_available=False, syntax=pydicom.pixels.get_decoder(syntax))
 
 

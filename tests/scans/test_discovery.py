@@ -1,4 +1,4 @@
-"""Which cases lie in a folder and what they are called; nothing is opened, so the files may be empty."""
+"""Tests which cases a folder contains and their names; files are not opened, so they may be empty."""
 
 import errno
 import os
@@ -150,7 +150,7 @@ def test_a_study_says_which_series_beside_its_cases_it_leaves_out(tmp_path, caps
 
 @pytest.mark.parametrize("scans", ["files", "series", "a series"])
 def test_predictions_beside_their_scans_are_none(scans, tmp_path, capsys):
-    """The same command again, its output among its input."""
+    """The command runs again with its earlier output inside its input folder."""
     expected = ["a", "b"] if scans != "a series" else ["folder"]
     folder = tmp_path / "folder"
     if scans == "files":

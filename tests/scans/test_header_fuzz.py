@@ -1,4 +1,4 @@
-"""A NIfTI file changed at random is a valid Volume or one line of ours: never a crash, a hang or a GiB."""
+"""Tests that a randomly changed NIfTI file gives a valid Volume or our one-line error, in limited time and memory."""
 
 import pathlib
 import subprocess
@@ -11,7 +11,7 @@ import kits_tf
 ROOT = pathlib.Path(kits_tf.__file__).parents[1]
 SECONDS = 60
 
-# In a process of its own: hypothesis changes fields and bytes, each file is read as a scan and as labels.
+# Runs in its own process: hypothesis changes fields and bytes, and each file is read as a scan and as labels.
 PROGRAM = """
 import faulthandler, gzip, io, pathlib, resource, sys, tempfile
 import nibabel as nib
@@ -108,7 +108,7 @@ print(seen["read"], seen["refused"], open("/proc/self/status").read().split("VmH
 
 
 def fuzz(folder, examples, seconds):
-    """How many reads gave a volume, how many were refused, and the peak in MiB."""
+    """Returns the number of successful reads, the number of refused reads, and the peak memory in MiB."""
     done = subprocess.run([sys.executable, "-c", PROGRAM.format(examples=examples, seconds=seconds), folder], cwd=ROOT,
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -1,4 +1,4 @@
-"""What is too large to be a scan, and the largest scans there are."""
+"""Tests the size limits of scans, including the largest existing scans."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""NIfTI to a canonical Volume and back into the file's own geometry."""
+"""Tests reading NIfTI to a canonical Volume and writing in the file's own geometry."""
 
 import re
 
@@ -88,7 +88,7 @@ def test_slope_and_intercept_are_applied(tmp_path):
     assert volume.voxels.dtype == np.float32
     np.testing.assert_allclose(volume.voxels, by_hand(HU / 2.0 - 1024, "LAS"), atol=0.05)
     write_labels(tmp_path / "labels.nii.gz", np.full(volume.voxels.shape, 2, np.uint8), tmp_path / "scan.nii.gz")
-    assert set(read_labels(tmp_path / "labels.nii.gz").voxels.ravel()) == {2}  # not half of it
+    assert set(read_labels(tmp_path / "labels.nii.gz").voxels.ravel()) == {2}  # not scaled by the slope of 0.5
 
 
 @pytest.mark.parametrize("slope", [0.0, np.nan])
@@ -189,7 +189,7 @@ def test_folders_above_a_new_file_are_made(tmp_path):
     assert (tmp_path / "a" / "b" / "ct.nii.gz").stat().st_mode & 0o444 == 0o444  # others may read it
 
 
-@pytest.mark.filterwarnings("error")  # it would be a second line
+@pytest.mark.filterwarnings("error")  # a warning would be a second line
 @pytest.mark.parametrize(("value", "dtype"), [
     (3, np.uint8), (3, np.int16), (-1, np.int16), (-1, np.float32), (0.5, np.float32), (256, np.int16), (258, np.int32),
     (1e9, np.float64)])

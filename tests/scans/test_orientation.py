@@ -1,4 +1,4 @@
-"""Any axis order to I, P, L and back, bit for bit, each voxel in its place in the patient."""
+"""Tests that any axis order converts to I, P, L and back exactly, with every voxel at its position in the patient."""
 
 import nibabel as nib
 import numpy as np
@@ -25,7 +25,7 @@ def test_any_axis_order_becomes_canonical_and_comes_back(codes, tilt):
     assert nib.aff2axcodes(volume.affine) == ("I", "P", "L")
     assert np.array_equal(volume.voxels, by_hand(ARRAY, codes))
     assert volume.voxels.dtype == ARRAY.dtype
-    for index in ((0, 0, 0), (2, 1, 3)):  # every value lies where it lay
+    for index in ((0, 0, 0), (2, 1, 3)):  # every value keeps its position
         value = ARRAY[index]
         there = np.argwhere(volume.voxels == value)[0]
         np.testing.assert_allclose(world_of(volume.affine, there), world_of(affine, index), atol=1e-9)
@@ -33,7 +33,7 @@ def test_any_axis_order_becomes_canonical_and_comes_back(codes, tilt):
 
 
 def test_the_axes_of_kits19_are_canonical_already():
-    affine = np.array([[0, 0, -0.9, 0], [0, -0.9, 0, 0], [-5.0, 0, 0, 0], [0, 0, 0, 1]])  # as its headers have it
+    affine = np.array([[0, 0, -0.9, 0], [0, -0.9, 0, 0], [-5.0, 0, 0, 0], [0, 0, 0, 1]])  # as in its headers
     transform = to_canonical_transform(affine)
     assert transform.tolist() == [[0, 1], [1, 1], [2, 1]]
     volume, _ = canonical(Volume.from_affine(ARRAY, affine))

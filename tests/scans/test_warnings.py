@@ -1,4 +1,4 @@
-"""What is odd about a scan, yet usable, is said and never guessed away."""
+"""Tests the warnings for scans that are odd but usable; such scans are never corrected silently."""
 
 import re
 
@@ -16,7 +16,7 @@ TRAINED_MM = (3.0, 0.7816, 0.7816)
 
 
 def body(shape=(40, 100, 150), spacing_mm=(4.0, 1.8, 1.5)):
-    """A slab of abdomen in Hounsfield units: an oval of tissue in air, a spine to the back, lungs to the head."""
+    """Returns a slab of abdomen in HU: an oval of tissue in air, the spine at the back, lungs toward the head."""
     places = np.meshgrid(*((np.arange(size) + 0.5) / size - 0.5 for size in shape), indexing="ij")
     z, y, x = places
     hu = np.full(shape, -1000, np.int16)
@@ -77,7 +77,7 @@ def test_what_is_odd_is_said_once_in_one_line(kind):
     found = doubts(volume)
     assert [bool(re.search(said, line)) for line in found].count(True) == 1
     assert all(len(line.splitlines()) == 1 and line.endswith(".") for line in found)
-    assert len(found) == (2 if kind == "0.1 mm" else 1), found  # which covers only 15 mm, too
+    assert len(found) == (2 if kind == "0.1 mm" else 1), found  # the 0.1 mm scan also covers only 15 mm
 
 
 def test_mirrored_from_right_to_left_cannot_be_told():
@@ -85,7 +85,7 @@ def test_mirrored_from_right_to_left_cannot_be_told():
 
 
 def stored(path, change=lambda header: None, **patches):
-    """The body in a file whose header was changed, read back."""
+    """Writes the body with a changed header and reads it back."""
     image = nib.Nifti1Image(body().voxels, affine_of("IPL", (4.0, 1.8, 1.5)))
     image.header.set_xyzt_units("mm")
     image.header["sform_code"], image.header["qform_code"] = 1, 1
@@ -113,7 +113,7 @@ def qform_alike(header):
     (qform_alike, {"xyzt_units": 1}, "The header says that its spacing is in metres; it was taken as millimetres."),
     (qform_alike, {"xyzt_units": 3}, "The header says that its spacing is in micrometres; it was taken as "
                                      "millimetres."),
-    (qform_alike, {"xyzt_units": 0}, None),  # many files leave it out
+    (qform_alike, {"xyzt_units": 0}, None),  # many files omit it
     (qform_alike, {"qform_code": 0, "sform_code": 0}, "The header does not say how the scan lies in the patient (qform "
                                                       "and sform codes are 0); an orientation was assumed."),
 ])

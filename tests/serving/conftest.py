@@ -1,4 +1,4 @@
-"""A patient small enough to be predicted in a moment."""
+"""Fixture: a patient small enough to be predicted in a moment."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def small_patient():
 
 @pytest.fixture(scope="session")
 def tiny_answer(tiny_export, small_patient):
-    """(scan, labels, report): that patient's scan, and what `tiny_export`, loaded here, answers to it."""
+    """(scan, labels, report): the small patient's scan and the result of `tiny_export`, loaded in this process."""
     from kits_tf.serving import Predictor
 
     scan = small_patient.with_voxels(patients.HU[small_patient.voxels])

@@ -1,9 +1,9 @@
-"""Exports a small cascade of trained-like nets whose labels are known all the same.
+"""Exports a small cascade of varied networks with known labels.
 
 python tests/serving/export_unlike_nets.py FOLDER
 
-Each stage is the mean of a net with random weights and one that answers by thresholds: the first makes probabilities
-of every kind, the second decides on which side of one half they lie.
+Each stage is the mean of a network with random weights and a threshold network: the first gives varied probabilities,
+the second decides whether they are above one half.
 """
 
 import pathlib

@@ -1,10 +1,10 @@
-"""A stand-in for TensorFlow Serving: its two gRPC services over an export, without a line of this project's code.
+"""Replaces TensorFlow Serving in tests: its two gRPC services over an export, without this project's code.
 
 python tests/serving/prediction_server.py --model=EXPORT/VERSION
 
-It loads the version through the session loader, as TensorFlow Serving does, replays the warm-up requests, and prints
-"port N" when it answers. It refuses what TensorFlow Serving refuses, with the same status codes: another model, version
-or signature, inputs of another name, type or rank. It ends when its standard input does.
+It loads the version with the session loader, as TensorFlow Serving does, replays the warm-up requests, and prints
+"port N" when it is ready. It refuses the same requests as TensorFlow Serving, with the same status codes: another
+model, version or signature, inputs of another name, type or rank. It exits when its standard input closes.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import pathlib
 import sys
 from concurrent import futures
 
-for package in ("kits_tf", "keras", "tf_keras"):  # what TensorFlow Serving does not have
+for package in ("kits_tf", "keras", "tf_keras"):  # not available in TensorFlow Serving
     sys.modules[package] = None
 
 import grpc  # noqa: E402
@@ -30,7 +30,7 @@ State = get_model_status_pb2.ModelVersionStatus.State
 
 
 class RefusalError(Exception):
-    """A request that is answered with a status and a reason."""
+    """A refused request, with a status code and a reason."""
 
     def __init__(self, code, reason):
         super().__init__(reason)
@@ -38,7 +38,7 @@ class RefusalError(Exception):
 
 
 class Model:
-    """A version, loaded by the session loader."""
+    """A version of the export, loaded by the session loader."""
 
     def __init__(self, path):
         self.version = int(path.name)
@@ -83,7 +83,7 @@ class Model:
 
 
 def as_fields(value):
-    """A TensorProto of single values rather than raw bytes: TensorFlow Serving's way unless told otherwise."""
+    """Returns a TensorProto of single values instead of raw bytes, as TensorFlow Serving does by default."""
     tensor = tf.make_tensor_proto(value)
     if tensor.tensor_content:
         tensor.ClearField("tensor_content")
@@ -124,7 +124,7 @@ def main():
     parser.add_argument("--model", type=pathlib.Path, required=True)
     options = parser.parse_args()
     model = Model(options.model)
-    server = grpc.server(futures.ThreadPoolExecutor(16), options=[  # 2 GiB, as TensorFlow Serving
+    server = grpc.server(futures.ThreadPoolExecutor(16), options=[  # 2 GiB, as in TensorFlow Serving
         ("grpc.max_receive_message_length", 2**31 - 1), ("grpc.max_send_message_length", 2**31 - 1)])
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Predictions(model), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(Models(model), server)

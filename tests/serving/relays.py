@@ -1,4 +1,4 @@
-"""A server in this process that passes calls on to another, but for what a test wants to go wrong."""
+"""A server in this process that forwards calls to another server, with failures that a test chooses."""
 
 import time
 from concurrent import futures
@@ -8,14 +8,14 @@ from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 
 class Relay(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):
-    """Passes calls on to `address`.
+    """Forwards calls to another server.
 
     Attributes:
-        address: where it listens itself.
-        seen: PredictRequests for whole scans, in the order they came.
-        fails: a function from a request for a scan, and how many came before, to a status code or None.
-        delay_s: how late such requests are passed on.
-        versions: the model's versions and their states, as (10, "AVAILABLE"); none to ask the server for them.
+        address: the relay's own address.
+        seen: PredictRequests for whole scans, in order of arrival.
+        fails: a function of a request for a scan and the number of earlier ones; returns a status code or None.
+        delay_s: delay of such requests, in seconds.
+        versions: the model's versions and their states, as (10, "AVAILABLE"); if empty, the server is asked.
     """
 
     def __init__(self, address, credentials=None):
@@ -24,7 +24,7 @@ class Relay(prediction_service_pb2_grpc.PredictionServiceServicer, model_service
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
         self.seen, self.fails, self.delay_s, self.versions = [], lambda request, before: None, 0.0, []
-        self._server = grpc.server(futures.ThreadPoolExecutor(4))  # with gRPC's own limit of 4 MB a message
+        self._server = grpc.server(futures.ThreadPoolExecutor(4))  # with gRPC's default limit of 4 MB per message
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self._server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(self, self._server)
         port = (self._server.add_secure_port("localhost:0", credentials) if credentials

@@ -1,8 +1,8 @@
-"""Runs an export as TensorFlow Serving does, by the session loader, without a line of this project's code or Keras.
+"""Runs an export with the session loader, as TensorFlow Serving does, without this project's code or Keras.
 
 python tests/serving/session_loader.py EXPORT/VERSION INPUTS.npz OUTPUTS.npz
 
-INPUTS holds arrays named SIGNATURE/INPUT, OUTPUTS gets SIGNATURE/OUTPUT of every signature that INPUTS names.
+INPUTS contains arrays named SIGNATURE/INPUT; OUTPUTS gets SIGNATURE/OUTPUT of every signature in INPUTS.
 """
 
 import sys

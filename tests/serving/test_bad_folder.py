@@ -1,4 +1,4 @@
-"""predict.py on one study with every kind of bad scan and some good ones, in one process."""
+"""Tests predict.py on one study with every kind of bad scan and some good scans, in one process."""
 
 import json
 import pathlib
@@ -25,7 +25,7 @@ GOOD = ("good", "Größe, 腎臓 1", "..good", "-rf")
 
 @pytest.fixture(scope="module")
 def predicted(oracle_export, small_patient, tmp_path_factory):
-    """(the finished process, its study, its output folder, the rows of its summary)."""
+    """(finished process, study, output folder, rows of the summary)."""
     folder = tmp_path_factory.mktemp("bad")
     study, output = folder / "study", folder / "predicted"
     for name, (make, _) in BAD.items():
@@ -55,7 +55,7 @@ def test_good_scans_are_done_bad_ones_are_a_line_each_and_the_status_is_1(predic
 def test_the_summary_says_why_a_scan_was_refused(name, predicted):
     said = BAD[name][1].replace(name.split(".")[0], "imaging") if name in BAD[name][1] else BAD[name][1]
     message = predicted[3][name]["message"]
-    if said in name:  # the table asks for no more than the file's name
+    if said in name:  # the table expects only the file's name
         said = "imaging"
     assert re.search(said, message), message
 
@@ -70,7 +70,7 @@ def test_nothing_is_half_written(predicted):
 
 def test_what_is_odd_about_a_good_scan_is_in_its_report(predicted):
     warnings = json.loads((predicted[2] / "prediction_good.json").read_text())["warnings"]
-    # Perfect nets on a drawing of three grey values: no air, and a small field of view.
+    # Perfect networks on an image of three gray values: no air, and a small field of view.
     assert "It covers only 105 mm from front to back: organs may be cut off." in warnings
     assert any(line.startswith("Only 0.0% of it is air") for line in warnings)
     assert not any("touches the scan's edge" in line for line in warnings)

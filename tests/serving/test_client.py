@@ -1,6 +1,6 @@
-"""predict.py --server over a real connection: the labels are those of --model, and every failure is one line.
+"""Tests predict.py --server over a real connection: the same labels as --model, and one-line errors.
 
-The server is prediction_server.py, a process of its own that has neither this project's code nor Keras.
+The server is prediction_server.py, a separate process without this project's code and without Keras.
 """
 
 import json
@@ -34,7 +34,7 @@ Code = grpc.StatusCode
 
 @pytest.fixture(scope="module")
 def process(tiny_export):
-    """The server's process, its `address` beside it."""
+    """The server's process, with an attribute `address`."""
     command = [sys.executable, str(pathlib.Path(__file__).with_name("prediction_server.py")), "--model", tiny_export[2]]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         said = process.stdout.readline()
@@ -58,7 +58,7 @@ def relay(server):
 
 @pytest.fixture(autouse=True)
 def no_long_waits(monkeypatch):
-    """Attempts follow each other sooner than they would."""
+    """Shortens the waits between attempts."""
     config = dict(client.OPTIONS)["grpc.service_config"].replace('"0.5s"', '"0.02s"').replace('"10s"', '"0.1s"')
     monkeypatch.setattr(client, "OPTIONS", [*client.OPTIONS[:2], ("grpc.service_config", config), *client.OPTIONS[3:]])
 
@@ -70,7 +70,7 @@ def scan(tiny_answer):
 
 @pytest.fixture(scope="module")
 def expected(tiny_answer):
-    """(labels, report) of the same export, loaded here."""
+    """(labels, report) of the same export, loaded in this process."""
     return tiny_answer[1:]
 
 
@@ -96,7 +96,7 @@ def test_labels_and_report_by_wire_are_those_of_the_export_bit_for_bit(server, s
 
 @pytest.mark.parametrize(("xla", "signature"), [("on", "xla"), ("off", "serving_default"), ("auto", "serving_default")])
 def test_the_compiled_signature_is_asked_for_by_name(relay, scan, xla, signature):
-    relay.fails = lambda *_: Code.ABORTED  # compiling takes longer than a test should
+    relay.fails = lambda *_: Code.ABORTED  # compiling takes too long for a test
     with pytest.raises(InputError):
         RemotePredictor(relay.address, xla=xla).predict(scan)
     assert [request.model_spec.signature_name for request in relay.seen] == [signature]
@@ -219,7 +219,7 @@ def test_the_stand_in_refuses_what_tensorflow_serving_refuses(server, inputs, to
 
 @pytest.fixture
 def encrypted(server, tmp_path):
-    """A relay that speaks TLS; ours.pem is of the authority that signed for it, other.pem of one that did not."""
+    """A relay with TLS; ours.pem is from the authority that signed its certificate, other.pem from another one."""
     ours, other = trustme.CA(), trustme.CA()
     own = ours.issue_cert("localhost")
     (tmp_path / "ours.pem").write_bytes("# Főtanúsítvány\n".encode() + ours.cert_pem.bytes())  # as in Mozilla's list
@@ -252,7 +252,7 @@ def test_a_file_without_a_certificate_is_named(tmp_path, content):
     ("other.pem", r"localhost:\d+: no server answers \(.*CERTIFICATE_VERIFY_FAILED.*--server_ca right\?"),
     ("scan.nii.gz", r".*scan\.nii\.gz: holds no certificate that can be read, .*")], ids=["another's", "none"])
 def test_the_command_says_one_line_of_a_wrong_authority(encrypted, scan, tmp_path, ca, told):
-    """In a new process, not a fork: gRPC reads how much to print when it is imported, and prints past Python."""
+    """Uses a new process, not a fork: gRPC reads its log level on import and prints without Python."""
     write_volume(tmp_path / "scan.nii.gz", scan)
     command = [sys.executable, "predict.py", f"--server={encrypted.address}", f"--server_ca={tmp_path / ca}",
                f"--input={tmp_path / 'scan.nii.gz'}", f"--output={tmp_path / 'out'}"]
@@ -263,7 +263,7 @@ def test_the_command_says_one_line_of_a_wrong_authority(encrypted, scan, tmp_pat
 
 
 def run_clients(address, scan, expected, seconds, process):
-    """Eight clients at once: (latencies in s, faults, resident MiB of the server once a second)."""
+    """Runs eight clients at once; returns (latencies in s, faults, resident MiB of the server once per second)."""
     latencies, faults, resident = [], [], []
     end = time.monotonic() + seconds
 
@@ -309,5 +309,5 @@ def test_eight_clients_for_five_minutes_leave_the_server_s_memory_flat(process, 
 
 def test_the_newest_version_that_is_ready_answers(relay):
     relay.versions = [(3, "END"), (1, "AVAILABLE"), (12, "LOADING"), (10, "AVAILABLE"), (9, "AVAILABLE")]
-    with pytest.raises(InputError, match=r"has no model kits version 10 \("):  # the server itself has version 1 alone
+    with pytest.raises(InputError, match=r"has no model kits version 10 \("):  # the server itself has only version 1
         RemotePredictor(relay.address)

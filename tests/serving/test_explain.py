@@ -1,4 +1,4 @@
-"""What a report says of the decisions that a case took."""
+"""Tests the report's text on the decisions for a case."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ QUIET = {"kidneys_coarse": 2, "coarse_empty": False, "correction_used": False, "
 
 
 def said(**found):
-    """What the report warns of beside what it always does of this scan."""
+    """Returns the warnings of a report with these findings."""
     labels = np.zeros((40, 100, 100), np.uint8)
     labels[10:20, 40:50, 20:30] = 1
     volume = Volume.from_spacing(np.full(labels.shape, -1000, np.int16), (3, 2, 2))

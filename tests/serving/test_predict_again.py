@@ -1,4 +1,4 @@
-"""predict.py given twice: what stands is left alone, what changed is made again, and the counts say so."""
+"""Tests a second run of predict.py: up-to-date cases are skipped, changed cases are recomputed, counts agree."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ NAMES = ("case_00001", "case_00002", "case_00003")
 
 @pytest.fixture
 def answers(monkeypatch):
-    """The scans that the model is asked for."""
+    """List of the scans that the model has predicted."""
     asked, explain = [], Predictor.explain
 
     def counting(self, volume):
@@ -47,7 +47,7 @@ def study(small_patient, tmp_path):
 
 @pytest.fixture
 def run(quick_export, study, tmp_path, answers, capsys):
-    """Runs predict.py; returns (exit status, what its last line says of how many cases, scans asked for)."""
+    """Runs predict.py; returns (exit status, counts of cases in its last line, predicted scans)."""
     def again(model=quick_export, **more):
         answers.clear()
         capsys.readouterr()
@@ -95,7 +95,7 @@ def test_a_scan_of_the_same_size_and_date_that_changed_is_done_again(run, study,
     path, other = study / NAMES[1] / "imaging.nii.gz", study / NAMES[2] / "imaging.nii.gz"
     date = path.stat().st_mtime_ns
     raw = bytearray(path.read_bytes())
-    raw[4:8] = b"\x01\x02\x03\x04"  # gzip's own date: the same scan in other bytes of the same number
+    raw[4:8] = b"\x01\x02\x03\x04"  # gzip's date field: the same scan, other bytes, the same size
     path.write_bytes(raw)
     os.utime(path, ns=(date, date))
     assert run() == (0, "0 done, 1 redone, 2 unchanged, 0 failed", 1)

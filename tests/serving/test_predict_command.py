@@ -1,4 +1,4 @@
-"""predict.py from NIfTI to NIfTI: what it writes, in whose geometry, and what it says of bad input."""
+"""Tests predict.py from NIfTI to NIfTI: its output files, their geometry, and its errors for bad input."""
 
 import json
 import pathlib
@@ -24,9 +24,9 @@ REPORT = {"kidneys_coarse", "correction_used", "kidneys", "tumor_fallback_used",
 
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch, request):
-    """predict.py loads its model anew at each call; here all calls but the marked one share one."""
+    """Shares one loaded model among all calls of predict.py, except in tests with "reload" in their name."""
     if "reload" not in request.node.name:
-        predictor = request.getfixturevalue("oracle_predictor")  # before it is replaced: it loads by the same name
+        predictor = request.getfixturevalue("oracle_predictor")  # before the patch: it uses the same class
         monkeypatch.setattr("kits_tf.serving.Predictor", lambda *_: predictor)
 
 
@@ -126,7 +126,7 @@ def test_nothing_to_predict_is_one_line(oracle_export, tmp_path, scans, told):
 
 
 def test_the_command_reloads_the_export_and_builds_no_net(oracle_export, study, tmp_path):
-    """In a process of its own, in which the code that builds nets cannot be imported."""
+    """Runs in a separate process, in which the code that builds networks cannot be imported."""
     program = ("import sys; sys.modules['kits_tf.models'] = None; sys.modules['kits_tf.training'] = None; "
                "import predict; predict.run()")
     command = [sys.executable, "-c", program, f"--model={oracle_export}", f"--input={study}", f"--output={tmp_path}"]
@@ -146,9 +146,9 @@ def test_a_mistyped_path_is_one_line_and_status_1(oracle_export, study, tmp_path
 
 
 def peak_gib(*command):
-    """The largest resident memory of a command that succeeds, its own children apart.
+    """Returns the peak resident memory of a successful command, without its children, in GiB.
 
-    A small process starts it and asks: Linux counts the memory of whoever starts a command as the command's.
+    A small process starts the command and measures it, because Linux counts the parent's memory as the command's.
     """
     program = ("import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
                "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)")
@@ -160,7 +160,7 @@ def peak_gib(*command):
 @pytest.mark.soak
 @pytest.mark.parametrize(("slices", "slice_mm", "most_gib"), [(108, 5.0, 2.5), (1059, 0.5, 4.0)])
 def test_memory_stays_bounded(tmp_path, capsys, slices, slice_mm, most_gib):
-    """The paper's nets; noise, so that nothing compresses; two kidneys and a tumor, so that every net runs."""
+    """Uses the paper's networks; noise cannot be compressed; two kidneys and a tumor make every network run."""
     subprocess.run([sys.executable, "-m", "benchmarks.untrained", "--preset=paper", f"--output={tmp_path / 'export'}"],
                    cwd=ROOT, check=True)
     voxels = np.random.default_rng(0).integers(-110, -50, (slices, 512, 512), np.int16)

@@ -1,4 +1,4 @@
-"""predict.py on DICOM series: the labels of the same scan as NIfTI, and a DICOM segmentation of them."""
+"""Tests predict.py on DICOM series: the same labels as for NIfTI, and a DICOM segmentation of them."""
 
 import json
 
@@ -15,13 +15,13 @@ from kits_tf.scans.nifti import read_labels, write_volume
 
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch, oracle_predictor):
-    """All calls share one model."""
+    """Shares one model among all calls."""
     monkeypatch.setattr("kits_tf.serving.Predictor", lambda *_: oracle_predictor)
 
 
 @pytest.fixture
 def scans(small_patient, tmp_path):
-    """A folder with one scan as a DICOM series; its slices run from the feet up, as DICOM's often do."""
+    """A folder with one scan as a DICOM series; its slices run from feet to head, as is common in DICOM."""
     hu = HU[small_patient.voxels].astype(np.int16)
     write_series(tmp_path / "scans" / "patient", slices_of(hu[::-1], small_patient.spacing_mm))
     return tmp_path / "scans"

@@ -1,4 +1,4 @@
-"""predict.py --report: pages of a run and its cases, and the measurements in every report."""
+"""Tests predict.py --report: pages of a run and its cases, and the measurements in every report."""
 
 import json
 import re
@@ -14,13 +14,13 @@ from kits_tf.scans.nifti import write_volume
 
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch, oracle_predictor):
-    """All calls share one model."""
+    """Shares one model among all calls."""
     monkeypatch.setattr("kits_tf.serving.Predictor", lambda *_: oracle_predictor)
 
 
 @pytest.fixture(scope="module")
 def study(small_patient, tmp_path_factory):
-    """A case with its ground truth, one with that of another scan, one without, and one that is no scan."""
+    """A case with its ground truth, one with that of another scan, one without, and one that is not a scan."""
     folder = tmp_path_factory.mktemp("study")
     scan = small_patient.with_voxels(HU[small_patient.voxels])
     for case in ("case_00001", "case_00002", "case_00003"):
@@ -35,7 +35,7 @@ def study(small_patient, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(oracle_export, oracle_predictor, study, tmp_path_factory):
-    """The folder that predict.py --report wrote for the study."""
+    """The output folder of predict.py --report for the study."""
     output = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kits_tf.serving.Predictor", lambda *_: oracle_predictor)

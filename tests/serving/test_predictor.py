@@ -1,4 +1,4 @@
-"""Any orientation in, the same labels out; what is not int16 is rounded and clipped; what is no number is refused."""
+"""Tests the predictor: the same labels for any orientation, other dtypes rounded and clipped, non-finite HU refused."""
 
 import itertools
 import types
@@ -20,7 +20,7 @@ CODES = ["".join(code) for axes in itertools.permutations(("RL", "AP", "IS")) fo
 
 
 def oblique(affine):
-    """The affine turned by 17 and 9 degrees about two axes."""
+    """Returns the affine rotated by 17 and 9 degrees about two axes."""
     one, two = np.radians([17, 9])
     about_x = np.array([[1, 0, 0], [0, np.cos(one), -np.sin(one)], [0, np.sin(one), np.cos(one)]])
     about_z = np.array([[np.cos(two), -np.sin(two), 0], [np.sin(two), np.cos(two), 0], [0, 0, 1]])
@@ -29,7 +29,7 @@ def oblique(affine):
     return turned
 
 
-# One code of each order of the axes, and of them each direction of each axis; all 48 are tried in make soak.
+# One code per order of the axes, which together include both directions of each axis; make soak tests all 48.
 SAMPLE = ["RAS", "RSP", "ALI", "PIL", "IRA", "SPL"]
 
 

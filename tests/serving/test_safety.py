@@ -1,4 +1,4 @@
-"""A model folder is data: a graph that reaches out of itself is refused before it is loaded."""
+"""Tests that a model folder is only data: a graph that accesses files or code is refused before loading."""
 
 import pytest
 import tensorflow as tf
@@ -76,7 +76,7 @@ def test_an_operation_that_reaches_out_is_named_and_nothing_is_loaded(function, 
 def test_an_export_computes_and_no_more(oracle_export):
     safety.check_graph(oracle_export / "1")
     model = saved_model_pb2.SavedModel.FromString((oracle_export / "1" / "saved_model.pb").read_bytes())
-    assert len(model.meta_graphs[0].graph_def.library.function) > 10  # there was something to look at
+    assert len(model.meta_graphs[0].graph_def.library.function) > 10  # the graph is not trivial
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\xff\0", b"text"])
@@ -89,7 +89,7 @@ def test_a_graph_that_is_none_is_refused(data, tmp_path):
 
 
 def test_an_export_holds_no_program(oracle_export):
-    """No pickle, no Keras archive, no Python: a graph, its variables and JSON."""
+    """An export consists of a graph, its variables and JSON: no pickle, Keras archive or Python code."""
     files = {path.relative_to(oracle_export / "1").as_posix() for path in oracle_export.rglob("*") if path.is_file()}
     assert files >= {"saved_model.pb", "assets/config.json", "variables/variables.index"}
     assert {path.split("/")[-1].split(".")[-1].split("-")[0] for path in files} <= {

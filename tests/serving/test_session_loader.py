@@ -1,4 +1,4 @@
-"""An export runs where TensorFlow alone is: by the session loader, by saved_model_cli, and on the other stack."""
+"""Tests that an export runs with TensorFlow alone: session loader, saved_model_cli, and the other stack."""
 
 import pathlib
 import subprocess
@@ -22,7 +22,7 @@ def run(*command):
 
 
 def session_loader(python, version, folder, **inputs):
-    """What the session loader in a process of its own gives for inputs named signature__input."""
+    """Returns the session loader's outputs, in its own process, for inputs named signature__input."""
     np.savez(folder / "inputs.npz", **{name.replace("__", "/"): value for name, value in inputs.items()})
     run(python, HERE / "session_loader.py", version, folder / "inputs.npz", folder / "outputs.npz")
     return dict(np.load(folder / "outputs.npz"))
@@ -68,6 +68,6 @@ def test_an_export_of_either_stack_runs_on_the_other(exporter, tiny_answer, tmp_
               ", ".join(f"{stage} {value:.1e}" for stage, value in apart.items()))
     assert max(apart.values()) < 1e-4
     for stage in STAGES:
-        assert np.ptp(one[f"{stage}/probabilities"]) > 0.1  # there was something to compare
+        assert np.ptp(one[f"{stage}/probabilities"]) > 0.1  # the outputs are not constant
     assert np.array_equal(one["serving_default/labels"], labels)
     assert np.array_equal(other["serving_default/labels"], labels)

@@ -7,7 +7,7 @@ from kits_tf.training import checkpoints
 
 @pytest.fixture
 def killed_once_saved(monkeypatch):
-    """A context in which training dies after the first epoch's checkpoint, before its history and weights."""
+    """A context in which training is killed after the first epoch's checkpoint, before its history and weights."""
     def killed(*_):
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""A run that is killed again and again ends with the weights of one that was left alone, bit for bit."""
+"""Tests that a run that is killed repeatedly ends with exactly the weights of an undisturbed run."""
 
 import pathlib
 import random
@@ -15,7 +15,7 @@ from kits_tf import config as configs
 from kits_tf import models
 from kits_tf.files import runs
 
-TIMES = {"samples_per_second", "input_wait", "seconds"}  # columns that no two runs agree in
+TIMES = {"samples_per_second", "input_wait", "seconds"}  # columns that differ between runs
 
 
 def history(folder):
@@ -28,7 +28,7 @@ def weights(config, path):
 
 
 def wait_for_an_epoch(process, output):
-    """Until a process has reported an epoch; False if it ended instead."""
+    """Waits until a process reports an epoch; returns False if it ends first."""
     until = time.monotonic() + 120
     while time.monotonic() < until and process.is_alive():
         if "  epoch " in output.read_text():
@@ -38,7 +38,7 @@ def wait_for_an_epoch(process, output):
 
 
 def assert_whole(folder):
-    """No checkpoint is unreadable, no epoch is missing or twice, whatever the moment of the kill."""
+    """Checks that every checkpoint can be read and that the history has each epoch once."""
     state = tf.train.get_checkpoint_state(str(folder / "checkpoints"))
     for path in state.all_model_checkpoint_paths if state else ():
         reader = tf.train.load_checkpoint(path)
@@ -50,7 +50,7 @@ def assert_whole(folder):
 
 
 def train_alone(folder, epochs):
-    """(config, records, run folder) of a run that is left alone."""
+    """Trains without interruption; returns (config, records, run folder)."""
     folder = pathlib.Path(folder)
     config, data_dir = processes.prepared(folder, epochs=epochs, steps_per_epoch=8, learning_rate=1e-3, clip_norm=1.0,
                                           average_decay=0.9)
@@ -61,7 +61,7 @@ def train_alone(folder, epochs):
 
 
 def interrupt_and_compare(alone, folder, kinds):
-    """Sends a run such signals at random moments, one to each process, and has it end: it is as the run left alone."""
+    """Interrupts a run with one signal per process at random moments, lets it finish, and compares with `alone`."""
     config, data_dir, whole = alone
     rng = random.Random(len(kinds))
     place, output = runs.stage_folder(folder / "parts", "fine", 0), folder / "parts.txt"

@@ -1,4 +1,4 @@
-"""Several replicas and several workers learn what one device learns, and name a worker that dies."""
+"""Tests that several replicas and workers train as one device does, and name a worker that dies."""
 
 import contextlib
 import re
@@ -25,7 +25,7 @@ def two_workers(folder, config, data_dir, run_dir):
 
 
 def outcome(config, run_dir, *outputs):
-    """Losses of every step as the processes told them; the last weights of each layer, its batch statistics apart."""
+    """Returns the printed loss of every step, and the last weights per layer, with batch statistics separate."""
     losses = {}
     for output in outputs:
         losses |= dict(re.findall(r"^step (\S+) loss (\S+)$", output, re.MULTILINE))
@@ -42,10 +42,10 @@ def outcome(config, run_dir, *outputs):
 
 @pytest.fixture(scope="module")
 def one_device(request, tmp_path_factory):
-    """A config of 20 steps of an optimizer, its records, and what one device makes of them.
+    """A config of 20 steps of an optimizer, its records, and the result of training on one device.
 
-    Batches of 16, so that batch norm averages over 2304 voxels and more: one device uses the fused kernel, whose
-    moving variance is larger than the synchronized one's by one part in that number less one.
+    With batches of 16, batch norm averages over n >= 2304 voxels. One device uses the fused kernel, whose moving
+    variance is larger than the synchronized one by a factor of n / (n - 1).
     """
     folder = tmp_path_factory.mktemp("one")
     config, data_dir = processes.prepared(folder, epochs=4, steps_per_epoch=STEPS // 4, batch_size=16,
@@ -58,7 +58,7 @@ def one_device(request, tmp_path_factory):
 
 
 def assert_same(found, expected):
-    """Losses to 1e-4, each layer's weights and each batch statistic to 1e-3 of their length."""
+    """Compares losses to 1e-4, and each layer's weights and each batch statistic to 1e-3 of their norm."""
     assert len(found[0]) == STEPS
     assert found[0] == pytest.approx(expected[0], abs=1e-4)
     assert len(found[1]) == len(expected[1]) > 20
@@ -93,5 +93,5 @@ def test_two_workers_learn_what_one_device_learns_though_one_dies_in_between(one
             assert process.exitcode == 0
     after = (tmp_path / "worker0.txt").read_text()
     assert "goes on after epoch" in after
-    assert "epoch" not in (tmp_path / "worker1.txt").read_text()  # the chief alone reports, and writes
+    assert "epoch" not in (tmp_path / "worker1.txt").read_text()  # only the chief reports and writes
     assert_same(outcome(config, tmp_path / "run", before, after), expected)

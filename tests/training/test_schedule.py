@@ -1,4 +1,4 @@
-"""The learning rate by hand, and which weights decay."""
+"""Tests the learning rate by hand, and which weights decay."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Scores of held-out cases on examples that can be counted by hand."""
+"""Tests scores of validation cases with examples that can be counted by hand."""
 
 import types
 
@@ -11,7 +11,7 @@ from kits_tf.training import scoring
 
 
 def test_a_voxel_that_two_examples_of_a_case_hold_counts_once():
-    """The net answers with its image; the second example is all wrong, in voxels that the first has shown already."""
+    """The network returns its image; the second example is all wrong, but only in voxels that the first covered."""
     image = tf.constant([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0]])[..., tf.newaxis]
     target = tf.constant([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0], [0.0, 1.0, 1.0, 1.0]])[..., tf.newaxis]
     first = tf.constant([[1.0] * 4, [0.0] * 4, [1.0] * 4])[..., tf.newaxis]

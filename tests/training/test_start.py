@@ -1,4 +1,4 @@
-"""tumor2d may start from the fine net's weights, which must be there and fit."""
+"""Tests the warm start of tumor2d from the fine network's weights, which must exist and fit."""
 
 import dataclasses
 import re
@@ -40,7 +40,7 @@ def with_fine(tmp_path_factory, data_dir):
 
 @pytest.fixture
 def run_dir(tmp_path, with_fine):
-    """A run folder of its own in which fine is trained."""
+    """A private copy of a run folder in which fine is trained."""
     shutil.copytree(with_fine, tmp_path / "run")
     return tmp_path / "run"
 
@@ -108,7 +108,7 @@ def test_a_fine_net_of_another_shape_is_one_line(data_dir, run_dir, tmp_path):
     with pytest.raises(InputError, match=said):
         train("tumor2d", data_dir, run_dir, config)
     fine, tumor2d = (make_task(config, stage, data_dir, 0, 0) for stage in ("fine", "tumor2d"))
-    with pytest.raises(InputError, match=said):  # known before fine is trained
+    with pytest.raises(InputError, match=said):  # reported before fine is trained
         loop.check(tumor2d, tmp_path, tf.distribute.get_strategy(), [fine])
 
 

@@ -1,4 +1,4 @@
-"""One step: its precision, its gradient's length, the average it keeps."""
+"""Tests one training step: precision, gradient norm, and averaged weights."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ def data_dir(tmp_path_factory):
 
 
 def made(data_dir, stage="fine", precision="float32", compiled=False, **training):
-    """A step and its first batch."""
+    """Returns a step and its first batch."""
     config = ellipses.with_training(CONFIG, stage, **training)
     task = make_task(config, stage, data_dir, 0, 0, precision)
     image, target, _ = next(iter(task.training_batches()))
@@ -37,7 +37,7 @@ def values(variables):
 
 
 def moved(one, image, target):
-    """How far a step moves the trainable weights, all together."""
+    """Returns the norm of a step's change of all trainable weights."""
     before = values(one._trainable)
     one(image, target, False)
     return float(np.sqrt(sum(np.sum((now - old) ** 2)

@@ -1,4 +1,4 @@
-"""python train.py, as a user meets it."""
+"""Tests the command train.py from a user's view."""
 
 import contextlib
 import functools
@@ -53,7 +53,7 @@ FLAGS = ["--stage=coarse", "--preset=demo", "--epochs=1", "--steps_per_epoch=2",
 
 @pytest.fixture(scope="module")
 def trained(demo_data, tmp_path_factory):
-    """(folder, process): a working folder in which FLAGS trained coarse, fold 1, into the default runs/demo."""
+    """(working folder, process) of a training of coarse, fold 1, with FLAGS, into the default runs/demo."""
     folder = tmp_path_factory.mktemp("trained")
     return folder, run(*FLAGS, f"--data_dir={demo_data}", cwd=folder)
 
@@ -107,16 +107,16 @@ def test_a_full_disk_is_one_line(demo_data, tmp_path, room, full):
 
 
 def at_terminal(*arguments, cwd, columns):
-    """What a terminal that is so wide receives of a train.py that succeeds, the bar drawn anew after every step."""
+    """Returns the terminal output of a successful train.py with `columns` columns and a bar update at every step."""
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, columns))  # tqdm draws nothing on one of 0 x 0, as they are made
+    termios.tcsetwinsize(theirs, (24, columns))  # a new terminal is 0 x 0, where tqdm draws nothing
     environment = os.environ | {"TQDM_MININTERVAL": "0"}
     with (open(ours, "rb", buffering=0) as terminal,
           subprocess.Popen([sys.executable, commands.ROOT / "train.py", *arguments], stdout=theirs, stderr=theirs,
                            cwd=cwd, env=environment) as process):
         os.close(theirs)
         received = b""
-        with contextlib.suppress(OSError):  # EIO: Linux's way to say that nobody holds the other end any more
+        with contextlib.suppress(OSError):  # EIO: on Linux, the other end is closed
             while chunk := terminal.read(4096):
                 received += chunk
     assert process.returncode == 0, received.decode()
@@ -130,7 +130,7 @@ def test_a_terminal_shows_loss_dice_speed_and_time_left_and_a_pipe_no_bar(traine
     bars = [bar for bar in shown.split("\r") if re.search(r"epoch 1/1 .* 3/4 ", bar)]
     assert len(bars) == 1, shown
     for told in (r"\bloss \d+\.\d+", r"\bDice 0\.\d+", r"\b[1-9]\d* samples/s", r"\[\d\d:\d\d<\d\d:\d\d,"):
-        assert re.search(told, bars[0]), bars[0]  # the last is the time that was spent and the time left
+        assert re.search(told, bars[0]), bars[0]  # the last part is elapsed and remaining time
     piped = trained[1]
     assert piped.returncode == 0 and piped.stderr == ""
     assert "\r" not in piped.stdout and " 1/2 " not in piped.stdout

@@ -1,4 +1,4 @@
-"""Training on drawn ellipses: it learns, resumes, and refuses what does not belong together."""
+"""Tests training on synthetic ellipses: it learns, resumes, and refuses runs that do not match."""
 
 import dataclasses
 import json
@@ -89,7 +89,7 @@ def test_tumor3d_may_learn_the_kidney_too_and_each_has_its_share_of_the_loss(con
     expected = 0.7 * alone(tumor, logits[..., :1]) + 0.3 * alone(kidney, logits[..., 1:])
     np.testing.assert_allclose(task.loss()(target, logits), expected, rtol=1e-5)
     for _, held_out, _, _ in task.held_out_batches():
-        assert held_out.shape[-1] == 1  # scored by its tumor alone
+        assert held_out.shape[-1] == 1  # only the tumor is scored
 
 
 def test_resumed_training_equals_training_in_one_go(config, data_dir, tmp_path, killed_once_saved):
@@ -262,7 +262,7 @@ def test_out_of_memory_says_which_setting_to_lower(config, data_dir, tmp_path, m
 
 def test_training_stops_early_when_the_held_out_cases_gain_no_more(config, data_dir, tmp_path):
     config = ellipses.with_training(config, "coarse", epochs=30, patience=2, steps_per_epoch=1, learning_rate=1e-9)
-    net = dataclasses.replace(config.coarse.net, normalization="none")  # batch statistics would move the score
+    net = dataclasses.replace(config.coarse.net, normalization="none")  # batch statistics would change the score
     config = dataclasses.replace(config, coarse=dataclasses.replace(config.coarse, net=net))
     history, lines = train(config, "coarse", data_dir, tmp_path)
     assert len(history) == 1 + 2
@@ -313,7 +313,7 @@ def test_a_run_is_watched_by_plot_scalars_and_pictures(finished):
 
 
 def test_a_run_of_old_goes_on_and_its_history_lacks_the_new_columns(config, data_dir, tmp_path):
-    """Checkpoints once held the history as a plain list, with fewer columns."""
+    """Old checkpoints store the history as a plain list with fewer columns."""
     rows = [{"epoch": 1, "loss": 0.5, "val_loss": 0.4, "val_dice": 0.3, "samples_per_second": 9.0, "seconds": 1.0,
              "learning_rate": 0.1}]
     progress = checkpoints.Progress.from_json(json.dumps(rows))

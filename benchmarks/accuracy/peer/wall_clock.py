@@ -1,8 +1,8 @@
-"""nnU-Net's trainer, stopped by the clock instead of after 1000 epochs. Read by nnU-Net itself (nnUNet_extTrainer).
+"""nnU-Net's trainer with a time limit instead of 1000 epochs. nnU-Net itself loads this file (nnUNet_extTrainer).
 
-Epochs are short (4 steps, 1 of validation), so that it stops within minutes even where a step takes one; the learning
-rate falls as its own does, over the time instead of the epochs. It saves after each, so that training can be broken off
-and go on; the epochs' times are in nnU-Net's checkpoints. All else is nnU-Net's.
+Epochs are short (4 steps, 1 validation step), so that training stops within minutes even if a step takes a minute. The
+learning rate follows nnU-Net's schedule over time instead of epochs. Every epoch is saved, so that training can be
+resumed; nnU-Net's checkpoints store the epochs' times. Everything else is unchanged.
 """
 
 import os
@@ -13,18 +13,18 @@ POWER = 0.9  # of nnU-Net's own schedule
 
 
 class OutOfTimeError(Exception):
-    """The wall-clock is used up."""
+    """The training time is over."""
 
 
-class nnUNetTrainerWallClock(nnUNetTrainer):  # noqa: N801, by this name nnU-Net finds it
-    def __init__(self, plans, configuration, fold, dataset_json, device):  # by these names nnU-Net stores them
+class nnUNetTrainerWallClock(nnUNetTrainer):  # noqa: N801, nnU-Net finds the class by this name
+    def __init__(self, plans, configuration, fold, dataset_json, device):  # nnU-Net stores arguments by these names
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 4, 1
         self.num_epochs, self.save_every = 10**6, 1
         self.seconds = float(os.environ["WALL_CLOCK_S"])
 
     def spent(self):
-        """Seconds that the epochs so far took, of those before a break too."""
+        """Returns the seconds of all epochs so far, including those before a resume."""
         logged = self.logger.get_checkpoint()
         return sum(logged["epoch_end_timestamps"]) - sum(logged["epoch_start_timestamps"][:self.current_epoch])
 
@@ -46,4 +46,4 @@ class nnUNetTrainerWallClock(nnUNetTrainer):  # noqa: N801, by this name nnU-Net
             self.on_train_end()  # writes checkpoint_final.pth
 
     def perform_actual_validation(self, *given, **named):
-        """Left out: the held-out cases are predicted instead."""
+        """Does nothing: the test set is predicted afterwards instead."""

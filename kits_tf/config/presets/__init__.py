@@ -1,4 +1,4 @@
-"""The presets by name, each in a file of its own that opens with its purpose, cost, scores and command."""
+"""The presets by name. Each has its own file, whose docstring gives purpose, command, cost and scores."""
 
 from kits_tf.config.cascade import CascadeConfig
 from kits_tf.config.presets.demo import DEMO

@@ -1,12 +1,12 @@
-"""The method of Zhang et al. (KiTS19 entry) at full size, with our decisions where it is silent.
+"""The method of Zhang et al. (KiTS19 entry) at full size, with our own choices where the paper gives no value.
 
-For      training on KiTS19's 210 cases, or data of your own like them, on a GPU
+For      training on KiTS19's 210 cases, or on similar data of your own, on a GPU
 Command  python -m data_prep --input=kits19/data --output=data
          python train.py --stage=all --data_dir=data --run_dir=runs/kits
-Hours    3 a fold on one GPU that sustains 10 TFLOP/s in float32, estimated (BUILD.md has the stages); days on a CPU
-Memory   of the GPU, estimated: 2 GB (coarse, correction), 3 GB (fine, tumor2d), 5 GB (tumor3d); 21 GB of disk for the
-         records of 210 cases
-Scores   none yet: these nets were never trained in full
+Hours    3 per fold on one GPU that sustains 10 TFLOP/s in float32, estimated (stages: BUILD.md); days on a CPU
+Memory   GPU, estimated: 2 GB (coarse, correction), 3 GB (fine, tumor2d), 5 GB (tumor3d); disk: 21 GB for the records
+         of 210 cases
+Scores   none yet: these nets have not been trained to the end
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from kits_tf.config.training import AugmentConfig, TrainingConfig
 
 VARIED = AugmentConfig(rotate_degrees=15.0, scale=0.15, shear=0.1, elastic_voxels=2.0, brightness=0.1, contrast=0.15,
                        gamma=0.3, blur_voxels=0.5, low_resolution=0.3, noise=0.05)
-MIRRORED = dataclasses.replace(VARIED, flip_x=True)  # left and right kidneys are one population
+MIRRORED = dataclasses.replace(VARIED, flip_x=True)  # a mirrored left kidney looks like a right one
 
 PAPER = CascadeConfig(
     preset="paper",

@@ -2,8 +2,8 @@
 
 python -m kits_tf.evaluation.submission --predictions=predictions --study=kits19/data --output=submission.zip
 
-Checks names, labels, shapes and places of prediction_00210.nii.gz to prediction_00299.nii.gz against the scans, then
-zips them. Exit status 1, and no zip, if anything is wrong.
+Checks the names, labels, shapes and affines of prediction_00210.nii.gz to prediction_00299.nii.gz against the scans,
+then zips the files. If a check fails, writes no zip and exits with status 1.
 """
 
 from absl import flags
@@ -21,7 +21,7 @@ flags.DEFINE_integer("last", TEST_CASES.stop - 1, "number of the last case", low
 
 
 def main() -> int:
-    from kits_tf.evaluation.submission.packing import pack  # with nibabel: not for --help
+    from kits_tf.evaluation.submission.packing import pack  # imports nibabel, which --help does not need
 
     if FLAGS.last < FLAGS.first:
         raise InputError(f"--last={FLAGS.last}: comes before --first={FLAGS.first}")

@@ -1,7 +1,7 @@
-"""A zip of predictions for KiTS19's server, each held against its scan before anything is written.
+"""Packs predictions for KiTS19's server. Checks every prediction against its scan before it writes the zip.
 
-In: a folder of prediction_<id>.nii.gz and the study they were made from. Out: the zip, one file per case at its top,
-or one line that says what is wrong.
+Takes a folder of prediction_<id>.nii.gz and the study they were made from. Writes a zip with one file per case at its
+top level, or raises an error that names the first problem.
 """
 
 import pathlib
@@ -17,7 +17,7 @@ from kits_tf.scans.discovery import PREFIX, find_study
 from kits_tf.scans.nifti import read_labels, read_stored_geometry
 
 SAME_AFFINE_MM = 1e-3
-DATE = (1980, 1, 1, 0, 0, 0)  # of every entry: the same predictions give the same zip
+DATE = (1980, 1, 1, 0, 0, 0)  # a fixed date for every entry, so that the same predictions give the same zip
 
 
 def pack(predictions: str | pathlib.Path, study: str | pathlib.Path, output: str | pathlib.Path,
@@ -25,17 +25,18 @@ def pack(predictions: str | pathlib.Path, study: str | pathlib.Path, output: str
     """Checks predictions and zips them.
 
     Args:
-        predictions: folder of prediction_00210.nii.gz and so on, as predict.py writes it; other files stay out.
+        predictions: folder of prediction_00210.nii.gz and so on, as predict.py writes it; other files are ignored.
         study: folder of case_00210/imaging.nii.gz and so on.
-        output: the zip to write; whole or absent.
-        ids: numbers of the cases wanted.
+        output: the zip to write; it appears complete or not at all.
+        ids: numbers of the cases to pack.
 
     Returns:
-        How many files were packed.
+        The number of packed files.
 
     Raises:
-        InputError: if a prediction is missing or is one of a case that is not wanted, a scan is missing, labels are not
-            0, 1 and 2, or a prediction has another shape or place than its scan.
+        InputError: if a folder is missing, `output` is no .zip, a prediction or a scan is missing, there is a
+            prediction of a case not in `ids`, labels are not 0, 1 and 2, or a prediction's shape or affine differs from
+            its scan's.
     """
     folder, output = pathlib.Path(predictions), pathlib.Path(output)
     if not folder.is_dir():
@@ -69,7 +70,7 @@ def _few(names):
 
 
 def _check(path, scan):
-    """Raises InputError unless a prediction holds labels and lies, axis by axis, as its scan does."""
+    """Raises InputError unless a prediction holds labels and has its scan's stored shape and affine."""
     read_labels(path)
     shape, affine = read_stored_geometry(path)
     expected_shape, expected_affine = read_stored_geometry(scan)

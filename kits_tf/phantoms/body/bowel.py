@@ -1,7 +1,7 @@
-"""Mesentery, small bowel and colon: empty, full, with gas, stool, or oral contrast medium of any density.
+"""Draws mesentery, small bowel and colon: empty, or with fluid, gas, stool or oral contrast medium of any density.
 
-In: a Canvas with the frame. Loops wander through the front of the cavity; a packed cavity has many of them and hardly
-any fat between.
+In: a Canvas with the frame, changed in place. Small-bowel loops follow random paths in the front of the cavity; a
+packed cavity has many loops and hardly any fat between them.
 """
 
 import itertools
@@ -21,11 +21,14 @@ def draw_bowel(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.rando
     """Paints mesentery and bowel.
 
     Args:
-        canvas, patient, tissues, rng: as everywhere.
+        canvas: a Canvas with the frame.
+        patient: the Patient.
+        tissues: the patient's Tissues.
+        rng: NumPy random generator.
         fossa: sides (-1 right, 1 left) without a kidney, where loops may lie.
 
     Returns:
-        What the bowel holds: "water", "oral contrast" or "mixed".
+        The bowel's content: "water", "oral contrast" or "mixed".
     """
     oral = str(rng.choice(["water", "oral contrast", "mixed"], p=[0.55, 0.25, 0.2]))
     _draw_mesentery(canvas, patient, tissues, rng)
@@ -36,20 +39,20 @@ def draw_bowel(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.rando
 
 
 def _content(rng, oral):
-    """HU inside one loop."""
+    """Returns HU of the content of one loop."""
     if oral == "oral contrast" or (oral == "mixed" and rng.random() < 0.5):
         return float(rng.uniform(90, 380) if rng.random() < 0.8 else rng.uniform(380, 1200))
     return float(rng.uniform(0, 50))
 
 
 def room(patient: Patient, point: np.ndarray) -> float:
-    """Distance from a point to the wall of the abdomen, in mm."""
+    """Returns the distance from a point to the wall of the abdomen, in mm; negative outside."""
     z, y, x = np.asarray(point, np.float32)[:, None]
     return -float(patient.abdomen(z, y, x)[0])
 
 
 def _draw_mesentery(canvas, patient, tissues, rng):
-    """Vessels and nodes in the fat, from the root in front of the spine to the loops."""
+    """Draws vessels and nodes in the fat, from the mesenteric root in front of the spine to the loops."""
     front, width = patient.front_mm, patient.half_width_mm
     for _ in range(44):
         root = np.array([rng.uniform(0, 90), -34 - rng.uniform(0, 8), rng.uniform(-8, 14)])
@@ -65,7 +68,7 @@ def _draw_mesentery(canvas, patient, tissues, rng):
 
 
 def _draw_small_bowel(canvas, patient, tissues, rng, oral, fossa):
-    """Loops in front, some as deep as kidney and psoas let them, and in the fossa of a kidney that is gone."""
+    """Draws loops in front, some as far back as kidney and psoas allow, and in the fossa of a missing kidney."""
     front, width = patient.front_mm, patient.half_width_mm
     wide = 1.6 if rng.random() < 0.08 else 1.0
     collapsed = rng.uniform(0.1, 0.6)
@@ -87,7 +90,7 @@ def _draw_small_bowel(canvas, patient, tissues, rng, oral, fossa):
 
 
 def _draw_loop(canvas, patient, tissues, rng, oral, start, box, size, empty):
-    """One loop that wanders inside a box."""
+    """Draws one loop along a random path inside a box."""
     place, heading = start, rng.normal(size=3)
     pieces = []
     for _ in range(int(rng.integers(4, 9))):
@@ -101,7 +104,7 @@ def _draw_loop(canvas, patient, tissues, rng, oral, start, box, size, empty):
     wall = tissues.gut_wall + rng.normal(0, 10)
     gas = place[1] - rng.uniform(-4, 8) if rng.random() < 0.15 else None
     content, folds = _content(rng, oral), rng.uniform(0, 0.35)
-    if empty:  # nothing but wall, folds and a little content
+    if empty:  # only wall, folds and a little content
         fill_hollow(canvas, pieces, 0.55 * size, wall, (wall + content) / 2, gas, 3.0)
         return
 
@@ -112,7 +115,7 @@ def _draw_loop(canvas, patient, tissues, rng, oral, start, box, size, empty):
 
 
 def _draw_duodenum(canvas, patient, tissues, rng, oral):
-    """Around the head of the pancreas, between aorta and mesenteric vessels, to the first loop."""
+    """Draws the duodenum: around the pancreatic head, between aorta and mesenteric vessels, to the first loop."""
     depth = -0.3 * patient.front_mm - 14
     course = [(-16, depth - 10, -34), (2, depth, -46), (30, depth + 6, -44), (46, -44, -24), (44, -46, 8),
               (24, -48, 28), (16, depth - 12, 44)]
@@ -124,7 +127,7 @@ def _draw_duodenum(canvas, patient, tissues, rng, oral):
 
 
 def _draw_colon(canvas, patient, tissues, rng, oral):
-    """Up the right flank, across the front, down the left flank, and in an S to the rectum."""
+    """Draws the colon: up the right flank, across the front, down the left flank, and in an S to the rectum."""
     front, width = patient.front_mm, patient.half_width_mm
     sag, behind = rng.uniform(5, 95), rng.uniform(-0.35, 0.1) * front
     bend_right, bend_left = rng.uniform(0, 30), rng.uniform(-65, -25)
@@ -142,7 +145,7 @@ def _draw_colon(canvas, patient, tissues, rng, oral):
         stool, gassy = rng.random() < 0.6, rng.random() < (0.2 if empty else 0.6)
         bright = oral != "water" and rng.random() < 0.7
         mean = rng.uniform(100, 500) if bright else rng.uniform(-20, 60)
-        for begin in range(0, len(course) - 1, 3):  # a few haustra share what they hold
+        for begin in range(0, len(course) - 1, 3):  # a few haustra share their content
             places = [np.add(place, rng.normal(0, 2.5, 3)) for place in course[begin:begin + 4]]
             sizes = [float(np.clip(size * rng.uniform(0.8, 1.15), 4, max(room(patient, place), 4))) for place in places]
             pieces = []

@@ -1,9 +1,9 @@
-"""The scan while it is drawn: shapes in the patient's frame, painted onto a grid that lies obliquely in it.
+"""Paints shapes of the patient's frame onto a grid that is oblique and deformed in that frame.
 
-A level function is smooth, so it is computed on a coarse lattice of a few mm and interpolated to the voxels; that is
-what makes a whole body quick to draw. The deformation is computed once, on the same lattice.
+Level functions are smooth, so they are computed on a coarse lattice with a step of a few mm and interpolated to the
+voxels; this makes a whole body fast to draw. The deformation is computed once, on a lattice of its own.
 
-In: a Grid (drawing.py; here its positions are those of the scanner's table) and a Pose. Out: HU and labels, in place.
+In: a Grid (drawing.py; its positions are those of the scanner's table) and a Pose. Out: HU and labels, in place.
 """
 
 import dataclasses
@@ -15,9 +15,9 @@ from scipy import ndimage
 
 from kits_tf.phantoms.drawing import POINT_SPREAD_MM, Field, Grid, Shape, tube
 
-LATTICE_MM = 6.0  # of the deformation
-EDGE_HU, FAT_HU = -30.0, -100.0  # where the label of a kidney ends in fat
-EDGE_MM = 1.6  # width of an edge in a picture with pixels of 0.8 mm
+LATTICE_MM = 6.0  # step of the deformation's lattice
+EDGE_HU, FAT_HU = -30.0, -100.0  # the label of a kidney ends at EDGE_HU, in fat of FAT_HU
+EDGE_MM = 1.6  # width of an edge in an image with pixels of 0.8 mm
 TILE = 64  # voxels along each axis of the repeated texture
 
 Paint = float | np.floating | np.ndarray | Callable
@@ -25,13 +25,13 @@ Paint = float | np.floating | np.ndarray | Callable
 
 @dataclasses.dataclass(frozen=True)
 class Pose:
-    """How the patient lies in the scanner.
+    """Position of the patient in the scanner.
 
     Attributes:
-        rotation: 3x3 (z, y, x); patient's position = rotation @ (table position).
+        rotation: 3x3 (z, y, x); position in the patient = rotation @ position on the table.
         bend_mm: standard deviation of the smooth deformation.
-        wavelength_mm: of the deformation.
-        prone: lies on the belly: the table is in front of the patient, gas collects at the back.
+        wavelength_mm: wavelength of the deformation.
+        prone: the patient lies face down: the table is in front of the patient, gas collects at the back.
     """
 
     rotation: np.ndarray
@@ -56,7 +56,7 @@ class Drawn:
 
 
 def _weights(size: int, nodes: int, step: float) -> np.ndarray:
-    """Linear interpolation along one axis: (size, nodes), for nodes every `step` voxels from voxel 0."""
+    """Returns linear interpolation weights along one axis, (size, nodes); nodes lie every `step` voxels from 0."""
     place = np.minimum(np.arange(size) / step, nodes - 1)
     first = np.minimum(np.floor(place).astype(int), max(nodes - 2, 0))
     rest = (place - first).astype(np.float32)
@@ -68,7 +68,7 @@ def _weights(size: int, nodes: int, step: float) -> np.ndarray:
 
 
 def interpolate(values: np.ndarray, tables: Sequence[np.ndarray]) -> np.ndarray:
-    """Interpolates (z, y, x) nodes to voxels, the longest axis last."""
+    """Interpolates values at (z, y, x) nodes to voxels; `tables` holds one array (voxels, nodes) per axis."""
     depth, height, width = values.shape
     values = (tables[0] @ values.reshape(depth, -1)).reshape(-1, height, width)
     return np.matmul(np.matmul(tables[1], values), tables[2].T)
@@ -79,7 +79,7 @@ class Canvas:
 
     Attributes:
         grid: the Grid.
-        hu: float32 (z, y, x), air at first.
+        hu: float32 (z, y, x), initially air.
         labels: uint8 (z, y, x).
         prone: see Pose.
     """
@@ -94,14 +94,14 @@ class Canvas:
         self._place_lattice(pose, rng)
 
     def _place_lattice(self, pose, rng):
-        """Patient positions of a lattice that holds every voxel: self._lattice, (3, z, y, x)."""
+        """Computes patient positions of a lattice that covers all voxels: self._lattice, (3, z, y, x)."""
         steps = [max(LATTICE_MM / mm, 1.0) for mm in self.grid.spacing_mm]
         nodes = [int(np.ceil((size - 1) / step)) + 1 for size, step in zip(self.grid.shape, steps, strict=True)]
         axes = [np.float32(origin) + np.arange(count, dtype=np.float32) * np.float32(step * mm)
                 for origin, count, step, mm in zip(self.grid.origin_mm, nodes, steps, self.grid.spacing_mm,
                                                    strict=True)]
         mesh = axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
-        # Knots belong to the patient: a shift of the field of view shows the same body.
+        # A fixed range of knots: a shifted field of view shows the same body.
         low, high = (-700.0, -400.0, -400.0), (700.0, 400.0, 400.0)
         parts = []
         for row in pose.rotation:
@@ -113,10 +113,10 @@ class Canvas:
 
     def window(self, low_mm: Sequence[float], high_mm: Sequence[float],
                room_mm: float = 2.0) -> tuple[slice, ...] | None:
-        """The voxels that may hold a block of the patient, or None if it lies outside the scan."""
+        """Returns the slices of the voxels that may show a block of the patient; None if it is outside the scan."""
         reach = LATTICE_MM * 0.6 + max(self.grid.spacing_mm[0] * 0.5, 1) + room_mm
         hit: np.ndarray | bool = True
-        # Along z first: few slices of the lattice are left for the rest.
+        # Lattice nodes near the block, along each patient axis in turn.
         for axis in range(3):
             part = self._lattice[axis]
             hit = hit & (part > low_mm[axis] - reach) & (part < high_mm[axis] + reach)
@@ -131,7 +131,7 @@ class Canvas:
         return tuple(slices)
 
     def positions(self, window: tuple[slice, ...], step_mm: float) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Patient positions (3, z, y, x) of nodes about `step_mm` apart over a window, and tables for `spread`."""
+        """Returns patient positions (3, z, y, x) of nodes about `step_mm` apart, and tables for `spread`."""
         tables, lattice_tables = [], []
         for axis, part in enumerate(window):
             size = part.stop - part.start
@@ -141,7 +141,7 @@ class Canvas:
             count = self._lattice.shape[axis + 1]
             place = np.clip((part.start + np.arange(nodes) * step) / self._steps[axis], 0, count - 1)
             first = np.minimum(np.floor(place).astype(int), max(count - 2, 0))
-            # Beyond the last lattice node positions go on straight.
+            # Extrapolate linearly beyond the last lattice node.
             beyond = (part.start + np.arange(nodes) * step) / self._steps[axis] - first
             last = int(first[-1]) + 2
             table = np.zeros((nodes, last - first[0]), np.float32)
@@ -155,7 +155,7 @@ class Canvas:
         return np.stack(parts), tables
 
     def cover(self, level: np.ndarray, soft_mm: float = 0.0) -> np.ndarray:
-        """Share of each voxel inside, from levels at voxel centres: drawing.coverage with the gradient along z only."""
+        """Returns the share of each voxel inside; like drawing.coverage, but with the gradient along z only."""
         width = np.empty_like(level)
         np.subtract(level[2:], level[:-2], out=width[1:-1])
         width[1:-1] *= 0.5
@@ -168,12 +168,12 @@ class Canvas:
         return np.clip(width, 0, 1, out=width)
 
     def draw(self, shape: Shape, step_mm: float = 3.0, soft_mm: float = 0.0) -> Drawn | None:
-        """The voxels of a shape, without painting them; None if it lies outside the scan.
+        """Finds the voxels of a shape without painting them; None if it lies outside the scan.
 
         Args:
             shape: a Shape in the patient's frame.
-            step_mm: how finely its level is computed; a third of what is smallest in it.
-            soft_mm: how much softer than the scanner makes it its edge is.
+            step_mm: distance of the nodes where its level is computed; choose a third of its smallest detail.
+            soft_mm: width added to the scanner's soft edge.
         """
         window = self.window(shape.low_mm, shape.high_mm)
         if window is None:
@@ -184,16 +184,16 @@ class Canvas:
         return Drawn(window, cover, level) if cover.any() else None
 
     def spread(self, values: np.ndarray, tables: list[np.ndarray]) -> np.ndarray:
-        """Values at the nodes of `positions`, interpolated to the voxels."""
+        """Interpolates values at the nodes of `positions` to the voxels."""
         return interpolate(np.ascontiguousarray(values, np.float32), tables)
 
     def along_y(self, drawn: Drawn) -> np.ndarray:
-        """Patient's y of a drawn shape's voxels, in mm: gas collects in front of the supine, dense urine behind."""
+        """Returns the patient's y of a shape's voxels, in mm; it gives the levels of gas and dense urine."""
         places, tables = self.positions(drawn.window, 6.0)
         return interpolate(places[1], tables)
 
     def blend(self, drawn: Drawn | None, value: Paint, share: float = 1.0) -> Drawn | None:
-        """Mixes a tissue into the scan: one number, HU per voxel, or a function of the Drawn that gives them."""
+        """Mixes a tissue into the scan; the value is one number, HU per voxel, or a function of the Drawn."""
         if drawn is None:
             return None
         hu = value(drawn) if callable(value) else value
@@ -207,8 +207,8 @@ class Canvas:
               label: int | None = None) -> Drawn | None:
         """Draws a shape and mixes its tissue into the scan; see draw and blend.
 
-        With a `label`, voxels take it whose centre lies inside. In fat a kidney or tumor also takes what a scanner's
-        edge of EDGE_MM shows above EDGE_HU: there KiTS19's masks end.
+        With a `label`, voxels whose center lies inside get the label. In fat, the label of a kidney or tumor extends
+        to the voxels that an edge of width EDGE_MM shows above EDGE_HU, because KiTS19's masks end there.
         """
         drawn = self.draw(shape, step_mm, soft_mm)
         if drawn is None or label is None:
@@ -225,14 +225,14 @@ class Canvas:
 
     def tubes(self, points: Sequence[ArrayLike], radius_mm: ArrayLike, value: Paint,
               label: int | None = None) -> None:
-        """A vessel, duct or wire along a polyline; one radius or one per point."""
+        """Paints a vessel, duct or wire along a polyline; takes one radius or one per point."""
         radii = np.broadcast_to(np.asarray(radius_mm, float), (len(points),)).tolist()
         for start, stop, first, last in zip(points[:-1], points[1:], radii[:-1], radii[1:], strict=True):
             step = float(np.clip(min(first, last) * 0.5, 0.7, 3.0))
             self.paint(tube(start, stop, first, last), value, step, label=label)
 
     def texture(self, window: tuple[slice, ...], grain_mm: float) -> np.ndarray:
-        """Random texture of a window, mean 0 and standard deviation 1, `grain_mm` coarse; repeats every 64 voxels."""
+        """Returns random texture for a window, mean 0, standard deviation 1, `grain_mm` coarse; period TILE voxels."""
         grain = tuple(round(float(min(grain_mm / mm, TILE / 8)), 2) for mm in self.grid.spacing_mm)
         if grain not in self._textures:
             tile = ndimage.gaussian_filter(self._texture, grain, mode="wrap", truncate=2.5)
@@ -241,8 +241,10 @@ class Canvas:
         return tile[np.ix_(*(np.arange(part.start, part.stop) % TILE for part in window))]
 
     def field(self, drawn: Drawn, rng: np.random.Generator, wavelength_mm: float, along: float = 1.0) -> np.ndarray:
-        """A smooth random function over a drawn shape's voxels, mean 0 and standard deviation about 1; `along` times as
-        long along z."""
+        """Returns a smooth random field over a shape's voxels, mean 0 and standard deviation about 1.
+
+        The wavelength along z is multiplied by `along`.
+        """
         tables, nodes = [], []
         for part, mm, factor in zip(drawn.window, self.grid.spacing_mm, (along, 1.0, 1.0), strict=True):
             size = part.stop - part.start
@@ -254,5 +256,5 @@ class Canvas:
 
 
 def textured(canvas: Canvas, mean: float, spread: float, grain_mm: float) -> Callable:
-    """HU of a tissue with a grain of its own, for Canvas.paint."""
+    """Returns a function for Canvas.paint: HU of a tissue with random texture."""
     return lambda drawn: canvas.texture(drawn.window, grain_mm) * np.float32(spread) + np.float32(mean)

@@ -1,4 +1,4 @@
-"""What surgeons and nurses leave in the picture: prostheses, screws, clips, drains, tubes; ascites and nodes."""
+"""Draws medical devices (prostheses, screws, clips, drains, tubes), ascites, lymph nodes, masses and bone lesions."""
 
 import numpy as np
 
@@ -12,7 +12,10 @@ METAL_HU = 2800.0
 
 
 def draw_ascites(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.random.Generator) -> list[str]:
-    """Fluid in the abdomen's sides and the pelvis, before any organ is drawn; in one patient in fourteen."""
+    """Draws fluid at the sides of the abdomen and in the pelvis, in one patient in fourteen; returns findings.
+
+    Call it before any organ is drawn.
+    """
     if rng.random() > 0.07:
         return []
     depth, uneven = rng.uniform(4, 40), waves(rng, 90.0)
@@ -27,7 +30,7 @@ def draw_ascites(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.ran
 
 
 def draw_devices(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> list[str]:
-    """Metal, plastic and nodes at random; returns findings."""
+    """Draws random devices, nodes, masses and bone lesions; returns findings."""
     notes = []
     if rng.random() < 0.06:
         notes.append("hip prosthesis")
@@ -59,7 +62,7 @@ def draw_devices(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> 
             place = (rng.uniform(-40, 130), rng.uniform(-45, -18), rng.uniform(-38, 38))
             canvas.paint(ellipsoid(place, rng.uniform(4, 14, 3)), rng.uniform(30, 110), 2.5)
     if rng.random() < 0.08:
-        notes.append("mass")  # of bowel, ovary, retroperitoneum: large, and no kidney
+        notes.append("mass")  # large, of bowel, ovary or retroperitoneum, not of a kidney
         front = patient.front_mm
         place = (rng.uniform(20, 200), rng.uniform(-0.7 * front, -25), rng.uniform(-0.6, 0.6) * patient.half_width_mm)
         canvas.paint(ellipsoid(place, rng.uniform(15, 50, 3)).cut(patient.abdomen), rng.uniform(0, 150), 3.0)

@@ -1,6 +1,6 @@
-"""The body's shell: skin, fat and muscle from neck to thighs, the room inside, arms and breasts.
+"""Draws the body's frame: skin, fat and muscle from neck to thighs, fat in the cavity, arms and breasts.
 
-In: a Canvas of air, a Patient and its Tissues. Everything else is painted onto this.
+In: a Canvas of air, a Patient and its Tissues. Everything else is painted over it.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ WHOLE = (-700.0, -400.0, -400.0), (700.0, 400.0, 400.0)
 
 
 def thickness(patient: Patient, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(fat, muscle) of the wall in mm, by height and by side: thick over buttocks and shoulders, thin on the chest."""
+    """Returns (fat, muscle) of the wall in mm: thick at buttocks and shoulders, thin at the chest."""
     marks = np.array([-420, -330, -290, -250, -150, -60, 40, 110, 170, 220, 250, 300, 500], np.float32)
     flesh = patient.fitness
     side = np.interp(z, marks, [16, 22, 92, 34, 16, 12, patient.wall_mm / flesh, 16, 32, 46, 76, 98, 98]) * flesh**0.6
@@ -34,14 +34,14 @@ def thickness(patient: Patient, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> 
 
 
 def _thighs(patient, z, y, x, grown):
-    """Level of both thighs below the crotch, `grown` mm of fat included."""
+    """Returns the level of both thighs below the crotch, enlarged by `grown` mm."""
     radius = 72 * patient.fitness**0.4 - 0.06 * np.maximum(z - CROTCH_MM, 0) + grown
     level = np.hypot((y - 5) * 0.97, np.abs(x) - np.maximum(94 + 0.4 * grown, radius + 1)) - radius
     return np.maximum(level, 0.8 * (CROTCH_MM - 40 - z))
 
 
 def septate(canvas: Canvas, rng: np.random.Generator, tissues: Tissues, wavelength_mm: float, lean: float) -> Callable:
-    """Muscle in bundles with fat between them, for Canvas.paint: the bundles meet where a random field is zero."""
+    """Returns a function for Canvas.paint: muscle with fat septa where a random field is near zero."""
     depth = rng.uniform(0.2, 0.85)
 
     def value(drawn):
@@ -131,7 +131,7 @@ def _draw_arms(canvas, patient, tissues, rng):
 
 
 def _draw_muscles(canvas, patient, tissues, rng):
-    """The long muscles of the back, quadratus lumborum, psoas with iliacus, and the crura of the diaphragm."""
+    """Draws the long muscles of the back, quadratus lumborum, psoas with iliacus, and the diaphragm's crura."""
     lean = rng.uniform(0.05, 0.25)
     wide, sheath = rng.uniform(32, 44), rng.uniform(0.2, 1.0)
     muscle = septate(canvas, rng, tissues, 16.0, lean)
@@ -146,7 +146,7 @@ def _draw_muscles(canvas, patient, tissues, rng):
             size = np.interp(z, [-300, -150, 0, 90, 190], [0.5, 0.7, 0.95, 1.05, 0.4])
             broad = np.interp(z, [-300, -120, 0, 110, 190], [26, 28, wide, wide, 26])
             out = side * (x - side * (0.9 * broad + 4))
-            bent = y - 50 + 0.0035 * np.maximum(out, 0) ** 2  # follows the ribs forward at its outer edge
+            bent = y - 50 + 0.0035 * np.maximum(out, 0) ** 2  # the outer edge follows the ribs forward
             return 22 * (np.hypot(bent / (21 * size), out / broad) - 1)
 
         canvas.paint(Shape((-300, 20, low), (200, 90, high), lambda *at, level=erector: level(*at) - 1.0),
@@ -156,6 +156,6 @@ def _draw_muscles(canvas, patient, tissues, rng):
         canvas.paint(Shape((-45, -65, min(side * 10, side * 115)), (290, 40, max(side * 10, side * 115)),
                            lambda *at, side=side: psoas(patient, side, *at)), plain)
         canvas.tubes([(-75, -8, side * 20), (-20, -16, side * 16), (30, -12, side * 13)], [5.5, 5, 3], plain)
-        for z in (120, 170):  # the nerves and the fascia leave a notch; iliacus lies on the bone
+        for z in (120, 170):  # iliacus, on the bone; a notch remains for nerves and fascia
             canvas.paint(ellipsoid((z, -2, side * (78 + 0.12 * (z - 120))), (55, 34, 17)).cut(
                 lambda *at: patient.cavity(*at) + 1), plain)

@@ -1,4 +1,4 @@
-"""Plan of a patient's kidneys: how many, where, how they lie, and their shapes.
+"""Plans a patient's kidneys: number, positions, orientation and shapes.
 
 In: a random generator and the Patient. Out: Kidneys as shapes in the patient's frame (mm); parenchyma.py draws them.
 Usual kidneys are 90 to 125 mm long, the right one lower, upper poles nearer to the spine, lower poles farther forward.
@@ -41,17 +41,20 @@ class Kidney:
     hollow: float
 
     def place(self, along: float, back: float, outward: float) -> np.ndarray:
-        """A position in the patient's frame from one in units of the kidney's own radii."""
+        """Converts a position in units of the kidney's own radii to mm in the patient's frame."""
         return self.centre_mm + (np.array([along, back, outward]) * self.radii_mm) @ self.axes
 
     @property
     def body(self) -> Shape:
-        """What is labelled kidney: the outline less the sinus."""
+        """The part labeled kidney: the outline without the sinus."""
         return self.outline.cut(lambda *at: -self.sinus.level(*at))
 
 
 def room(patient: Patient, side: int = 0) -> Shape:
-    """Where kidneys and tumors may grow: inside the wall, below the lungs, beside spine and psoas, on one side or 0."""
+    """Returns the space for kidneys and tumors: inside the wall, below the lungs, outside spine and psoas.
+
+    `side` is -1 right, 1 left, 0 for both sides.
+    """
     def level(z, y, x):
         spine = 31 - np.hypot(y * 0.85, x)
         outside = np.maximum(np.maximum(patient.cavity(z, y, x) + 3, spine), 0.75 * (patient.dome(y, x) + 8 - z))
@@ -63,10 +66,10 @@ def room(patient: Patient, side: int = 0) -> Shape:
 
 
 def plan_kidneys(rng: np.random.Generator, patient: Patient) -> tuple[str, list[Kidney], list[Shape]]:
-    """Chooses the layout, draws each kidney's shape.
+    """Chooses the layout and the shape of each kidney.
 
     Returns:
-        (layout, kidneys, bridges): bridges are the parenchyma that joins the two of a horseshoe kidney.
+        (layout, kidneys, bridges): bridges are the parenchyma that joins the two halves of a horseshoe kidney.
     """
     layout = str(rng.choice(LAYOUTS, p=SHARES))
     if layout == NONE:
@@ -94,7 +97,7 @@ def _kidney(rng, patient, side, size, kind):
     centre = np.array([(rng.normal(14, 10) if side < 0 else rng.normal(0, 10)),
                        rng.uniform(2, 13) + 3 * spread, side * (rng.uniform(56, 65) + 7 * spread)])
     tilt, forward = rng.uniform(0.08, 0.32), rng.uniform(0.05, 0.4)
-    facing = rng.uniform(0.25, 0.95)  # radians by which the hilum looks forward from the midline
+    facing = rng.uniform(0.25, 0.95)  # radians by which the hilum turns forward from the midline
     if kind == PTOTIC:
         centre += (rng.uniform(35, 75), -rng.uniform(0, 12), side * rng.uniform(-4, 8))
     elif kind == MALROTATED:
@@ -108,7 +111,7 @@ def _kidney(rng, patient, side, size, kind):
         tilt, forward, facing = rng.uniform(-0.4, -0.2), rng.uniform(0.25, 0.45), rng.uniform(1.0, 1.5)
     along = np.array([1, -forward, side * tilt])
     along /= np.linalg.norm(along)
-    # `facing` turns the hilum forward from the midline, so the outer border looks back by as much.
+    # `facing` turns the hilum forward from the midline, so the outer border turns back by the same angle.
     outward = np.array([0, np.sin(facing), side * np.cos(facing)])
     outward -= (outward @ along) * along
     outward /= np.linalg.norm(outward)
@@ -161,7 +164,7 @@ def _kidney(rng, patient, side, size, kind):
 
 
 def _notches(rng, radii):
-    """Scars and what a partial resection left out: (place in the kidney's own mm, radius) of balls to cut off."""
+    """Returns balls to cut off for scars and partial resection: (center in the kidney's own axes, radius), in mm."""
     found = []
     if rng.random() < 0.15:
         for _ in range(int(rng.integers(1, 4))):

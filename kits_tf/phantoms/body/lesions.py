@@ -1,7 +1,7 @@
-"""Tumors and cysts of the kidneys.
+"""Draws tumors and cysts of the kidneys.
 
-Tumors: solid, cystic, necrotic, bright or dark, with a sharp or an infiltrating edge, from 5 mm to a litre, anywhere
-from the surface to the sinus. Cysts are labelled kidney, whatever their density.
+Tumors are solid, cystic, necrotic, bright or dark, with a sharp or an infiltrating edge, from 5 mm in diameter to about
+one liter, anywhere from the surface to the sinus. Cysts of any density are labeled kidney.
 """
 
 import numpy as np
@@ -15,12 +15,15 @@ from kits_tf.phantoms.body.tissues import Tissues
 from kits_tf.phantoms.drawing import Shape, edge, ellipsoid
 
 SPREAD_HU = {"solid": 3.0, "mixed": 18.0, "necrotic": 10.0, "cystic": 4.0, "bright": 12.0}
-WITH_TUMOR = 0.6  # share of patients with kidneys
+WITH_TUMOR = 0.6  # share of the patients with kidneys
 
 
 def draw_cysts(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: list[Kidney],
                rng: np.random.Generator) -> int:
-    """Cortical cysts, simple and dense, some with a calcified wall; returns how many."""
+    """Draws cortical cysts, simple and dense, some with a calcified wall.
+
+    Returns the number of planned cysts, which includes those skipped because they would not touch the kidney.
+    """
     count = int(rng.poisson(1.2)) if rng.random() < 0.55 else 0
     if rng.random() < 0.025:
         count = int(rng.integers(25, 50))  # polycystic
@@ -44,7 +47,10 @@ def draw_cysts(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: list
 
 def draw_tumors(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: list[Kidney],
                 rng: np.random.Generator) -> list[dict]:
-    """Tumors of one patient; returns each one's kind, diameter and mean HU."""
+    """Draws the tumors of one patient.
+
+    Returns one dict per tumor in the scan: kind, where, diameter_mm, hu (mean) and infiltrating.
+    """
     if rng.random() > WITH_TUMOR:
         return []
     drawn = []
@@ -55,7 +61,7 @@ def draw_tumors(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: lis
 
 
 def _spot(rng, kidney):
-    """A place on the bean away from the hilum: (position on the surface, unit direction outward)."""
+    """Returns a point on the kidney's surface away from the hilum, as (position, outward unit vector)."""
     along, around = rng.uniform(-0.9, 0.9), rng.uniform(-2.1, 2.1)  # 0 is opposite the hilum
     girth = np.sqrt(1 - along**2)
     direction = np.array([along, girth * np.sin(around), girth * np.cos(around)])
@@ -64,7 +70,7 @@ def _spot(rng, kidney):
 
 
 def _limit(patient, kidney, radius):
-    """Large lesions cross the midline and push psoas and wall away."""
+    """Returns the space for a lesion; a radius of 40 mm or more may cross the midline and displace the psoas."""
     if radius < 40:
         return room(patient, kidney.side if abs(kidney.centre_mm[2]) > 45 else 0)
     return Shape((-700.0,) * 3, (700.0,) * 3, lambda z, y, x: np.maximum(
@@ -72,7 +78,7 @@ def _limit(patient, kidney, radius):
 
 
 def _centre(rng, kidney, radius, limit, where):
-    """A centre with room for most of the tumor."""
+    """Returns a center with space for most of the tumor."""
     if where == "sinus":
         return kidney.place(rng.uniform(-0.4, 0.4), rng.uniform(-0.2, 0.2), rng.uniform(-0.7, -0.2))
     centre = kidney.centre_mm
@@ -80,20 +86,20 @@ def _centre(rng, kidney, radius, limit, where):
         position, outward = _spot(rng, kidney)
         depth = rng.uniform(-1.2, -0.5) if where == "within" else rng.uniform(-0.4, 0.55)
         centre = position + outward * radius * (depth if radius < 30 else rng.uniform(-0.3, 0.5))
-        attached = inside(kidney.outline, centre) > -0.6 * radius  # scars and neighbors cut the bean
+        attached = inside(kidney.outline, centre) > -0.6 * radius  # scars and neighbors cut the outline
         if attached and inside(limit, centre) > (0.9 if radius < 10 else 0.45) * radius:
             break
     return centre
 
 
 def _mean(rng, tissues, kind):
-    """Mean HU of living tumor: with contrast medium from barely enhancing to brighter than cortex."""
+    """Returns the mean HU of viable tumor; with contrast medium from barely enhancing to brighter than cortex."""
     kidney = (tissues.cortex + tissues.medulla) / 2
     if tissues.phase == "native" or kidney < 60:
         return kidney + rng.uniform(-14, 22)
     low = rng.uniform(35, 60)
     mean = low + (tissues.cortex - low) * (rng.uniform(0.0, 0.5) if kind != "bright" else rng.uniform(0.5, 1.15))
-    if abs(mean - kidney) < 14:  # a tumor that cannot be seen teaches nothing
+    if abs(mean - kidney) < 14:  # an invisible tumor is useless for training
         mean = kidney - rng.uniform(14, 45)
     return mean
 

@@ -1,6 +1,6 @@
-"""Solid organs of the upper abdomen, gallbladder and stomach, in any size; lesions of liver and spleen.
+"""Draws the solid organs of the upper abdomen, gallbladder and stomach, with lesions of liver and spleen.
 
-In: a Canvas with body and bowel, the Patient and its Tissues. Kidneys are drawn after all of these.
+In: a Canvas with body and bowel, the Patient and its Tissues. Kidneys are drawn later.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ def draw_organs(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.rand
 
 
 def _draw_lesions(canvas, rng, organ_shape, count, hu, largest_mm, notes, organ):
-    """Round lesions inside an organ: cysts, metastases, hemangiomas; some with a rim."""
+    """Draws round lesions inside an organ (cysts, metastases, hemangiomas), some with a rim; adds a note."""
     low, high = np.array(organ_shape.low_mm), np.array(organ_shape.high_mm)
     drawn = 0
     for _ in range(count * 6):
@@ -50,7 +50,7 @@ def _draw_liver(canvas, patient, tissues, rng, notes):
     width, front = patient.half_width_mm, patient.front_mm
     tip = rng.normal(28, 26)
     if rng.random() < 0.07:
-        tip += rng.uniform(30, 80)  # Riedel's lobe, a big liver
+        tip += rng.uniform(30, 80)  # Riedel's lobe or a large liver
     resected = rng.random() < 0.06
     top = patient.dome_mm - 25
     right = ellipsoid(((tip + top) / 2, -0.30 * front + 4, -max(width - 58, 50)),
@@ -63,9 +63,9 @@ def _draw_liver(canvas, patient, tissues, rng, notes):
 
     def level(z, y, x):
         spine = 38 - np.hypot((y - 6) * 0.8, x - 10)
-        behind = 0.6 * (y - 22 - 0.5 * np.maximum(-x - 40, 0))  # the bare area lets kidney and adrenal room
+        behind = 0.6 * (y - 22 - 0.5 * np.maximum(-x - 40, 0))  # the bare area leaves space for kidney and adrenal
         body = right.level(z, y, x) if not resected else np.maximum(right.level(z, y, x), 0.7 * (-40 - y + 0.4 * x))
-        # The right lobe recedes downward, with an uneven face.
+        # The right lobe gets narrower downward, with an uneven surface.
         body = np.maximum(body, 0.7 * (x + inner + 0.7 * np.clip(z + 45, 0, 75) + 7 * face(z, y, x)))
         lobe = np.maximum(left.level(z, y, x), 0.7 * (y + 26 - 0.15 * x))
         join = np.clip(0.5 + (lobe - body) / 50, 0, 1)  # a smooth union: no deep cleft between the lobes

@@ -1,4 +1,4 @@
-"""Draws kidneys: perirenal fat with fascia and septa, sinus, cortex and pyramids, and their label.
+"""Draws kidneys and their labels: perirenal fat with fascia and septa, sinus, cortex and pyramids.
 
 Sinus, collecting system and vessels stay background, as in KiTS19's masks.
 """
@@ -17,7 +17,7 @@ from kits_tf.phantoms.drawing import Shape, ellipsoid
 
 def draw_perirenal(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: list[Kidney],
                    rng: np.random.Generator) -> None:
-    """Fat around all kidneys, fascia around it, and septa in it; before any kidney is drawn."""
+    """Draws the fat around all kidneys, with fascia around it and septa in it; call it before drawing any kidney."""
     limit = room(patient)
     for kidney in kidneys:
         halo = patient.perirenal_mm
@@ -50,12 +50,12 @@ def draw_perirenal(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: 
 
 
 def draw_kidney(canvas: Canvas, tissues: Tissues, kidney: Kidney, rng: np.random.Generator) -> list[str]:
-    """Sinus, parenchyma and pyramids of one kidney; returns findings of its collecting system."""
+    """Draws sinus, parenchyma, pyramids and collecting system of one kidney; returns findings."""
     canvas.paint(kidney.sinus.cut(lambda *at: kidney.outline.level(*at) - 3),
                  lambda drawn: (tissues.fat + np.float32(12 / kidney.hollow)
                                 + 10 * canvas.texture(drawn.window, 2.0)), 2.0)
     urinary.draw_vessels(canvas, tissues, kidney, rng)
-    # The cortex enhances unevenly in some: infarcts, infection, striation.
+    # The cortex enhances unevenly in some patients: infarcts, infection, striation.
     patchy = rng.uniform(8, 40) if tissues.phase != "native" and rng.random() < 0.12 else 0.0
     patches = waves(rng, rng.uniform(16, 45))
     grain = rng.uniform(1, 5) * tissues.grain
@@ -74,12 +74,12 @@ def draw_kidney(canvas: Canvas, tissues: Tissues, kidney: Kidney, rng: np.random
 
 
 def draw_bridge(canvas: Canvas, tissues: Tissues, shape: Shape) -> None:
-    """The isthmus of a horseshoe kidney."""
+    """Draws the isthmus of a horseshoe kidney, labeled kidney."""
     canvas.paint(shape, tissues.cortex - 0.3 * (tissues.cortex - tissues.medulla), 2.5, label=labels.KIDNEY)
 
 
 def _draw_pyramids(canvas, tissues, kidney, rng):
-    """Medulla: cones between the cortex and the sinus, with columns of cortex between them."""
+    """Draws the medulla: pyramids between cortex and sinus, with columns of cortex between them."""
     cortex_mm = rng.uniform(4.5, 8.0) * kidney.radii_mm[1] / 24
 
     def inside(z, y, x):

@@ -1,7 +1,7 @@
-"""One patient: sizes of body and cavity, where organs begin and end along z. Everything in mm, in the patient's frame.
+"""Sizes of one patient's body and cavities, in mm, in the patient's frame.
 
-z runs to the feet, y to the back, x to the patient's left; zero lies in the middle of the first lumbar disc, between
-the kidneys. Heights are those of an adult of 170 cm; a factor makes them shorter or taller.
+z runs to the feet, y to the back, x to the patient's left; zero is the middle of the first lumbar disc, between the
+kidneys. Heights are those of an adult of 170 cm; `stretch` scales them.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ import typing
 
 import numpy as np
 
-LUMBAR_MM, THORACIC_MM, CERVICAL_MM = 35.0, 23.5, 16.0  # from one vertebra to the next
+LUMBAR_MM, THORACIC_MM, CERVICAL_MM = 35.0, 23.5, 16.0  # distance between vertebrae
 NECK_MM = -305.0  # upper end of the chest
 SACRUM_MM = 142.0
 HIP_MM = 238.0
@@ -21,18 +21,20 @@ class Patient:
     """Sizes of one body.
 
     Attributes:
-        male: whether it has a prostate; else uterus and breasts.
-        half_width_mm, front_mm, back_mm: of the cavity inside the abdominal wall, from the vertebral body's middle.
-        fat_mm: under the skin, on average around the abdomen.
-        wall_mm: muscle of the abdominal wall at the side.
+        male: prostate if true; breasts and mostly a uterus if false.
+        half_width_mm, front_mm, back_mm: size of the cavity inside the abdominal wall, from the vertebral body's
+            middle.
+        fat_mm: mean thickness of the fat under the abdomen's skin.
+        wall_mm: thickness of the abdominal wall's muscle at the side.
         fitness: size of muscles, 1 is average.
-        inner_fat_hu: between the organs; near water in the thin, in whom it cannot be told from the mesentery.
+        inner_fat_hu: HU of the fat between the organs; closer to water in some lean patients, in whom fat and
+            mesentery look alike.
         packed: 0 to 1, how tightly bowel fills the cavity.
-        perirenal_mm: fat around the kidneys.
-        dome_mm: height of the right diaphragm.
-        stretch: of all heights.
+        perirenal_mm: thickness of the fat around the kidneys.
+        dome_mm: z of the top of the right diaphragm.
+        stretch: factor of all heights.
         roundness: exponent of the outline; 2 is an ellipse.
-        arms: "up", "down" or "none" (outside the picture).
+        arms: "up", "down" or "none" (outside the image).
     """
 
     male: bool
@@ -52,7 +54,7 @@ class Patient:
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> typing.Self:
-        """From emaciated to very obese; subcutaneous and visceral fat go together, but not strictly."""
+        """Draws a random patient, emaciated to very obese; subcutaneous and visceral fat are correlated."""
         stout = rng.beta(1.4, 2.0)
         visceral = float(np.clip(stout + rng.normal(0, 0.22), 0, 1))
         male = bool(rng.random() < 0.5)
@@ -70,7 +72,7 @@ class Patient:
             arms=str(rng.choice(["up", "down", "none"], p=[0.55, 0.2, 0.25])))
 
     def outline(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Half width, front and back of the room inside the muscle wall, at heights z: chest, waist, pelvis."""
+        """Returns half width, front and back of the space inside the muscle wall, in mm, at heights z."""
         marks = np.array([-420, -330, -300, -270, -200, -120, -40, 40, 100, 160, 220, 245, 290, 340, 500], np.float32)
         chest = 118 + 0.25 * (self.half_width_mm - 105)
         half_width = self.half_width_mm
@@ -85,7 +87,7 @@ class Patient:
         return width, front, back
 
     def trunk(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Level that body wall and skin follow, in mm; negative inside."""
+        """Returns the level that body wall and skin follow, in mm; negative inside."""
         width, front, back = self.outline(z)
         depth = np.where(y < 0, front, back)
         power = np.float32(self.roundness)
@@ -93,27 +95,30 @@ class Patient:
         return (share - 1) * np.minimum(width, np.hypot(x, y) / np.maximum(share, 0.2) + 1)
 
     def cavity(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Level of the room for organs, in mm: the trunk less the spine and the muscles beside its processes."""
+        """Returns the level of the space for organs, in mm: the trunk without the posterior spine and back muscles."""
         return np.maximum(self.trunk(z, y, x), 0.65 * (y - 12 - 1.5 * np.maximum(np.abs(x) - 15, 0)))
 
     def dome(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Height of the diaphragm, in mm: highest in front of the middle on either side, deep behind."""
+        """Returns z of the diaphragm, in mm: highest in front of the middle on each side, low at the back."""
         right = self.dome_mm + 0.0072 * (x + 62) ** 2
         left = self.dome_mm + 12 + 0.0085 * (x - 64) ** 2
         behind = np.where(y > -35, 0.0078, 0.0032) * (y + 35) ** 2
         return np.minimum(np.minimum(right, left) + behind, -18.0)
 
     def chest(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Level of the room above the diaphragm and inside the ribs; negative inside."""
+        """Returns the level of the space above the diaphragm and inside the ribs, in mm; negative inside."""
         return np.maximum(0.75 * (z - self.dome(y, x)), self.cavity(z, y, x) + 1.0)
 
     def abdomen(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Level of the room below the diaphragm and inside the wall; negative inside."""
+        """Returns the level of the space below the diaphragm and inside the wall, in mm; negative inside."""
         return np.maximum(0.75 * (self.dome(y, x) + 3.5 - z), self.cavity(z, y, x) + 2.0)
 
 
 def psoas(patient: Patient, side: int, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Level of the psoas muscle: beside the spine, thicker and farther out and forward to the feet."""
+    """Returns the level of the psoas muscle, in mm, negative inside; `side` is -1 right, 1 left.
+
+    The muscle lies beside the spine and runs outward and forward toward the feet.
+    """
     marks = np.array([-40, 0, 40, 90, 140, 190, 240, 285], np.float32)
     size = np.interp(z, marks, [4, 12, 18, 22, 23, 18, 14, 9]) * patient.fitness**0.6
     out = np.interp(z, marks, [23, 29, 36, 43, 50, 62, 78, 88])

@@ -1,4 +1,4 @@
-"""Bladder, prostate or uterus, rectum, and what lies at the groin."""
+"""Draws bladder, prostate or uterus, rectum, and the structures of the groin."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from kits_tf.phantoms.drawing import edge, ellipsoid
 
 
 def draw_pelvis(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.random.Generator) -> None:
-    """Paints the pelvic organs, after bowel and bones."""
+    """Paints the pelvic organs; call it after bowel and bones."""
     organ = tissues.myocardium if tissues.phase != "native" else tissues.muscle
     for side in (-1, 1):  # obturator and levator muscles, vessels of the groin, testes or nodes
         canvas.paint(ellipsoid((245, -10, side * 54), (34, 38, 8)), tissues.muscle, 3.0)

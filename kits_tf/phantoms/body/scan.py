@@ -1,6 +1,6 @@
-"""Draws one CT of a whole-body phantom, with labels and what it holds, from a seed.
+"""Draws one CT of a whole-body phantom with its labels and notes, from a seed.
 
-In: a seed and the voxels that are asked for. Out: two Volumes in the canonical orientation on one grid, and notes.
+In: a seed and the requested voxel grid. Out: two Volumes in the canonical orientation on one grid, and notes.
 """
 
 import numpy as np
@@ -25,13 +25,13 @@ from kits_tf.volume import Volume
 
 def draw_body(seed: int | tuple[int, ...], size_voxels: int = 512, slice_mm: tuple[float, float] = (0.5, 10.0),
               field_mm: tuple[float, float] | None = None) -> tuple[Volume, Volume, dict]:
-    """Draws a scan.
+    """Draws a scan and its labels.
 
     Args:
         seed: int or tuple of ints; the same arguments give the same voxels.
-        size_voxels: in-plane.
+        size_voxels: voxels along y and along x.
         slice_mm: range of the distance between slices.
-        field_mm: range of the field of view in-plane; None for about the body's width.
+        field_mm: range of the in-plane field of view; None for about the body's width.
 
     Returns:
         (ct, labels, notes): Volumes of int16 HU and of uint8 classes; notes for study.json.

@@ -1,7 +1,7 @@
-"""The scanner: field of view and voxels, position of the patient, table, blur, noise, streaks, padding.
+"""Simulates the scanner: field of view and voxels, position of the patient, table, blur, noise, streaks, padding.
 
-In: the drawn tissue. Out: int16 HU. Ranges are wider than those of clinical routine: 0.5 to 10 mm slices, from smooth
-kernels to sharp lung kernels, from full dose to the low-dose CT of a PET/CT.
+In: the synthetic tissue. Out: int16 HU. Ranges are wider than in clinical routine: 0.5 to 10 mm slices, smooth kernels
+to sharp lung kernels, full dose to the low-dose CT of a PET/CT.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from kits_tf.phantoms.body.patient import Patient
 from kits_tf.phantoms.drawing import Grid
 from kits_tf.volume import AIR_HU
 
-MAX_SLICES = 180  # longer scans get thicker slices or show less, to bound the time a patient takes
+MAX_SLICES = 180  # longer scans get thicker slices or show less, to limit the time per patient
 #            name               share  top (from, to)   bottom (from, to)
 FIELDS = (("abdomen and pelvis", 0.3, (-150, -85), (255, 350)),
           ("abdomen", 0.2, (-150, -80), (90, 180)),
@@ -30,17 +30,17 @@ FIELDS = (("abdomen and pelvis", 0.3, (-150, -85), (255, 350)),
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """What is scanned, and how.
+    """Settings of one scan.
 
     Attributes:
-        name: of the field of view.
+        name: name of the field of view.
         grid: Grid in the table's frame.
-        pose: how the patient lies in it.
-        noise_hu: standard deviation in the middle of the body.
+        pose: position of the patient in it.
+        noise_hu: standard deviation of the noise in the middle of the body.
         kernel: blur in mm; negative for a kernel that sharpens.
         kilovolts: tube voltage; contrast medium and bone are brighter at low voltage.
-        padding: HU outside the reconstructed circle, or None if the picture is square.
-        streaks: number of sources of streaks.
+        padding: HU outside the reconstructed circle, or None for a square image.
+        streaks: number of streak sources.
     """
 
     name: str
@@ -54,20 +54,21 @@ class View:
 
     @property
     def notes(self) -> dict:
-        """For study.json."""
+        """The settings to record in study.json."""
         return {"field": self.name, "noise_hu": round(self.noise_hu, 1), "kernel_mm": round(self.kernel, 2),
                 "kilovolts": self.kilovolts, "streaks": self.streaks, "padding": self.padding, "prone": self.pose.prone}
 
 
 def plan_view(rng: np.random.Generator, patient: Patient, size_voxels: int, slice_mm: tuple[float, float],
               field_mm: tuple[float, float] | None) -> View:
-    """Chooses a scanner's settings for a patient.
+    """Chooses random scanner settings for a patient.
 
     Args:
-        rng, patient: as everywhere.
-        size_voxels: in-plane.
+        rng: NumPy random generator.
+        patient: the Patient.
+        size_voxels: voxels along y and along x.
         slice_mm: range of the distance between slices.
-        field_mm: range of the field of view; None for the body's width, a little more or less.
+        field_mm: range of the field of view; None for 0.75 to 1.6 times the body's width.
     """
     index = int(rng.choice(len(FIELDS), p=[field[1] for field in FIELDS]))
     name, _, tops, bottoms = FIELDS[index]
@@ -76,7 +77,7 @@ def plan_view(rng: np.random.Generator, patient: Patient, size_voxels: int, slic
     thickness = float(np.exp(rng.uniform(np.log(low), np.log(high))))
     thickness = min(max(round(thickness * 4) / 4, low, (bottom - top) / MAX_SLICES), high)
     depth = max(int((bottom - top) / thickness), 6)
-    if depth > MAX_SLICES:  # a part of the field, near the kidneys
+    if depth > MAX_SLICES:  # keep the part near the kidneys
         depth = MAX_SLICES
         middle = float(rng.normal(0, 60))
         top = float(np.clip(middle - depth * thickness / 2, top, bottom - depth * thickness))
@@ -86,7 +87,7 @@ def plan_view(rng: np.random.Generator, patient: Patient, size_voxels: int, slic
     pixel = round(field / size_voxels, 4)
     half = pixel * (size_voxels - 1) / 2
     side = 0.0
-    if field < 0.75 * body:  # a small field looks at one kidney or at the spine
+    if field < 0.75 * body:  # a small field shows one side of the body
         side = float(rng.choice([-1, 1]) * rng.uniform(20, 70))
     middle = rng.uniform(-12, 12) - 0.22 * (patient.front_mm - patient.back_mm) * (field > 0.75 * body)
     grid = Grid((depth, size_voxels, size_voxels), (thickness, pixel, pixel),
@@ -104,7 +105,7 @@ def plan_view(rng: np.random.Generator, patient: Patient, size_voxels: int, slic
 
 
 def _pose(rng, patient):
-    """Rolled, tilted and deformed a little; one in fifteen lies obliquely."""
+    """Returns a slightly rotated and deformed pose; one patient in fifteen lies more obliquely, 3% lie prone."""
     spread = (0.12, 0.06, 0.06) if rng.random() < 1 / 15 else (0.04, 0.03, 0.03)
     roll, nod, sway = rng.normal(0, spread)
     rotation = np.eye(3)
@@ -118,7 +119,7 @@ def _pose(rng, patient):
 
 
 def draw_table(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
-    """Table and mattress under the back, in the table's own frame; in some a cushion for the arms or the head."""
+    """Draws table and mattress in the table's frame; in some scans a cushion for arms or head, or a wire."""
     grid = canvas.grid
     _, y, x = grid.mesh(grid.whole)
     if canvas.prone:
@@ -149,16 +150,16 @@ def scan(canvas: Canvas, view: View, rng: np.random.Generator) -> np.ndarray:
     """Blurs, adds noise and streaks, cuts the field of view, and rounds.
 
     Returns:
-        int16 HU, nowhere below AIR_HU but in the padding.
+        int16 HU, not below AIR_HU except in the padding.
     """
     grid, hu = canvas.grid, canvas.hu
     pixel, thickness = grid.spacing_mm[1], grid.spacing_mm[0]
-    if rng.random() < 0.4 and thickness < 6:  # slices overlap, or the pitch is high
+    if rng.random() < 0.4 and thickness < 6:  # overlapping slices or a high pitch
         hu = ndimage.uniform_filter1d(hu, 3, axis=0, mode="nearest") * np.float32(0.5) + hu * np.float32(0.5)
     blur = abs(view.kernel) / pixel
     sharpen = view.kernel < 0
     crisp = rng.uniform(0.2, 0.8)
-    # The noise's grain is that of the kernel: fine for sharp ones, coarse for smooth ones.
+    # The noise's grain follows the kernel: fine for sharp kernels, coarse for smooth ones.
     grain = max(0.35, blur * (0.55 if sharpen else 0.9))
     probe = ndimage.gaussian_filter(rng.standard_normal((64, 64), dtype=np.float32), grain, mode="wrap")
     scale = np.float32(view.noise_hu * (1 + 2 * crisp if sharpen else 1.0) / probe.std())
@@ -170,7 +171,7 @@ def scan(canvas: Canvas, view: View, rng: np.random.Generator) -> np.ndarray:
     rows_share = rng.uniform(0, 0.5) if view.noise_hu < 20 else rng.uniform(0.3, 1.3)
     outside = _outside(grid, rng) if view.padding is not None else None
     voxels = np.empty(hu.shape, np.int16)
-    # Calibration, and shading across the body: scatter and beam hardening are not fully corrected.
+    # Calibration error, and shading across the body from imperfectly corrected scatter and beam hardening.
     tilt_y, tilt_x = rng.normal(0, 0.015, 2)
     shading = tilt_y * y[0] + tilt_x * x[0] - rng.uniform(-4, 5) * depth + rng.normal(0, 3)
     offset = shading.astype(np.float32)
@@ -195,8 +196,10 @@ def scan(canvas: Canvas, view: View, rng: np.random.Generator) -> np.ndarray:
 
 
 def _streak(canvas, rng):
-    """A function of (slice, layer) that adds dark and bright rays around an arm or whatever is brightest in a slice:
-    metal, barium, bone."""
+    """Returns a function of (slice, layer) that adds dark and bright rays around one source.
+
+    The source is an arm or the brightest pixel of a slice: metal, barium or bone.
+    """
     grid = canvas.grid
     middle = int(rng.uniform(0.1, 0.9) * grid.shape[0])
     inside = rng.random() < 0.6
@@ -223,7 +226,7 @@ def _streak(canvas, rng):
 
 
 def _outside(grid, rng):
-    """bool (y, x), what a round field of view leaves out."""
+    """Returns a mask (y, x) of the pixels outside a round field of view."""
     rows, columns = np.indices(grid.shape[1:], sparse=True)
     radius = np.hypot((rows + 0.5) / grid.shape[1] - 0.5, (columns + 0.5) / grid.shape[2] - 0.5)
     return radius > rng.uniform(0.46, 0.52)

@@ -1,4 +1,4 @@
-"""Irregular shapes, and fillings of hollow organs."""
+"""Functions for irregular shapes and for filling hollow organs."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,7 @@ GAS_HU = -985.0
 
 
 def waves(rng: np.random.Generator, wavelength_mm: float, count: int = 6) -> Callable:
-    """A smooth random function of any positions (z, y, x), mean 0 and standard deviation 1: a sum of plane waves."""
+    """Returns a smooth random function of (z, y, x), mean 0 and standard deviation 1: a sum of plane waves."""
     directions = rng.normal(size=(count, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     numbers = (directions * (2 * np.pi / (wavelength_mm * rng.uniform(0.7, 1.6, (count, 1))))).astype(np.float32)
@@ -28,31 +28,34 @@ def waves(rng: np.random.Generator, wavelength_mm: float, count: int = 6) -> Cal
 
 
 def lumpy(rng: np.random.Generator, shape: Shape, size_mm: float, wavelength_mm: float) -> Shape:
-    """The same shape with bumps of a standard deviation of `size_mm`."""
+    """Returns the shape with bumps; `size_mm` is their standard deviation."""
     bumps = waves(rng, wavelength_mm)
     return Shape(tuple(np.subtract(shape.low_mm, 2 * size_mm)), tuple(np.add(shape.high_mm, 2 * size_mm)),
                  lambda *at: shape.level(*at) + np.float32(size_mm) * bumps(*at))
 
 
 def shrunk(shape: Shape, mm: float) -> Shape:
-    """What lies `mm` or more under a shape's surface."""
+    """Returns the part of a shape that lies at least `mm` under its surface."""
     return Shape(shape.low_mm, shape.high_mm, lambda *at: shape.level(*at) + np.float32(mm))
 
 
 def tilted(rng: np.random.Generator, spread: float) -> np.ndarray:
-    """A random rotation near upright; rows are axes (z, y, x)."""
+    """Returns random orthonormal axes near the identity, one axis (z, y, x) per row; `spread` sets the tilt."""
     axes, _ = np.linalg.qr(np.eye(3) + rng.normal(0, spread * 0.6, (3, 3)))
     return axes * np.sign(np.diag(axes))[:, None]
 
 
 def inside(shape: Shape, point: Sequence[float]) -> float:
-    """How deep a point lies under a shape's surface, in mm; negative outside."""
+    """Returns the depth of a point under a shape's surface, in mm; negative outside."""
     return -float(np.asarray(shape.level(*(np.full((1, 1, 1), part, np.float32) for part in point))).item())
 
 
 def fill_hollow(canvas: Canvas, parts: Sequence[Shape], wall_mm: float, wall: float, content: Callable | float,
                 gas_y_mm: float | None, step_mm: float) -> None:
-    """Paints a hollow organ of parts that open into each other: wall, content, and gas in front of a level."""
+    """Paints a hollow organ made of parts that open into each other: wall, content and gas.
+
+    Gas fills the part in front of y = `gas_y_mm`, or behind it if the patient lies prone; None for no gas.
+    """
     for part in parts:
         canvas.paint(part, wall, step_mm)
 

@@ -1,6 +1,7 @@
-"""Spine, ribs, sternum, shoulder girdle, pelvis, hips and femora; marrow of any density, scoliosis by the Pose.
+"""Draws spine, ribs, sternum, shoulder girdle, pelvis, hips and femora.
 
-A bone is a shape with a cortical shell, painted once: HU depends on the depth under its surface.
+Marrow has any density; scoliosis comes from the Pose.
+A bone is a shape with a cortical shell. It is painted once; its HU depend on the depth under its surface.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ LUMBAR_TOP_MM = SACRUM_MM - 5 * LUMBAR_MM
 
 
 def bony(canvas: Canvas, tissues: Tissues, shell_mm: float = 2.5, marrow: float | None = None) -> Callable:
-    """HU of bone by depth, for Canvas.paint: a shell of cortex over marrow with trabecular texture."""
+    """Returns a function for Canvas.paint: HU of a cortical shell over marrow with trabecular texture, by depth."""
     core = tissues.marrow if marrow is None else marrow
 
     def value(drawn):
@@ -28,7 +29,7 @@ def bony(canvas: Canvas, tissues: Tissues, shell_mm: float = 2.5, marrow: float 
 
 
 def vertebra(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(offset from the middle of the disc above, pitch) of the vertebra at heights z, in mm."""
+    """Returns (offset from the middle of the disc above, pitch) of the vertebra at heights z, in mm."""
     pitch = np.where(z > LUMBAR_TOP_MM, LUMBAR_MM, np.where(z > NECK_MM, THORACIC_MM, CERVICAL_MM))
     start = np.where(z > LUMBAR_TOP_MM, LUMBAR_TOP_MM, np.where(z > NECK_MM, NECK_MM + 3.8, -500.0))
     return np.mod(z - start, pitch), pitch
@@ -53,7 +54,7 @@ def _draw_spine(canvas, patient, tissues, rng):
                 np.interp(z, marks, [10, 11, 12, 14, 18, 22, 25]).astype(np.float32))
 
     def gap(z):
-        """Distance into the disc, in mm; negative in the vertebral body."""
+        """Returns the depth inside the disc, in mm; negative in the vertebral body."""
         offset, pitch = vertebra(z)
         away = np.minimum(offset, pitch - offset)
         return pitch * disc_share / 2 - away
@@ -79,7 +80,7 @@ def _draw_spine(canvas, patient, tissues, rng):
     across, joints = arches(0.32, 0.58), arches(0.7, 1.25)
 
     def ring(z, y, x):
-        """Pedicles and laminae: a triangle with round corners around the canal."""
+        """Returns the level of pedicles and laminae: a triangle with round corners around the canal."""
         outer = np.maximum(np.abs(x) * 0.86 + (y - 26) * 0.5, 18 - y) - 12.0
         return np.maximum(np.maximum(outer, 8.2 - np.hypot((y - 25) * 1.05, x * 0.8)), arch(z))
 

@@ -1,6 +1,6 @@
-"""Chest: lungs above the diaphragm, heart with its chambers, great vessels, airways, esophagus; the neck's organs.
+"""Draws the chest and neck: lungs above the diaphragm, heart with chambers, great vessels, airways, esophagus.
 
-Painted after the organs of the abdomen, which the lungs cut off at the diaphragm.
+The chest is painted after the abdominal organs, so that the lungs cut them off at the diaphragm.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ CHEST = (-325.0, -260.0, -220.0), (0.0, 110.0, 220.0)
 
 
 def lungs(patient: Patient, side: int, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Level of one lung: the chest less the mediastinum."""
+    """Returns the level of one lung, in mm: the chest without the mediastinum."""
     height = np.interp(z, [-320, -290, -240, -180, -110, -60], [26, 30, 32, 34, 34, 26])
     forward = np.exp(-(((y + 48) / 38) ** 2)) * np.interp(z, [-250, -170, -110], [4, 42, 38])
     spine = 32 * np.exp(-(((y - 5) / 26) ** 2))
@@ -27,7 +27,7 @@ def draw_thorax(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.rand
     _draw_neck(canvas, tissues, rng)
     if canvas.window(*CHEST) is None:
         return
-    dense = rng.random() < 0.25  # expiration, edema: lungs far from black
+    dense = rng.random() < 0.25  # expiration or edema: bright lungs
     lung = tissues.lung + (rng.uniform(60, 350) if dense else 0)
     effusion = rng.uniform(-40, 40) if rng.random() < 0.15 else None
     atelectasis = rng.random() < 0.3
@@ -35,7 +35,7 @@ def draw_thorax(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.rand
         low, high = sorted((side * -20, side * 220))
         box = Shape((CHEST[0][0], CHEST[0][1], low), (CHEST[1][0], CHEST[1][1], high),
                     lambda *at, side=side: lungs(patient, side, *at))
-        # The diaphragm's muscle and the pleura are what lies between lung and abdomen.
+        # The diaphragm's muscle and the pleura separate lung and abdomen.
         canvas.paint(Shape(box.low_mm, box.high_mm, lambda *at, side=side: np.maximum(
             lungs(patient, side, *at) - 2.5, 0.75 * (at[0] - patient.dome(at[1], at[2])) - 2.5)), tissues.muscle, 4.0)
 

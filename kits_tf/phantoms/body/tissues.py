@@ -1,8 +1,8 @@
-"""Hounsfield units of one patient's tissues: by the phase of the contrast medium, with ranges wider than in life.
+"""Hounsfield units of one patient's tissues, by contrast phase, with wider ranges than in reality.
 
-Ranges of the phases are those of radiology textbooks; the rest is randomization in the manner of SynthSeg (Billot et
-al. 2023, arXiv:2107.09559), which draws every tissue's intensity at random: here only in some patients, and
-within limits that keep a kidney different from fat.
+The ranges of the phases come from radiology textbooks. In one patient in five, HU are randomized like in SynthSeg
+(Billot et al. 2023, arXiv:2107.09559), which draws every tissue's intensity at random; here within limits that keep a
+kidney different from fat.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ PHASES = ("native", "arterial", "late_arterial", "portal_venous", "nephrographic
 SHARES = (0.26, 0.08, 0.15, 0.21, 0.12, 0.1, 0.08)
 
 SOFT_HU = 45.0  # soft tissue without iodine
-IODINE = {80: 1.45, 100: 1.2, 120: 1.0, 140: 0.88}  # HU of iodine against those at 120 kV
+IODINE = {80: 1.45, 100: 1.2, 120: 1.0, 140: 0.88}  # HU of iodine relative to 120 kV
 
 NAMES = ("cortex", "medulla", "urine", "artery", "vein", "cava", "liver", "portal", "spleen", "pancreas", "gut_wall",
          "myocardium")
@@ -38,7 +38,7 @@ RANGES = {
 
 @dataclasses.dataclass(frozen=True)
 class Tissues:
-    """Mean HU of one patient's tissues. `wild` tells that they were drawn without regard to the phase."""
+    """Mean HU of one patient's tissues; `wild` means that they were drawn independently of the phase."""
 
     phase: str
     wild: bool
@@ -64,13 +64,13 @@ class Tissues:
     bile: float
     skin: float
     fluid: float
-    grain: float  # factor of every tissue's own texture
+    grain: float  # factor of every tissue's texture
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> typing.Self:
-        """A patient's tissues in a random phase; one in six has a fatty liver, one in five is wild."""
+        """Draws tissues in a random phase; one patient in six has a fatty liver, one in five is wild."""
         phase = str(rng.choice(PHASES, p=SHARES))
-        together = rng.random()  # strong or weak enhancement of all tissues alike
+        together = rng.random()  # strength of enhancement shared by all tissues
 
         def within(low, high):
             share = np.clip(0.6 * together + 0.4 * rng.random() + rng.normal(0, 0.08), -0.15, 1.15)
@@ -104,7 +104,11 @@ class Tissues:
 
 
 def at_voltage(tissues: Tissues, kilovolts: int) -> Tissues:
-    """The same tissues at another tube voltage: iodine and bone are brighter at a low one. 120 kV changes nothing."""
+    """Returns the tissues at another tube voltage; low voltage makes iodine and bone brighter, 120 kV changes nothing.
+
+    Raises:
+        KeyError: if IODINE lacks the voltage.
+    """
     factor = IODINE[kilovolts]
     names = (*NAMES, "blood", "bone", "marrow")
     values = {name: getattr(tissues, name) for name in names}
@@ -113,5 +117,5 @@ def at_voltage(tissues: Tissues, kilovolts: int) -> Tissues:
 
 
 def shift(value: float, rng: np.random.Generator, spread: float = 6.0) -> float:
-    """A tissue elsewhere in the same patient: a little different."""
+    """Returns the HU of a tissue elsewhere in the same patient: `value` plus normal noise of `spread`."""
     return float(value + rng.normal(0, spread))

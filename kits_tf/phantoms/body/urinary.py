@@ -1,6 +1,6 @@
-"""Renal vessels, calyces, renal pelvis, ureters; hydronephrosis, stones, stents and nephrostomy drains.
+"""Draws renal vessels, calyces, renal pelvis and ureters, with hydronephrosis, stones, stents and nephrostomy drains.
 
-All of it is background to the labels.
+Fluid and walls of the collecting system are labeled background.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from kits_tf.phantoms.drawing import ellipsoid
 
 
 def draw_vessels(canvas: Canvas, tissues: Tissues, kidney: Kidney, rng: np.random.Generator) -> None:
-    """Artery and vein from the great vessels to the hilum, and their branches in the sinus."""
+    """Draws artery and vein from the great vessels to the hilum, and their branches in the sinus."""
     door = kidney.place(0.0, -0.1, -1.05)
     inner = kidney.place(0.0, 0.0, -0.55)
     z = float(np.clip(door[0] - 8, -30, 75))
@@ -39,7 +39,7 @@ def draw_vessels(canvas: Canvas, tissues: Tissues, kidney: Kidney, rng: np.rando
 
 
 def draw_collecting_system(canvas: Canvas, tissues: Tissues, kidney: Kidney, rng: np.random.Generator) -> list[str]:
-    """Calyces, pelvis, ureter to the bladder; what is in them."""
+    """Draws calyces, renal pelvis and the ureter to the bladder, with stones and devices; returns findings."""
     notes = []
     size = float(kidney.radii_mm[1] / 24)
     obstructed = rng.random() < 0.12
@@ -52,7 +52,7 @@ def draw_collecting_system(canvas: Canvas, tissues: Tissues, kidney: Kidney, rng
     exit_ = np.add(kidney.place(0.2, 0.12, -1.12), (4, 0, 0))
 
     def within(shape):
-        """Calyces stay in the sinus; wide ones press into the parenchyma."""
+        """Limits a shape to the sinus; obstructed calyces extend into the parenchyma."""
         return shape.cut((lambda *at: kidney.outline.level(*at) + 6) if obstructed else kidney.sinus.level)
 
     wall = tissues.muscle

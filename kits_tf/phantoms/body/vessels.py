@@ -1,4 +1,4 @@
-"""Aorta, vena cava and what branches off them, with calcifications, grafts and filters."""
+"""Draws aorta, vena cava and their branches, with aneurysms, calcifications and stent grafts."""
 
 import itertools
 
