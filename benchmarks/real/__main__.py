@@ -18,13 +18,13 @@ from kits_tf.errors import InputError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("scans", None, "folder of <name>/imaging.nii.gz, kidney.nii.gz beside it, and scans.csv")
-flags.DEFINE_string("model", None, "exported cascade; the model that ships unless given")
+flags.DEFINE_string("model", None, "folder of an exported cascade")
 flags.DEFINE_string("output", None, "folder for tables, pictures and predictions")
 flags.DEFINE_string("phantoms", None, "study of phantoms whose slices are scored as they are and clipped to 8 bit")
 flags.DEFINE_string("before", None, "output of an earlier run, whose means and worst are shown beside")
 flags.DEFINE_list("only", None, "names of scans; all unless given")
 flags.DEFINE_boolean("tumor_slices", True, "score the slices of DIR/tumor-slices too")
-flags.mark_flags_as_required(["scans", "output"])
+flags.mark_flags_as_required(["scans", "model", "output"])
 
 
 def main() -> int:
@@ -47,7 +47,7 @@ def run_benchmark(scans, tumor_slices, phantoms, model, output, before=None) -> 
         scans: list of protocol.Scan.
         tumor_slices: folder of tumor slices, or None; skipped if it does not exist.
         phantoms: study of phantoms, or None.
-        model: an export folder, or None for the model that ships.
+        model: folder of an exported cascade.
         output: pathlib.Path.
         before: pathlib.Path of an earlier run's output, or None.
     """
@@ -59,7 +59,7 @@ def run_benchmark(scans, tumor_slices, phantoms, model, output, before=None) -> 
     from kits_tf.serving import Predictor
 
     earlier = summary.read(before) if before else ((), ())
-    predictor = Predictor(model) if model else Predictor()
+    predictor = Predictor(model)
     says = f"Preset {predictor.config.preset}, model {exports.export_digest(predictor.path)[:16]}."
     rows = []
     for scan in scans:
