@@ -211,7 +211,6 @@ FAULTS = (
           """        yield temporary
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's own is for its owner alone
         os.replace(temporary, path)
 """,
           "        yield path\n        temporary.unlink()\n",
@@ -222,7 +221,7 @@ FAULTS = (
           ("tests/files/test_atomic.py::test_an_interruption_leaves_nothing",),
           "an interrupted write leaves its temporary file"),
     Fault("kits_tf/files/atomic.py",
-          "        temporary.chmod(0o666 & ~_umask())  # mkstemp's own is for its owner alone\n", "",
+          "os.O_WRONLY, 0o666)", "os.O_WRONLY, 0o600)",
           ("tests/files/test_atomic.py::test_permissions_are_those_of_any_new_file",),
           "written files can be read by their owner alone"),
     Fault("kits_tf/files/lock.py",

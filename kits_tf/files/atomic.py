@@ -10,7 +10,7 @@ import errno
 import io
 import os
 import pathlib
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 
 from kits_tf.errors import RunError
@@ -34,13 +34,12 @@ def whole_file(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY, suffix="".join(path.suffixes[-2:]), dir=path.parent)
-        os.close(handle)
-        temporary = pathlib.Path(name)
+        temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}{''.join(path.suffixes[-2:])}")
+        # Not by tempfile, whose files are readable by their owner alone: here the process's umask counts.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's own is for its owner alone
         os.replace(temporary, path)
     except BaseException as error:
         if temporary is not None:
@@ -83,9 +82,3 @@ def write_table(path: str | pathlib.Path, columns: Sequence[str], rows: Iterable
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

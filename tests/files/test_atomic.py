@@ -36,10 +36,17 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
     before = os.umask(0o027)
     try:
         write_text(tmp_path / "a.json", "{}")
-        assert os.umask(0o027) == 0o027  # the mask is unchanged
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == 0o640
+
+
+def test_the_umask_is_not_touched_while_other_threads_may_write(tmp_path, monkeypatch):
+    def changed(mask):
+        raise AssertionError("umask is one for all threads")
+
+    monkeypatch.setattr(os, "umask", changed)
+    write_text(tmp_path / "a.json", "{}")
 
 
 def test_text_is_replaced_whole_and_in_utf8(tmp_path):
