@@ -33,8 +33,8 @@ flags.DEFINE_enum("strategy", "auto", ["auto", "one", "mirrored", "multiworker"]
 flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16", "mixed_float16"],
                   "What the nets compute in; weights, logits and losses stay float32.")
 flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "Compile the training step; auto: on a single GPU.")
-flags.DEFINE_integer("base_filters", None, "Width of the nets in place of the preset's (tumor3d: 1, 2 and 3 times it).",
-                     lower_bound=1)
+flags.DEFINE_integer("base_filters", None, "Width of the nets in place of the preset's; tumor3d keeps "
+                     "the preset's proportions.", lower_bound=1)
 flags.DEFINE_bool("start_from_fine", None, "Whether tumor2d starts from the fine net's best weights in place of fresh "
                   "ones; as the preset has it unless given.")
 flags.DEFINE_bool("describe", False, "Print the five nets of the preset and stop.")
@@ -54,7 +54,7 @@ def overridden(config: configs.CascadeConfig) -> configs.CascadeConfig:
     """Returns a copy of a preset in which the given flags replace its fields.
 
     Training and augmentation flags apply to every stage, --start_from_fine to tumor2d only. --base_filters sets
-    `base_filters` of the U-Nets; tumor3d gets 1, 2 and 3 times that width.
+    `base_filters` of the U-Nets; tumor3d gets that width first and keeps its proportions.
 
     Raises:
         ValueError: if a value is invalid; the message names the field and the rule.
@@ -68,8 +68,9 @@ def overridden(config: configs.CascadeConfig) -> configs.CascadeConfig:
             settings.training, **changes, augment=augment))
         width = FLAGS.base_filters
         if width and stage == "tumor3d":
-            settings = dataclasses.replace(settings, net=dataclasses.replace(
-                settings.net, filters=(width, 2 * width, 3 * width)))
+            first, *_ = settings.net.filters
+            filters = tuple(max(1, round(width * each / first)) for each in settings.net.filters)
+            settings = dataclasses.replace(settings, net=dataclasses.replace(settings.net, filters=filters))
         elif width:
             settings = dataclasses.replace(settings, net=dataclasses.replace(settings.net, base_filters=width))
         config = dataclasses.replace(config, **{stage: settings})

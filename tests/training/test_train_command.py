@@ -68,7 +68,7 @@ def test_flags_replace_the_presets_settings_and_the_run_is_written(trained):
     assert saved.coarse.net.base_filters == 2
     augment = saved.coarse.training.augment
     assert (augment.blur_voxels, augment.flip_y, augment.noise) == (0.7, True, 0.03)
-    assert saved.tumor3d.net.filters == (2, 4, 6)
+    assert saved.tumor3d.net.filters == (2, 4, 8)  # in the proportions of the preset, 8-16-32
     assert json.loads((folder / "training.json").read_text())["seed"] == 4
     assert "epoch 1/1" in done.stdout
 
