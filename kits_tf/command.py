@@ -59,6 +59,9 @@ def _parse(arguments):
         sys.exit(f"{' '.join(str(error).split()).rstrip('.')} (--help lists the flags)")
     if len(rest) > 1:
         sys.exit(f"{rest[1]}: not understood; flags are written --name=value (--help lists them)")
+    for flag in map(FLAGS.__getitem__, FLAGS):
+        if isinstance(flag.value, str) and flag.value.startswith("~"):  # shells leave --output=~/x as it is
+            flag.value = os.path.expanduser(flag.value)
     return rest
 
 

@@ -63,6 +63,12 @@ def test_flags_can_come_from_a_file(tmp_path):
     assert done.stderr.startswith(f"{tmp_path}/none: no such folder")
 
 
+def test_a_path_may_begin_with_the_home_folders_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = run("-m", "data_prep", "--input=~/none", "--output=~/data")
+    assert done.stderr.startswith(f"{tmp_path}/none: no such folder")
+
+
 def test_a_mistake_shows_where_it_arose_only_if_asked():
     arguments = ["-m", "data_prep", "--input=/nowhere", "--output=/nowhere"]
     assert "Traceback" not in run(*arguments).stderr

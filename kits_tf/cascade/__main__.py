@@ -35,7 +35,7 @@ flags.mark_flags_as_required(["run_dir"])
 
 def fold_numbers(names: list[str]) -> list[int]:
     """Parses --folds. Raises InputError unless it is a list of different numbers."""
-    folds = [int(name) for name in names if name.strip().isdigit()]
+    folds = [int(name) for name in names if name.strip().isdecimal()]
     if not folds or len(folds) != len(names) or len(set(folds)) != len(folds):
         raise InputError(f"--folds={','.join(names)}: expected different numbers, as 0,1,2")
     return folds

@@ -12,7 +12,7 @@ from kits_tf.files.checksums import folder_digest
 def versions(directory: str | pathlib.Path) -> list[pathlib.Path]:
     """Returns the complete version folders of an export folder, oldest first; empty if there is no such folder."""
     found = [path for path in pathlib.Path(directory).glob("*")
-             if path.name.isdigit() and (path / "saved_model.pb").exists()]
+             if path.name.isdecimal() and (path / "saved_model.pb").exists()]
     return sorted(found, key=lambda path: int(path.name))
 
 

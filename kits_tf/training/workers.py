@@ -38,13 +38,16 @@ def addresses() -> tuple[list[tuple[str, int]], int]:
     example = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
     try:
         found = json.loads(text)
-        workers, task = found["cluster"]["worker"], found["task"]
-        index = int(task["index"])
-        if task["type"] != "worker" or set(found["cluster"]) != {"worker"} or not 0 <= index < len(workers):
-            raise ValueError("workers alone, and an index of theirs")
+        cluster, task = found["cluster"], found["task"]
+        if set(cluster) != {"worker"}:
+            raise ValueError(f"its cluster has {' and '.join(sorted(cluster)) or 'no task'}, expected workers only")
+        workers, index = cluster["worker"], int(task["index"])
+        if task["type"] != "worker" or not 0 <= index < len(workers):
+            raise ValueError(f"its task is {task['type']} {index}, expected one of {len(workers)} workers")
         return [_split(worker) for worker in workers], index
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"TF_CONFIG: cannot be used ({error!r}), expected as {example}") from error
+        reason = str(error) if type(error) is ValueError else repr(error)
+        raise InputError(f"TF_CONFIG: cannot be used ({reason}), expected as {example}") from error
 
 
 def _split(address):

@@ -229,6 +229,7 @@ def command(*flags):
 
 @pytest.mark.parametrize(("flags", "told"), [
     (["--folds=0,1,1"], "--folds=0,1,1: expected different numbers"),
+    (["--folds=²"], "--folds=²: expected different numbers"),
     pytest.param(["--folds=0,b"], "--folds=0,b: expected different numbers", marks=pytest.mark.soak),
     pytest.param(["--lesion_threshold=1"], "--lesion_threshold=1.0: expected a number", marks=pytest.mark.soak),
     pytest.param(["--compare=study"], "--compare: there is nothing to compare", marks=pytest.mark.soak),
