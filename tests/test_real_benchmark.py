@@ -8,8 +8,7 @@ import pytest
 import tensorflow as tf
 from harness import oracles
 
-from benchmarks.real import __main__ as command
-from benchmarks.real import clipping, gallery, protocol, slices, summary
+from benchmarks.real import clipping, gallery, protocol, runner, slices, summary
 from benchmarks.real import scans as scoring
 from kits_tf import config as configs
 from kits_tf.errors import InputError
@@ -243,7 +242,7 @@ def done(export, tmp_path_factory):
     for case in ("case_00095_001", "case_00102_001"):
         write_volume(scans / "tumor-slices" / case / "imaging.nii.gz", ct)
         write_volume(scans / "tumor-slices" / case / "segmentation.nii.gz", truth)
-    return command.run_benchmark(protocol.find_scans(scans), scans / "tumor-slices", None, export, output), output
+    return runner.run_benchmark(protocol.find_scans(scans), scans / "tumor-slices", None, export, output), output
 
 
 def table(path):

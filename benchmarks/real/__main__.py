@@ -8,7 +8,6 @@ worst cases and targets), pictures in gallery/ and slices/, and labels with thei
 reason, and the exit status is 1.
 """
 
-import json
 import pathlib
 
 from absl import flags
@@ -28,97 +27,17 @@ flags.mark_flags_as_required(["scans", "model", "output"])
 
 
 def main() -> int:
-    from benchmarks.real import protocol  # imported late, because --help does not need it
+    from benchmarks.real import protocol, runner  # imported late, because --help does not need them
 
     scans = protocol.find_scans(FLAGS.scans)
     unknown = set(FLAGS.only or ()) - {scan.name for scan in scans}
     if unknown:
         raise InputError(f"--only={','.join(sorted(unknown))}: no such scan in {FLAGS.scans}")
-    return run_benchmark([scan for scan in scans if not FLAGS.only or scan.name in FLAGS.only],
-                         pathlib.Path(FLAGS.scans) / protocol.TUMOR_SLICES if FLAGS.tumor_slices else None,
-                         FLAGS.phantoms and pathlib.Path(FLAGS.phantoms), FLAGS.model, pathlib.Path(FLAGS.output),
-                         FLAGS.before and pathlib.Path(FLAGS.before))
-
-
-def run_benchmark(scans, tumor_slices, phantoms, model, output, before=None) -> int:
-    """Scores all scans and slices, writes all files, and returns the exit status.
-
-    Args:
-        scans: list of protocol.Scan.
-        tumor_slices: folder of tumor slices, or None; skipped if it does not exist.
-        phantoms: study of phantoms, or None.
-        model: folder of an exported cascade.
-        output: pathlib.Path.
-        before: pathlib.Path of an earlier run's output, or None.
-    """
-    from benchmarks.real import scans as scoring
-    from benchmarks.real import slices, summary
-    from kits_tf.files import exports
-    from kits_tf.files.atomic import write_table, write_text
-    from kits_tf.quiet import say
-    from kits_tf.serving import Predictor
-
-    earlier = summary.read(before) if before else ((), ())
-    predictor = Predictor(model)
-    says = f"Preset {predictor.config.preset}, model {exports.export_digest(predictor.path)[:16]}."
-    rows = []
-    for scan in scans:
-        rows.append(scoring.score_scan(scan, predictor.explain, keeper(scan, output)))
-        say(f"{scan.name}: {rows[-1]['note'] or one_line(rows[-1])}")
-        write_table(output / "results.csv", scoring.COLUMNS, rounded(rows))
-    crops = []
-    if (tumor_slices and tumor_slices.is_dir()) or phantoms:
-        nets = slices.nets_of(predictor.path)
-        if tumor_slices and tumor_slices.is_dir():
-            crops += slices.score_real(tumor_slices, nets, predictor.config, crop_keeper(predictor.config, output))
-        if phantoms:
-            crops += slices.score_phantoms(phantoms, nets, predictor.config)
-        write_table(output / "slices.csv", slices.COLUMNS, rounded(crops))
-    write_text(output / "summary.md", summary.write(rows, crops, says, earlier))
-    print((output / "summary.md").read_text())
-    return 1 if any(row.get("note") for row in (*rows, *crops)) else 0
-
-
-def keeper(scan, output):
-    """Returns the `keep` function for score_scan, which writes labels, report and picture."""
-    from benchmarks.real import gallery
-    from kits_tf.files.atomic import write_text
-    from kits_tf.scans.nifti import write_labels
-
-    def keep(ct, labels, reference, report, row):
-        write_labels(output / "predictions" / f"{scan.name}.nii.gz", labels.voxels, like=scan.imaging)
-        write_text(output / "predictions" / f"{scan.name}.json", json.dumps(report, indent=2) + "\n")
-        phase = scan.phase or "phase unknown"
-        gallery.draw(output / "gallery" / f"{scan.name}.png", ct, labels, reference,
-                     f"{scan.name}, {phase}, {scan.split}: {one_line(row)}",
-                     "; ".join(filter(None, (scan.facts.get("licence"), scan.facts.get("remarks")))))
-
-    return keep
-
-
-def crop_keeper(config, output):
-    """Returns the `keep` function for score_real, which draws each kidney of a slice."""
-    from benchmarks.real import gallery
-
-    def keep(one, found, row):
-        scores = ", ".join(f"{name} {row[name]:.2f}" for name in ("kidney_dice", "inside_true", "tumor_dice"))
-        gallery.draw_crop(output / "slices" / f"{row['slice']}_{row['kidney']}.png", one, found,
-                          config.spacing_mm[1:], f"{row['slice']}, {row['split']}: {scores}")
-
-    return keep
-
-
-def one_line(row):
-    """Formats a scan's scores as one line; unknown scores are left out."""
-    says = {"kidney_dice": "kidney Dice {:.3f}", "labelled_ml": "labelled {:.0f} ml", "reference_ml": "true {:.0f} ml",
-            "false_kidney_ml": "false {:.1f} ml", "false_tumor_ml": "tumor {:.1f} ml"}
-    return ", ".join(text.format(row[name]) for name, text in says.items() if row[name] is not None)
-
-
-def rounded(rows):
-    """Returns the rows with floats rounded to four decimals."""
-    return [{name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
-            for row in rows]
+    return runner.run_benchmark(
+        [scan for scan in scans if not FLAGS.only or scan.name in FLAGS.only],
+        pathlib.Path(FLAGS.scans) / protocol.TUMOR_SLICES if FLAGS.tumor_slices else None,
+        FLAGS.phantoms and pathlib.Path(FLAGS.phantoms), FLAGS.model, pathlib.Path(FLAGS.output),
+        FLAGS.before and pathlib.Path(FLAGS.before))
 
 
 def run() -> None:

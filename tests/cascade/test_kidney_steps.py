@@ -6,7 +6,7 @@ SciPy's components give the expected parts that are connected to the earlier mas
 import numpy as np
 import pytest
 import tensorflow as tf
-from ellipses import tiny_config
+from harness.ellipses import tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
