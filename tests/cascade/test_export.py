@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from harness import commands
+from harness import commands, oracles
 from harness.patients import HU, SPACING_MM
 from harness.tiny_nets import tiny_config
 from tensorflow_serving.apis import prediction_log_pb2
@@ -125,6 +125,15 @@ def test_a_second_export_is_the_next_version(exported, built, tmp_path):
     second = save_cascade(built, tmp_path)
     assert [path.name for path in exports.versions(tmp_path)] == ["1", "2"]
     assert second.name == "2"
+
+
+def test_the_next_version_is_one_above_the_newest_though_earlier_ones_were_deleted(tmp_path):
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "saved_model.pb").touch()
+    module = oracles.Thresholds()  # saved in a moment, as a cascade is not
+    module.texts, module.config = {}, tiny_config()
+    module.functions = {"serving_default": module.serve.get_concrete_function()}
+    assert save_cascade(module, tmp_path).name == "8"
 
 
 def test_a_net_of_the_wrong_shape_is_named_and_leaves_nothing_behind(tmp_path):
