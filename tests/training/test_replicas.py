@@ -66,7 +66,7 @@ def assert_same(found, expected):
         assert np.linalg.norm(found[1][part] - wanted) <= 1e-3 * np.linalg.norm(wanted), part
 
 
-@pytest.mark.parametrize("one_device", ["adam", "sgd"], indirect=True)
+@pytest.mark.parametrize("one_device", ["adam", pytest.param("sgd", marks=pytest.mark.soak)], indirect=True)
 def test_two_replicas_learn_what_one_device_learns(one_device, tmp_path):
     config, data_dir, expected = one_device
     with commands.started(tmp_path / "two.txt", processes.train, config, data_dir, tmp_path, "mirrored", 2) as process:
