@@ -168,7 +168,7 @@ def write_nets(run_dir):
 
 
 @pytest.fixture
-def run_dir(once, tmp_path):
+def run_dir(once, same_weights, tmp_path):
     """A private copy of a run folder with the networks of `write_nets`."""
     return pathlib.Path(shutil.copytree(once("two-folds", write_nets), tmp_path / "run"))
 

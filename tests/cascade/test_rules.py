@@ -3,13 +3,9 @@
 import dataclasses
 
 import numpy as np
+from harness.oracles import dice
 from harness.patients import HU, MARK_HU, SPACING_MM, ball
 from harness.threshold_nets import traced
-
-
-def dice(one, other):
-    total = one.sum() + other.sum()
-    return 2.0 * (one & other).sum() / total if total else 1.0
 
 
 def test_perfect_nets_give_the_labels_back_and_a_quiet_report(cascade, patient):

@@ -10,6 +10,8 @@ from kits_tf import config as configs
 from kits_tf import models
 from kits_tf.models import blocks, describe, fcn3d, unet2d
 
+pytestmark = pytest.mark.usefixtures("same_weights")
+
 UNET = configs.UNetConfig(base_filters=4, levels=3)
 FCN = configs.FCN3DConfig(filters=(3, 4, 5))
 

@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from kits_tf.models.normalization import BatchNormalization
 
+pytestmark = pytest.mark.usefixtures("same_weights")
+
 SHAPES = ((3, 6, 5, 4), (2, 3, 6, 5, 4))
 MOMENTUM = 0.9
 
