@@ -8,6 +8,7 @@ import dataclasses
 
 import numpy as np
 
+from kits_tf.phantoms import kidneys as abdomen_kidneys
 from kits_tf.phantoms.body.patient import Patient, psoas
 from kits_tf.phantoms.body.shapes import waves
 from kits_tf.phantoms.drawing import Shape, tube
@@ -19,35 +20,14 @@ SHARES = (0.69, 0.07, 0.05, 0.04, 0.05, 0.03, 0.05, 0.02)
 
 
 @dataclasses.dataclass(frozen=True)
-class Kidney:
+class Kidney(abdomen_kidneys.Kidney):
     """One kidney.
 
     Attributes:
-        side: -1 right, 1 left.
-        centre_mm: (z, y, x).
-        radii_mm: half of its length, depth and width.
-        axes: 3x3, rows are its own directions in (z, y, x): to the lower pole, to the back, away from the hilum.
-        outline: Shape of the bean, sinus included.
-        sinus: Shape of the hollow that opens to the hilum.
         hollow: size of the sinus; 1 is average.
     """
 
-    side: int
-    centre_mm: np.ndarray
-    radii_mm: np.ndarray
-    axes: np.ndarray
-    outline: Shape
-    sinus: Shape
     hollow: float
-
-    def place(self, along: float, back: float, outward: float) -> np.ndarray:
-        """Converts a position in units of the kidney's own radii to mm in the patient's frame."""
-        return self.centre_mm + (np.array([along, back, outward]) * self.radii_mm) @ self.axes
-
-    @property
-    def body(self) -> Shape:
-        """The part labeled kidney: the outline without the sinus."""
-        return self.outline.cut(lambda *at: -self.sinus.level(*at))
 
 
 def room(patient: Patient, side: int = 0) -> Shape:
@@ -160,7 +140,8 @@ def _kidney(rng, patient, side, size, kind):
         return level + 0.5 * lobes(z, y, x)
 
     outline = Shape(tuple(centre - reach), tuple(centre + reach), bean)
-    return Kidney(side, centre, radii, axes, outline, Shape(outline.low_mm, outline.high_mm, sinus), hollow)
+    shape = Shape(outline.low_mm, outline.high_mm, sinus)
+    return Kidney(side, centre, radii, axes, outline, outline.cut(lambda *at: -shape.level(*at)), shape, hollow)
 
 
 def _notches(rng, radii):
