@@ -63,8 +63,10 @@ class NormalizedCase:
 
     @functools.cached_property
     def _stored_box(self):
-        """The smallest box of stored voxels that contains kidneys and tumors: (start, stop), int arrays (3,)."""
+        """The smallest box of stored voxels with all kidneys and tumors: (start, stop), int (3,); one voxel if none."""
         mask = classes.foreground(self.labels.numpy())
+        if not mask.any():
+            return np.zeros(3, int), np.ones(3, int)
         hits = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
         return np.array([one[0] for one in hits]), np.array([one[-1] + 1 for one in hits])
 
@@ -112,19 +114,21 @@ def _resample_mask(labels, least, grid, start, size):
     return resample.resample_box(tf.cast(labels >= least, tf.uint8), grid, start, size)
 
 
-def read_case(case: Case, spacing_mm: tuple[float, float, float]) -> NormalizedCase:
+def read_case(case: Case, spacing_mm: tuple[float, float, float], without_kidneys: bool = False) -> NormalizedCase:
     """Reads and checks one case.
 
     Args:
         case: kits_tf.scans.discovery.Case.
         spacing_mm: the normalized spacing along (z, y, x).
+        without_kidneys: whether a case without kidneys is accepted, with a warning.
 
     Returns:
         NormalizedCase.
 
     Raises:
         InputError: if imaging or segmentation is missing or unreadable, their shapes or positions differ, the scan is
-            too large at that spacing (scans/limits.py), a label is not a class id, or the labels contain no kidney.
+            too large at that spacing (scans/limits.py), a label is not a class id, or the labels contain no kidney
+            although that is not accepted.
     """
     if case.segmentation is None:
         raise InputError(f"{case.imaging.parent}: has no {SEGMENTATION}.nii.gz, expected ground truth to train on")
@@ -134,10 +138,13 @@ def read_case(case: Case, spacing_mm: tuple[float, float, float]) -> NormalizedC
         check_grid(ct.voxels.shape, ct.spacing_mm, spacing_mm)
     except InputError as error:
         raise InputError(f"{case.imaging}: {error}") from error
-    if not classes.foreground(labels.voxels).any():
+    empty = not classes.foreground(labels.voxels).any()
+    if empty and not without_kidneys:
         raise InputError(f"{case.segmentation}: labels no kidney, expected at least one")
     voxels = to_int16(ct.voxels)
     grid = resample.grid_size(voxels.shape, ct.spacing_mm, spacing_mm).numpy()
     warnings = [f"{case.imaging}: {doubt}" for doubt in scan_doubts(ct, spacing_mm)]
     warnings += [f"{case.segmentation}: {doubt}" for doubt in (*labels.doubts, *label_doubts(labels.voxels))]
+    if empty:
+        warnings.append(f"{case.segmentation}: labels no kidney; used as an example of a scan without kidneys")
     return NormalizedCase(case.name, tf.constant(voxels), tf.constant(labels.voxels), grid, tuple(warnings))

@@ -37,8 +37,9 @@ def cut_correction(case: NormalizedCase, config: CascadeConfig) -> Iterator[Exam
     """Yields sagittal planes (z, y), cropped around the centroid of the ground truth.
 
     All planes that contain kidney are used, and the same number of randomly chosen planes without kidney (all of them
-    if there are fewer). Yields nothing if no labeled voxel remains after resampling.
+    if there are fewer); none if no labeled voxel remains after resampling. The planes of `cut_elsewhere` come first.
     """
+    yield from cut_elsewhere(case, config, "correction")
     box_start, mask = case.foreground
     where = np.argwhere(mask)
     if not len(where):  # the labels are thinner than half a normalized voxel
@@ -57,6 +58,19 @@ def cut_correction(case: NormalizedCase, config: CascadeConfig) -> Iterator[Exam
         yield Example(image[:, :, x], plane, case.name, (int(start[0]), int(start[1]), x), -1, int(plane.max()))
 
 
+def cut_elsewhere(case: NormalizedCase, config: CascadeConfig, stage: str) -> Iterator[Example]:
+    """Yields planes of a stage centered on random voxels of the body: (y, x), or (z, y) for correction."""
+    generator, count = case.generator(f"{stage} elsewhere"), config.elsewhere(stage)
+    flat = generator.integers(0, tf.size(case.ct).numpy(), 64 * count)
+    flat = flat[case.ct.numpy().ravel()[flat] > config.body_hu][:count]
+    centres = (np.stack(np.unravel_index(flat, case.ct.shape), axis=1) + 0.5) * (case.grid / case.ct.shape)
+    across = "zyx".index("x" if stage == "correction" else "z")
+    size = np.insert(config.record_shape(stage), across, 1)
+    for start in np.floor(centres).astype(int) - size // 2:
+        image, labels = (np.take(block(start, size), 0, axis=across) for block in (case.image, case.classes))
+        yield Example(image, labels, case.name, tuple(start.tolist()), -1, int(labels.max()))
+
+
 def ground_truth_kidneys(case: NormalizedCase, config: CascadeConfig) -> Kidneys:
     """Finds the kidneys that the cascade would find in a perfect mask; the largest one if all are below the minimum."""
     start, mask = case.foreground
@@ -72,8 +86,9 @@ def cut_fine(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
 
     The slices are those of the kidney and a few beyond either pole. A kidney that is larger than one crop is covered by
     several. The stage tumor2d uses the same crops; its choice of slices and its roughened kidney mask are drawn during
-    training (kits_tf/inputs).
+    training (kits_tf/inputs). The crops of `cut_elsewhere` come first.
     """
+    yield from cut_elsewhere(case, config, "fine")
     kidneys = ground_truth_kidneys(case, config)
     size = np.array(config.record_shape("fine"))
     room = np.array(config.jitter("fine"))
@@ -98,6 +113,8 @@ def cut_tumor3d(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example
 
     Source: dense training as in DeepMedic (Kamnitsas et al. 2017), with equal numbers of centers per class.
     """
+    if not tf.reduce_any(case.labels > 0):
+        return
     pad = np.array(tumor_pad(config))
     start, stop = case.foreground_box()
     start, stop = np.maximum(start - pad, 0), np.minimum(stop + pad, case.grid)
@@ -149,7 +166,7 @@ def write_shards(case: Case, data_dir: str | pathlib.Path, stages: list[str], co
         InputError: as cases.read_case.
         RunError: if the disk is full.
     """
-    normalized = read_case(case, config.spacing_mm)
+    normalized = read_case(case, config.spacing_mm, without_kidneys=config.fine.elsewhere > 0)
     made = {}
     for stage in stages:
         cut = CUTTERS[stage]

@@ -85,6 +85,11 @@ class CascadeConfig:
         """Returns the shape of a stored training example: the input shape plus jitter on every side."""
         return tuple(size + 2 * room for size, room in zip(self.input_shape(stage), self.jitter(stage), strict=True))
 
+    def elsewhere(self, stage: str) -> int:
+        """Returns how many training crops per case are centered anywhere in the body; tumor2d shares those of fine."""
+        return {"correction": self.correction.elsewhere, "fine": self.fine.elsewhere,
+                "tumor2d": self.fine.elsewhere}.get(stage, 0)
+
     def record_settings(self, stage: str) -> dict:
         """Returns the settings that determine a stage's records, as plain JSON values, without training settings."""
         settings = {"version": RECORDS, "spacing_mm": list(self.spacing_mm),
@@ -93,6 +98,8 @@ class CascadeConfig:
             settings |= {name: getattr(self.fine, name) for name in (
                 "crop_voxels", "margin_voxels", "overlap_voxels", "extra_slices")}
             settings["kidney_min_voxels"] = self.kidney_min_voxels
+        if self.elsewhere(stage):  # zero says what records said before this setting existed
+            settings["elsewhere"] = self.elsewhere(stage)
         if stage == "tumor3d":
             settings |= {name: getattr(self.tumor3d, name) for name in ("centres_per_class", "roi_pad_voxels")}
             settings["patch_voxels"] = list(self.tumor3d.patch_voxels)

@@ -46,6 +46,7 @@ class CorrectionConfig:
     crop_voxels: tuple[int, int] = (64, 256)  # z, y
     overlap_voxels: tuple[int, int] = (16, 64)  # between crops, if the coarse foreground is larger than one crop
     jitter_voxels: tuple[int, int] = (6, 16)  # z, y: largest shift of a training crop
+    elsewhere: int = 0  # more training crops per case, centered anywhere in the body; see FineConfig
     predict_batch: int = 16
     net: UNetConfig = UNetConfig()
     training: TrainingConfig = TrainingConfig()
@@ -53,7 +54,7 @@ class CorrectionConfig:
     def __post_init__(self):
         check_types(self)
         check_least(self, 1, "crop_voxels", "predict_batch")
-        check_least(self, 0, "jitter_voxels")
+        check_least(self, 0, "jitter_voxels", "elsewhere")
         for size, overlap in zip(self.crop_voxels, self.overlap_voxels, strict=True):
             check(size % 2 ** (self.net.levels - 1) == 0, "crop_voxels", self.crop_voxels,
                    f"multiples of {2 ** (self.net.levels - 1)} for a net of {self.net.levels} levels")
@@ -69,6 +70,9 @@ class FineConfig:
     overlap_voxels: int = 64  # between crops, if a kidney is larger than one crop
     extra_slices: int = 3  # beyond each pole of the kidney
     jitter_voxels: int = 16  # largest shift of a training crop, in y and x
+    # More training crops per case, centered anywhere in the body. The net meets such places in prediction if the mask
+    # before it is wrong. With this above zero, cases without a kidney are accepted too.
+    elsewhere: int = 0
     predict_batch: int = 16
     net: UNetConfig = UNetConfig()
     training: TrainingConfig = TrainingConfig()
@@ -76,7 +80,7 @@ class FineConfig:
     def __post_init__(self):
         check_types(self)
         check_least(self, 1, "crop_voxels", "predict_batch")
-        check_least(self, 0, "margin_voxels", "extra_slices", "jitter_voxels")
+        check_least(self, 0, "margin_voxels", "extra_slices", "jitter_voxels", "elsewhere")
         check(self.crop_voxels % 2 ** (self.net.levels - 1) == 0, "crop_voxels", self.crop_voxels,
                f"a multiple of {2 ** (self.net.levels - 1)} for a net of {self.net.levels} levels")
         check(0 <= self.overlap_voxels < self.crop_voxels, "overlap_voxels", self.overlap_voxels,

@@ -190,10 +190,43 @@ def test_tumor3d_patches_are_centred_in_the_class_they_claim_inside_the_box(case
 
 @pytest.fixture
 def case_of(tmp_path):
-    def make(labels, **more):
+    def make(labels, without_kidneys=False, **more):
         write_case(tmp_path / "study", "case_00000", labels, **more)
-        return read_case(find_study(tmp_path / "study")[0], CONFIG.spacing_mm)
+        return read_case(find_study(tmp_path / "study")[0], CONFIG.spacing_mm, without_kidneys)
     return make
+
+
+@pytest.mark.parametrize("stage", ["correction", "fine", "tumor2d"])
+def test_elsewhere_adds_crops_of_the_scan_and_labels_centred_in_the_body(stage, case_of):
+    more = dataclasses.replace(CONFIG, correction=dataclasses.replace(CONFIG.correction, elsewhere=4),
+                               fine=dataclasses.replace(CONFIG.fine, elsewhere=4))
+    case = case_of(two_kidneys())
+    cut = examples.CUTTERS[stage]
+    added, usual = list(cut(case, more)), list(cut(case, CONFIG))
+    assert len(added) == len(usual) + 4
+    ct, labels = by_scipy(case.ct.numpy()), classes_by_scipy(two_kidneys())
+    stored = case.ct.numpy()
+    for example in added[:4]:
+        shape = example.image.shape
+        block = depth_of(stage, shape)
+        assert abs(example.image - block_of(ct, example.start, block, -1024).reshape(shape)).max() <= ROUNDING_HU
+        assert np.array_equal(example.labels, block_of(labels, example.start, block, 0).reshape(shape))
+        assert (example.kidney, example.kind) == (-1, example.labels.max())
+        middle = np.array(example.start) + np.array(block) // 2
+        at = tuple(((middle + 0.5) * np.array(SHAPE) / GRID).astype(int))
+        near = stored[tuple(slice(max(place - 1, 0), place + 2) for place in at)]
+        assert near.max() > more.body_hu
+    assert len({example.start for example in added[:4]}) == 4
+
+
+def test_a_case_without_kidneys_gives_slices_and_crops_elsewhere_if_it_is_accepted(case_of):
+    more = dataclasses.replace(CONFIG, correction=dataclasses.replace(CONFIG.correction, elsewhere=3),
+                               fine=dataclasses.replace(CONFIG.fine, elsewhere=3))
+    case = case_of(np.zeros(SHAPE, np.uint8), without_kidneys=True)
+    assert any("labels no kidney" in line for line in case.warnings)
+    counts = {stage: len(list(cut(case, more))) for stage, cut in examples.CUTTERS.items()}
+    assert counts == {"coarse": GRID[0], "correction": 3, "fine": 3, "tumor3d": 0, "tumor2d": 3}
+    assert not any(example.labels.any() for example in examples.cut_coarse(case, more))
 
 
 @pytest.mark.parametrize("case", LABELS)

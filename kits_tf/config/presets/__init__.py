@@ -3,6 +3,7 @@
 from kits_tf.config.cascade import CascadeConfig
 from kits_tf.config.presets.demo import DEMO
 from kits_tf.config.presets.paper import PAPER
+from kits_tf.config.presets.release import RELEASE
 from kits_tf.config.presets.small import SMALL
 
-PRESETS: dict[str, CascadeConfig] = {config.preset: config for config in (PAPER, DEMO, SMALL)}
+PRESETS: dict[str, CascadeConfig] = {config.preset: config for config in (PAPER, DEMO, SMALL, RELEASE)}
