@@ -22,8 +22,8 @@ def run(*arguments, python=()):
 
 
 def source(name):
-    path = ROOT / (name if name.endswith(".py") else f"{name.replace('.', '/')}/__main__.py")
-    return path.read_text(encoding="utf-8")
+    module = {"train.py": "kits_tf.training", "predict.py": "kits_tf.serving"}.get(name, name)
+    return (ROOT / module.replace(".", "/") / "__main__.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -13,10 +13,10 @@ from harness import chores, commands, killed, patients
 from harness.dask_processes import ROOT, Processes, worker_processes
 from harness.tables import read_rows
 
-import predict
 from kits_tf import cluster
 from kits_tf.cluster import Place
 from kits_tf.errors import RunError
+from kits_tf.serving.__main__ import predict
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def statuses(folder):
 
 
 def test_a_worker_that_is_killed_costs_nothing_but_time(quick_export, six, tmp_path):
-    assert predict.predict(quick_export, six, tmp_path / "quiet") == 0
+    assert predict(quick_export, six, tmp_path / "quiet") == 0
     process = start(command("predict", six, tmp_path / "out", quick_export, "--workers=2"))
     while len(done_so_far(tmp_path / "out")) < 1 and process.poll() is None:
         time.sleep(0.005)
@@ -153,14 +153,14 @@ def test_100_kills_leave_whole_files(what, study, quick_export, tmp_path, reques
 FULL_DISK = """
 import json, pathlib, sys
 sys.path[:0] = [{root!r}, {root!r} + "/tests"]
-import predict
+from kits_tf.serving.__main__ import predict
 from data_prep import preparation
 from kits_tf.config import PRESETS, STAGES
 from kits_tf.errors import InputError
 from harness.killed import files
 small, large, roomy = map(pathlib.Path, {disks!r})
 for name, disk, work in (
-        ("predicted", small, lambda out: predict.predict({model!r}, {study!r}, out, overlay=False)),
+        ("predicted", small, lambda out: predict({model!r}, {study!r}, out, overlay=False)),
         ("prepared", large, lambda out: preparation.prepare_study({study!r}, out, STAGES, PRESETS["demo"], 0))):
     assert work(roomy / name) == 0
     try:

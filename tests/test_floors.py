@@ -69,7 +69,7 @@ def violations(name, source):
     if own not in table and name != "kits_tf/__init__.py":
         return [f"{name}: {own} has no floor in kits_tf/__init__.py"]
     for modules, line, hidden in imports(source, name):
-        if hidden and pathlib.PurePosixPath(name).name not in ("train.py", "predict.py", "__main__.py"):
+        if hidden and pathlib.PurePosixPath(name).name != "__main__.py":
             found.append(f"{name}:{line} imports {modules[0]} inside a function")
         for module in modules:
             outside = module.split(".")[0]
@@ -112,6 +112,7 @@ def test_every_floor_of_the_table_was_read_and_names_what_exists():
     ("kits_tf/evaluation/scores.py", "import train", "train from floor 6"),
     ("kits_tf/cascade/export.py", "from kits_tf.training import task", "never imports training"),
     ("kits_tf/training/loop.py", "def f():\n    import json", "loop.py:2 imports json inside a function"),
+    ("train.py", "def f():\n    import json", "train.py:2 imports json inside a function"),
     ("kits_tf/losses.py", "import tensorflow_addons as tfa", "imports tensorflow_addons"),
     ("data_prep/cases.py", "import nibabel as nib", "imports nibabel"),
     ("data_prep/cases.py", "from nibabel.orientations import io_orientation", "imports nibabel"),
@@ -133,7 +134,8 @@ def test_a_forbidden_import_is_named(name, source, said):
     ("kits_tf/training/loop.py", "from kits_tf.cascade import tiling\nfrom kits_tf.files import runs"),
     ("kits_tf/addons.py", "try:\n    import tensorflow_addons\nexcept ImportError:\n    pass"),
     ("data_prep/__main__.py", "def f():\n    from data_prep import cases"),
-    ("train.py", "def f():\n    import tensorflow"),
+    ("train.py", "from kits_tf.training.__main__ import run"),
+    ("kits_tf/training/__main__.py", "def f():\n    import tensorflow"),
 ])
 def test_a_permitted_import_passes(name, source):
     assert violations(name, source) == []

@@ -12,10 +12,10 @@ import shutil
 import signal
 import time
 
-import predict
 from data_prep import preparation
 from kits_tf.config import PRESETS, STAGES
 from kits_tf.files.atomic import TEMPORARY
+from kits_tf.serving.__main__ import predict
 
 PASSING = ("summary.csv", ".lock")  # files of a run, not of its cases
 
@@ -40,7 +40,7 @@ def main(what, scans, output, quiet, kills, seed, model):
 
     def work(folder):
         if what == "predict":
-            return predict.predict(model, scans, folder)
+            return predict(model, scans, folder)
         return preparation.prepare_study(scans, folder, STAGES, PRESETS["demo"], 0)
 
     began = time.monotonic()

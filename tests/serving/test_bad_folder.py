@@ -12,12 +12,11 @@ from harness.bad_scans import REFUSED, REFUSED_AS_SCAN
 from harness.patients import HU
 from harness.tables import read_rows
 
-import predict
 from kits_tf.scans.discovery import ENDINGS
 from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume
 
-ROOT = pathlib.Path(predict.__file__).parent
+ROOT = pathlib.Path(__file__).parents[2]
 BAD = {name: entry for name, entry in {**REFUSED, **REFUSED_AS_SCAN}.items()
        if name.endswith(ENDINGS) and name not in ("missing.nii.gz", "unreadable.nii.gz")}  # root may read the latter
 GOOD = ("good", "Größe, 腎臓 1", "..good", "-rf")

@@ -21,13 +21,13 @@ from harness.tables import read_rows
 from relays import Relay
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-import predict
 from kits_tf.errors import InputError
 from kits_tf.scans.nifti import write_volume
-from kits_tf.serving import RemotePredictor, client
+from kits_tf.serving import RemotePredictor, Server, client
+from kits_tf.serving.__main__ import predict
 from kits_tf.volume import Volume
 
-ROOT = pathlib.Path(predict.__file__).parent
+ROOT = pathlib.Path(__file__).parents[2]
 CLIENTS = 8
 Code = grpc.StatusCode
 
@@ -110,8 +110,8 @@ def test_int16_is_what_travels(relay, scan):
 
 
 def test_predict_writes_the_same_labels_and_report_by_wire(tiny_export, server, study, tmp_path):
-    assert predict.predict(tiny_export[2], study, tmp_path / "here", overlay=False) == 0
-    assert predict.predict(None, study, tmp_path / "there", overlay=False, server=predict.Server(server)) == 0
+    assert predict(tiny_export[2], study, tmp_path / "here", overlay=False) == 0
+    assert predict(None, study, tmp_path / "there", overlay=False, server=Server(server)) == 0
     for case in ("00000", "00001"):
         here, there = ((tmp_path / where / f"prediction_{case}.nii.gz").read_bytes() for where in ("here", "there"))
         assert here == there
@@ -120,13 +120,13 @@ def test_predict_writes_the_same_labels_and_report_by_wire(tiny_export, server, 
         for place in ("model", "made_from"):
             del one[place], other[place]
         assert one == other
-    assert predict.predict(None, study, tmp_path / "there", overlay=False, server=predict.Server(server)) == 0
+    assert predict(None, study, tmp_path / "there", overlay=False, server=Server(server)) == 0
     assert [row["status"] for row in rows(tmp_path / "there")] == ["unchanged", "unchanged"]
 
 
 def test_one_case_that_fails_leaves_the_others(relay, study, tmp_path, capsys):
     relay.fails = lambda request, _: Code.INTERNAL if request.inputs["volume"].tensor_shape.dim[0].size == 24 else None
-    assert predict.predict(None, study, tmp_path / "out", overlay=False, server=predict.Server(relay.address)) == 1
+    assert predict(None, study, tmp_path / "out", overlay=False, server=Server(relay.address)) == 1
     assert [row["status"] for row in rows(tmp_path / "out")] == ["failed", "done"]
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed:")]
     assert len(told) == 1 and "INTERNAL: as the test wanted" in told[0]

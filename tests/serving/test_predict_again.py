@@ -11,7 +11,6 @@ from harness import chores
 from harness.patients import HU
 from harness.tables import read_rows
 
-import predict
 from kits_tf import cluster
 from kits_tf.errors import InputError, RunError
 from kits_tf.files import exports
@@ -19,6 +18,7 @@ from kits_tf.files.lock import only_writer
 from kits_tf.reporting import predictions
 from kits_tf.scans.nifti import write_volume
 from kits_tf.serving import Predictor
+from kits_tf.serving.__main__ import predict
 
 NAMES = ("case_00001", "case_00002", "case_00003")
 
@@ -51,7 +51,7 @@ def run(quick_export, study, tmp_path, answers, capsys):
     def again(model=quick_export, **more):
         answers.clear()
         capsys.readouterr()
-        status = predict.predict(model, study, tmp_path / "out", **{"overlay": False, **more})
+        status = predict(model, study, tmp_path / "out", **{"overlay": False, **more})
         said = capsys.readouterr().err.splitlines()[-1].split("; ")[0]
         return status, said, len(answers)
 
@@ -114,7 +114,7 @@ def test_a_pair_is_done_again_when_either_half_changed(named, quick_export, smal
     def save(voxels, affine):
         nib.save(nib.Nifti1Pair(voxels, affine), scan)
         answers.clear()
-        assert predict.predict(quick_export, scan, tmp_path / "out", overlay=False) == 0
+        assert predict(quick_export, scan, tmp_path / "out", overlay=False) == 0
         return len(answers)
 
     assert save(voxels, small_patient.affine) == 1
@@ -184,7 +184,7 @@ def test_a_model_that_cannot_be_loaded_is_one_line_for_all_cases(quick_export, s
     (exports.find_export(broken) / "saved_model.pb").write_bytes(b"\x08\x01broken")
     monkeypatch.setattr("kits_tf.cluster.jobs._made", {})
     with pytest.raises(RunError, match="cannot be loaded"):
-        predict.predict(broken, study, tmp_path / "out", overlay=False)
+        predict(broken, study, tmp_path / "out", overlay=False)
     assert "failed" not in capsys.readouterr().err
     assert not list((tmp_path / "out").glob("prediction*"))
 

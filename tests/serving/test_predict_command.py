@@ -12,12 +12,12 @@ from harness import commands
 from harness.patients import HU
 from harness.tables import read_rows
 
-import predict
 from kits_tf.errors import InputError
 from kits_tf.scans.nifti import write_volume
+from kits_tf.serving.__main__ import predict
 from kits_tf.volume import Volume
 
-ROOT = pathlib.Path(predict.__file__).parent
+ROOT = pathlib.Path(__file__).parents[2]
 REPORT = {"kidneys_coarse", "correction_used", "kidneys", "tumor_fallback_used", "lesions_kept", "lesions_dropped",
           "kidney_ml", "tumor_ml", "warnings"}
 
@@ -48,7 +48,7 @@ def rows(folder):
 
 
 def test_a_study_gets_labels_report_and_overlay_per_case(oracle_export, study, scan, tmp_path):
-    assert predict.predict(oracle_export, study, tmp_path) == 0
+    assert predict(oracle_export, study, tmp_path) == 0
     expected = {f"prediction_{name}{ending}" for name in ("00210", "00211") for ending in (".nii.gz", ".json", ".png")}
     assert {path.name for path in tmp_path.iterdir()} == expected | {"summary.csv", "findings.csv"}
     labels = nib.load(tmp_path / "prediction_00210.nii.gz")
@@ -71,7 +71,7 @@ def test_labels_come_back_in_the_scan_s_own_geometry(oracle_export, scan, tmp_pa
     turned.set_sform(turned.affine, code=2)
     turned.set_qform(turned.affine, code=3)
     nib.save(turned, tmp_path / "head first.nii.gz")
-    assert predict.predict(oracle_export, tmp_path / "head first.nii.gz", tmp_path / "out", overlay=False) == 0
+    assert predict(oracle_export, tmp_path / "head first.nii.gz", tmp_path / "out", overlay=False) == 0
     labels = nib.load(tmp_path / "out" / "prediction_head first.nii.gz")
     assert labels.shape == turned.shape
     np.testing.assert_array_equal(labels.affine, nib.load(tmp_path / "head first.nii.gz").affine)
@@ -88,7 +88,7 @@ def test_a_bad_case_fails_in_one_line_and_the_others_go_on(oracle_export, scan, 
     holes[0, 0, 0] = np.nan
     write_volume(folder / "holes.nii.gz", scan.with_voxels(holes))
     (folder / "text.nii.gz").write_text("no scan at all")
-    assert predict.predict(oracle_export, folder, tmp_path / "out", overlay=False) == 1
+    assert predict(oracle_export, folder, tmp_path / "out", overlay=False) == 1
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed:")]
     assert len(told) == 2
     assert "holes.nii.gz" in told[0] and "NaN" in told[0]
@@ -102,7 +102,7 @@ def test_a_bad_case_fails_in_one_line_and_the_others_go_on(oracle_export, scan, 
 @pytest.mark.parametrize("fill", [-1024, 40])
 def test_degenerate_scans_get_empty_or_whole_labels_and_a_picture(oracle_export, tmp_path, shape, fill):
     write_volume(tmp_path / "flat.nii.gz", Volume.from_spacing(np.full(shape, fill, np.int16), (5, 2, 2)))
-    assert predict.predict(oracle_export, tmp_path / "flat.nii.gz", tmp_path / "out") == 0
+    assert predict(oracle_export, tmp_path / "flat.nii.gz", tmp_path / "out") == 0
     labels = nib.load(tmp_path / "out" / "prediction_flat.nii.gz")
     assert labels.shape == shape
     assert (tmp_path / "out" / "prediction_flat.png").stat().st_size > 0
@@ -114,7 +114,7 @@ def test_two_scans_of_one_name_are_refused_before_anything_is_written(oracle_exp
     write_volume(tmp_path / "in" / "case_00001.nii.gz", scan)
     write_volume(tmp_path / "in" / "00001.nii", scan)
     with pytest.raises(InputError, match="prediction_00001"):
-        predict.predict(oracle_export, tmp_path / "in", tmp_path / "out")
+        predict(oracle_export, tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -122,13 +122,13 @@ def test_two_scans_of_one_name_are_refused_before_anything_is_written(oracle_exp
 def test_nothing_to_predict_is_one_line(oracle_export, tmp_path, scans, told):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=told):
-        predict.predict(oracle_export, tmp_path / scans, tmp_path / "out")
+        predict(oracle_export, tmp_path / scans, tmp_path / "out")
 
 
 def test_the_command_reloads_the_export_and_builds_no_net(oracle_export, study, tmp_path):
     """Runs in a separate process, in which the code that builds networks cannot be imported."""
     program = ("import sys; sys.modules['kits_tf.models'] = None; sys.modules['kits_tf.training'] = None; "
-               "import predict; predict.run()")
+               "from kits_tf.serving.__main__ import run; run()")
     command = [sys.executable, "-c", program, f"--model={oracle_export}", f"--input={study}", f"--output={tmp_path}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -8,9 +8,9 @@ import pytest
 from harness.dicom_series import slices_of, write_series
 from harness.patients import HU
 
-import predict
 from kits_tf.scans.dicom import read_series
 from kits_tf.scans.nifti import read_labels, write_volume
+from kits_tf.serving.__main__ import predict
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +30,8 @@ def scans(small_patient, tmp_path):
 def test_a_series_gets_the_labels_of_the_same_scan_as_nifti(oracle_export, scans, tmp_path):
     volume, _ = read_series(scans / "patient")
     write_volume(tmp_path / "nifti" / "patient.nii.gz", volume)
-    assert predict.predict(oracle_export, scans, tmp_path / "a", formats=("nifti", "dicomseg")) == 0
-    assert predict.predict(oracle_export, tmp_path / "nifti", tmp_path / "b") == 0
+    assert predict(oracle_export, scans, tmp_path / "a", formats=("nifti", "dicomseg")) == 0
+    assert predict(oracle_export, tmp_path / "nifti", tmp_path / "b") == 0
     by_dicom, by_nifti = (read_labels(tmp_path / name / "prediction_patient.nii.gz") for name in "ab")
     assert set(np.unique(by_nifti.voxels)) == {0, 1, 2}
     np.testing.assert_array_equal(by_dicom.voxels, by_nifti.voxels)
@@ -45,11 +45,11 @@ def test_a_series_gets_the_labels_of_the_same_scan_as_nifti(oracle_export, scans
 def test_a_series_is_predicted_again_only_if_a_slice_changed(oracle_export, scans, tmp_path, capsys):
     told = []
     for _ in range(2):
-        predict.predict(oracle_export, scans, tmp_path / "out")
+        predict(oracle_export, scans, tmp_path / "out")
         told.append(capsys.readouterr().err.splitlines()[-1])
     hu = HU[np.zeros((24, 50, 70), int)].astype(np.int16)
     write_series(scans / "patient", slices_of(hu, (5.0, 2.1, 2.3)))
-    predict.predict(oracle_export, scans, tmp_path / "out")
+    predict(oracle_export, scans, tmp_path / "out")
     told.append(capsys.readouterr().err.splitlines()[-1])
     assert [line.split(";")[0] for line in told] == [
         "1 done, 0 unchanged, 0 failed", "0 done, 1 unchanged, 0 failed", "0 done, 1 redone, 0 unchanged, 0 failed"]
@@ -58,6 +58,6 @@ def test_a_series_is_predicted_again_only_if_a_slice_changed(oracle_export, scan
 
 def test_a_segmentation_is_made_of_dicom_alone(oracle_export, small_patient, tmp_path, capsys):
     write_volume(tmp_path / "one.nii.gz", small_patient.with_voxels(HU[small_patient.voxels]))
-    assert predict.predict(oracle_export, tmp_path / "one.nii.gz", tmp_path / "out", formats=("dicomseg",)) == 1
+    assert predict(oracle_export, tmp_path / "one.nii.gz", tmp_path / "out", formats=("dicomseg",)) == 1
     assert f"{tmp_path / 'one.nii.gz'}: is no DICOM series" in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "out").iterdir()} <= {"summary.csv", "findings.csv", ".lock"}

@@ -8,8 +8,8 @@ import pytest
 from harness.patients import HU
 from harness.tables import read_rows
 
-import predict
 from kits_tf.scans.nifti import write_volume
+from kits_tf.serving.__main__ import predict
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def run(oracle_export, oracle_predictor, study, tmp_path_factory):
     output = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kits_tf.serving.Predictor", lambda *_: oracle_predictor)
-        assert predict.predict(oracle_export, study, output, report=True) == 1
+        assert predict(oracle_export, study, output, report=True) == 1
     return output
 
 
@@ -94,6 +94,6 @@ def test_new_ground_truth_makes_a_new_page(oracle_export, study, small_patient, 
     scan = small_patient.with_voxels(HU[small_patient.voxels])
     write_volume(folder / "case_00001" / "imaging.nii.gz", scan)
     for expected in (False, True):
-        predict.predict(oracle_export, folder, tmp_path / "out", report=True)
+        predict(oracle_export, folder, tmp_path / "out", report=True)
         assert ("tk_dice" in report_of(tmp_path / "out", "00001")) == expected
         write_volume(folder / "case_00001" / "segmentation.nii.gz", small_patient)

@@ -1,0 +1,29 @@
+"""Tests what pyproject.toml installs: the packages and the commands. `.ci/installed` builds the wheel and runs it."""
+
+import importlib.util
+import pathlib
+import tomllib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_only_the_two_packages_are_installed():
+    setuptools = PROJECT["tool"]["setuptools"]
+    assert setuptools["packages"]["find"]["include"] == ["kits_tf*", "data_prep*"]
+    assert "py-modules" not in setuptools
+
+
+@pytest.mark.parametrize("entry", PROJECT["project"]["scripts"].values())
+def test_an_installed_command_is_a_function_of_a_package(entry):
+    module, function = entry.split(":")
+    assert module.split(".")[0] in ("kits_tf", "data_prep")
+    assert f"\ndef {function}() -> None:\n" in pathlib.Path(importlib.util.find_spec(module).origin).read_text()
+
+
+@pytest.mark.parametrize("script", ["train.py", "predict.py"])
+def test_a_root_script_only_starts_the_command(script):
+    code = (ROOT / script).read_text(encoding="utf-8").split('"""')[2]
+    assert len(code.split("\n")) <= 8
