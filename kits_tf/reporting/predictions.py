@@ -25,12 +25,13 @@ from kits_tf.files.checksums import file_facts, folder_digest
 from kits_tf.reporting.measurements import measure
 from kits_tf.reporting.overlay import draw_overlay
 from kits_tf.reporting.pages import write_case_page
+from kits_tf.reporting.plausibility import doubts
 from kits_tf.scans import dicom
 from kits_tf.scans.discovery import PREFIX, Case, is_series
 from kits_tf.scans.nifti import pair_of, read_labels, read_volume, write_labels, write_volume
 from kits_tf.volume import check_same_place
 
-VERSION = 3  # raise it when the same scan and model would give different labels, a different report or overlay
+VERSION = 4  # raise it when the same scan and model would give different labels, a different report or overlay
 FORMATS = {"nifti": ".nii.gz", "dicomseg": ".dcm"}
 FOUND = ("kidneys", "kidney_ml", "tumor_ml", "correction_used", "tumor_fallback_used", "lesions_kept",
          "lesions_dropped", "tumors", "largest_tumor_mm", "tk_dice", "tu_dice")  # the report's keys in summary.csv
@@ -169,6 +170,7 @@ def _write(case, settings, made_from, predictor, scan, slices, labels, found):
         with _drawing:
             draw_overlay(settings.target(case, ".png"), scan, labels, case.name)
     findings = measure(labels, scan)
+    found["warnings"] += doubts(findings, labels, scan)
     report = {"case": case.name, "input": str(case.imaging), "model": str(predictor.path),
               "preset": predictor.config.preset, "shape_zyx": list(scan.voxels.shape),
               "spacing_mm_zyx": list(scan.spacing_mm), **found, "tumors": len(findings["tumors"]),
