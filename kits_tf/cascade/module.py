@@ -14,7 +14,7 @@ import tensorflow as tf
 from kits_tf import config as configs
 from kits_tf import labels as classes
 from kits_tf import models
-from kits_tf.cascade import kidney_steps, lesion_steps
+from kits_tf.cascade import confidence, kidney_steps, lesion_steps
 from kits_tf.cascade.average import average
 from kits_tf.cascade.tiling import Net
 from kits_tf.ops import resample
@@ -46,6 +46,8 @@ def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
         lesions_kept, lesions_dropped  int32, tumor3d's lesions that touch a kidney, and those that do not
         kidney_ml, tumor_ml   float32, volumes of the two label classes (kidney without tumor)
         coarse_components_ml  float32 vector, the volume of every component of the coarse mask
+        kidneys_found, tumors_found  float32 (components, 5), the kidneys (with their tumors) and the tumors of the
+                              result with their confidence: confidence.COLUMNS
     """
     shape = tf.shape(volume)
     grid = resample.grid_size(shape, spacing_mm, config.spacing_mm)
@@ -71,7 +73,9 @@ def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
 
     def nothing():
         return tf.zeros(shape, tf.uint8), tf.zeros(2), {
-            "lesions_kept": 0, "lesions_dropped": 0, "tumor_fallback_used": False, "kidney_parts_dropped": 0}
+            "lesions_kept": 0, "lesions_dropped": 0, "tumor_fallback_used": False, "kidney_parts_dropped": 0,
+            "kidneys_found": tf.zeros((0, len(confidence.COLUMNS))),
+            "tumors_found": tf.zeros((0, len(confidence.COLUMNS)))}
 
     labels, voxels, report = tf.cond(count > 0, outline, nothing)
     voxel_ml = tf.cast(tf.reduce_prod(tf.cast(spacing_mm, tf.float64)) / 1000.0, tf.float32)
@@ -109,12 +113,15 @@ def _outline(nets, volume, grid, kidneys, config):
     probabilities, dropped = kidney_steps.keep_found(probabilities, kidneys, origin)
     tumor, foreground, report = lesion_steps.segment_tumor(nets, image, probabilities, kidneys, origin, grid, config)
     shape = tf.shape(volume)
+    found = {name: confidence.findings(one, kidney_steps.THRESHOLD, origin, grid, shape, coefficients, config)
+             for name, one, coefficients in (("kidneys_found", foreground, config.kidney_confidence),
+                                             ("tumors_found", tumor, config.tumor_confidence))}
     foreground, start = resample.resample_back(foreground, grid, origin, shape, kidney_steps.THRESHOLD)
     tumor, _ = resample.resample_back(tumor, grid, origin, shape, kidney_steps.THRESHOLD)
     block = tf.where(tumor, tf.constant(classes.TUMOR, tf.uint8), tf.cast(foreground, tf.uint8) * classes.KIDNEY)
     labels = tf.pad(block, tf.stack([start, shape - start - tf.shape(block)], axis=1))
     return labels, tf.stack([_count(block, classes.KIDNEY), _count(block, classes.TUMOR)]), {
-        **report, "kidney_parts_dropped": dropped}
+        **report, **found, "kidney_parts_dropped": dropped}
 
 
 class Cascade(tf.Module):

@@ -36,6 +36,10 @@ class CascadeConfig:
     refine_margin_voxels: int = 10  # tumor2d acts up to this far around detections in-plane; same mm along z
     lesion_threshold: float = 0.5  # of tumor3d, whose training patches have more tumor than real scans
     tumor_fusion: str = "union"  # within tumor2d's region: "union" with tumor3d, or "tumor2d" alone
+    # Logistic correction of the confidence of each kidney and tumor (cascade/confidence.py): constant, factor of the
+    # mean probability's logit, factor of the logarithm of the volume in ml. The default corrects nothing.
+    kidney_confidence: tuple[float, float, float] = (0.0, 1.0, 0.0)
+    tumor_confidence: tuple[float, float, float] = (0.0, 1.0, 0.0)
     coarse: CoarseConfig = CoarseConfig()
     correction: CorrectionConfig = CorrectionConfig()
     fine: FineConfig = FineConfig()

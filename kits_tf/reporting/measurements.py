@@ -31,22 +31,23 @@ def measure(labels: Volume, ct: Volume) -> dict[str, list[dict]]:
         dict of `kidneys`, from the patient's right to left, and `tumors`, largest first, each a list of dicts; both
         lists are empty without foreground. Components below SPECK_ML are left out.
 
-        kidneys   side ("right", "left", or "both" for fused ones), volume_ml (tumor included), tumor_ml,
-                  tumor_share (0 to 1)
-        tumors    side, volume_ml, diameter_axial_mm (largest in any axial slice), diameter_mm (largest in 3D),
-                  slice (of the largest axial diameter, counted from 0 at the head)
+        kidneys   side ("right", "left", or "both" for fused ones), centre_zyx (centroid, in voxels), volume_ml (tumor
+                  included), tumor_ml, tumor_share (0 to 1)
+        tumors    side, centre_zyx, volume_ml, diameter_axial_mm (largest in any axial slice), diameter_mm (largest in
+                  3D), slice (of the largest axial diameter, counted from 0 at the head)
     """
     box = common_box(classes.foreground(labels.voxels))
     if box is None:
         return {"kidneys": [], "tumors": []}
-    first_z, _, first_x = (axis.start for axis in box)
+    corner = np.array([axis.start for axis in box])
+    first_z, _, first_x = corner.tolist()
     inside, midline = labels.voxels[box], _midline(ct.voxels[box[0]]) - first_x
     kidneys, tumors = [], []
-    for block, kidney, found in _pieces(classes.foreground(inside), labels.voxel_ml, midline):
+    for block, kidney, found in _pieces(classes.foreground(inside), labels.voxel_ml, midline, corner):
         tumor_ml = labels.voxel_ml * np.count_nonzero(kidney & classes.tumor(inside[block]))
         kidneys.append({**found, "tumor_ml": round(tumor_ml, 2),
                         "tumor_share": round(tumor_ml / (labels.voxel_ml * np.count_nonzero(kidney)), 4)})
-    for block, tumor, found in _pieces(classes.tumor(inside), labels.voxel_ml, midline):
+    for block, tumor, found in _pieces(classes.tumor(inside), labels.voxel_ml, midline, corner):
         axial_mm = [largest_diameter_mm(plane, labels.spacing_mm[1:]) for plane in tumor]
         tumors.append({**found, "diameter_axial_mm": round(max(axial_mm), 1),
                        "diameter_mm": round(largest_diameter_mm(tumor, labels.spacing_mm), 1),
@@ -76,12 +77,30 @@ def largest_diameter_mm(mask: np.ndarray, spacing_mm: Sequence[float]) -> float:
     return float(pdist(points[ConvexHull(points).vertices]).max())
 
 
-def _pieces(mask, voxel_ml, midline):
+def add_confidence(findings: dict[str, list[dict]], report: dict) -> None:
+    """Adds `confidence` to each finding: that of the cascade's component whose centroid is the nearest.
+
+    The cascade lists its components on the normalized grid (cascade/confidence.py). Resampled to the scan's voxels they
+    are the findings, but for voxels at their edges.
+
+    Args:
+        findings: the result of `measure`; changed in place. Without a component, `confidence` is None.
+        report: the cascade's report, with `kidneys_found` and `tumors_found` unless the export is older.
+    """
+    for what, pieces in findings.items():
+        listed = report.get(f"{what}_found", ())
+        for piece in pieces:
+            distances = [np.linalg.norm(np.subtract(one["centre_zyx"], piece["centre_zyx"])) for one in listed]
+            near = listed[int(np.argmin(distances))] if listed else {}
+            piece["confidence"] = near.get("confidence")
+
+
+def _pieces(mask, voxel_ml, midline, corner):
     """Finds the connected components of at least SPECK_ML, from the patient's right to left.
 
     Yields:
-        (block, piece, found): the bounding box as slices, the component's mask inside it, and a dict of `side` and
-        `volume_ml`.
+        (block, piece, found): the bounding box as slices, the component's mask inside it, and a dict of `side`,
+        `centre_zyx` (with `corner`, the mask's first voxel, added) and `volume_ml`.
     """
     numbered = cc3d.connected_components(mask, connectivity=26)
     found = cc3d.statistics(numbered)  # number 0 is the background
@@ -90,6 +109,7 @@ def _pieces(mask, voxel_ml, midline):
         block = found["bounding_boxes"][number]
         piece = numbered[block] == number
         yield block, piece, {"side": _side(piece, midline - block[2].start),
+                             "centre_zyx": [round(float(place), 1) for place in found["centroids"][number] + corner],
                              "volume_ml": round(float(voxel_ml * found["voxel_counts"][number]), 2)}
 
 

@@ -22,7 +22,7 @@ from kits_tf.errors import InputError, RunError
 from kits_tf.evaluation.scores import dice_scores
 from kits_tf.files.atomic import write_text
 from kits_tf.files.checksums import file_facts, folder_digest
-from kits_tf.reporting.measurements import measure
+from kits_tf.reporting.measurements import add_confidence, measure
 from kits_tf.reporting.overlay import draw_overlay
 from kits_tf.reporting.pages import write_case_page
 from kits_tf.reporting.plausibility import doubts
@@ -36,7 +36,8 @@ FORMATS = {"nifti": ".nii.gz", "dicomseg": ".dcm"}
 FOUND = ("kidneys", "kidney_ml", "tumor_ml", "correction_used", "tumor_fallback_used", "lesions_kept",
          "lesions_dropped", "tumors", "largest_tumor_mm", "tk_dice", "tu_dice")  # the report's keys in summary.csv
 # Columns of findings.csv, one row per kidney or tumor (measurements.py); columns that do not apply are empty.
-MEASURED = ("case", "what", "side", "volume_ml", "tumor_ml", "tumor_share", "diameter_axial_mm", "diameter_mm", "slice")
+MEASURED = ("case", "what", "side", "centre_zyx", "volume_ml", "tumor_ml", "tumor_share", "diameter_axial_mm",
+            "diameter_mm", "slice", "confidence")
 # Cases of one process overlap: while the nets compute on one scan, which uses the whole machine, the previous case is
 # measured and written and the next one is read. Matplotlib may draw in only one thread at a time.
 _computing, _drawing = threading.Lock(), threading.Lock()
@@ -170,6 +171,7 @@ def _write(case, settings, made_from, predictor, scan, slices, labels, found):
         with _drawing:
             draw_overlay(settings.target(case, ".png"), scan, labels, case.name)
     findings = measure(labels, scan)
+    add_confidence(findings, found)
     found["warnings"] += doubts(findings, labels, scan)
     report = {"case": case.name, "input": str(case.imaging), "model": str(predictor.path),
               "preset": predictor.config.preset, "shape_zyx": list(scan.voxels.shape),

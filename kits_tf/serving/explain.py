@@ -11,6 +11,8 @@ from kits_tf.scans.limits import check_grid
 from kits_tf.scans.warnings import label_doubts, scan_doubts
 from kits_tf.volume import Volume, to_int16
 
+FOUND = ("kidneys_found", "tumors_found")  # outputs with a row per component (cascade/confidence.py)
+
 
 def accepted(volume: Volume, config: CascadeConfig) -> np.ndarray:
     """Returns a scan's voxels as the cascade takes them: int16; other types are rounded and clipped.
@@ -39,10 +41,14 @@ def report(outputs: dict[str, np.ndarray], config: CascadeConfig, volume: Volume
 
     Returns:
         dict of JSON values: the outputs without the labels, and `warnings`, sentences for a human reader: first on the
-        scan, then on the cascade's decisions, then on organs cut off by the edge of the scan.
+        scan, then on the cascade's decisions, then on organs cut off by the edge of the scan. A row of FOUND becomes a
+        dict of `centre_zyx` (voxels of the scan), `volume_ml` and `confidence`.
     """
     found = {name: _plain(value) for name, value in sorted(outputs.items()) if name != "labels"}
     found["coarse_components_ml"] = sorted(found["coarse_components_ml"], reverse=True)
+    for name in FOUND:
+        if name in found:  # older exports have none
+            found[name] = [{"centre_zyx": row[:3], "volume_ml": row[3], "confidence": row[4]} for row in found[name]]
     return {**found, "warnings": [*scan_doubts(volume, config.spacing_mm), *_warnings(found, config),
                                   *label_doubts(np.asarray(outputs["labels"]))]}
 

@@ -18,6 +18,11 @@ def test_perfect_nets_give_the_labels_back_and_a_quiet_report(cascade, patient):
     np.testing.assert_allclose(report["kidney_ml"], (patient == 1).sum() * voxel_ml, rtol=1e-5)
     np.testing.assert_allclose(report["tumor_ml"], (patient == 2).sum() * voxel_ml, rtol=1e-5)
     np.testing.assert_allclose(sum(report["coarse_components_ml"]), (patient > 0).sum() * voxel_ml, rtol=0.15)
+    assert len(report["kidneys_found"]) == 2 and len(report["tumors_found"]) == 1
+    tumor = np.array(report["tumors_found"])[0]
+    np.testing.assert_allclose(tumor[:3], np.argwhere(patient == 2).mean(axis=0), atol=0.6)
+    np.testing.assert_allclose(tumor[3], report["tumor_ml"], rtol=0.1)
+    assert tumor[4] > 0.9
 
 
 def test_the_correction_net_is_called_only_where_two_kidneys_were_not_found(cascade, patient):

@@ -9,7 +9,7 @@ from skimage.measure import find_contours, label, marching_cubes, regionprops
 
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen
 from kits_tf.phantoms.kidneys import GIANT, HORSESHOE, SINGLE, TWO_TUMORS
-from kits_tf.reporting.measurements import SPECK_ML, largest_diameter_mm, measure
+from kits_tf.reporting.measurements import SPECK_ML, add_confidence, largest_diameter_mm, measure
 from kits_tf.volume import Volume
 
 SPACING_MM = (3.0, 0.8, 0.9)
@@ -83,8 +83,10 @@ def test_kidneys_are_named_by_side_and_weighed_with_their_tumor():
     found = measure(*patient(voxels))
     ml = 3.0 * 0.8 * 0.9 / 1000
     assert found["kidneys"] == [
-        {"side": "right", "volume_ml": round(4000 * ml, 2), "tumor_ml": round(400 * ml, 2), "tumor_share": 0.1},
-        {"side": "left", "volume_ml": round(4000 * ml, 2), "tumor_ml": 0.0, "tumor_share": 0.0}]
+        {"side": "right", "centre_zyx": [8.5, 29.5, 24.5], "volume_ml": round(4000 * ml, 2),
+         "tumor_ml": round(400 * ml, 2), "tumor_share": 0.1},
+        {"side": "left", "centre_zyx": [10.5, 29.5, 89.5], "volume_ml": round(4000 * ml, 2), "tumor_ml": 0.0,
+         "tumor_share": 0.0}]
     (tumor,) = found["tumors"]
     assert (tumor["side"], tumor["volume_ml"], tumor["slice"]) == ("right", round(400 * ml, 2), 5)
     assert 9.0 < tumor["diameter_axial_mm"] < np.hypot(8.0, 9.0)
@@ -147,3 +149,16 @@ def test_thousands_of_specks_take_no_memory_of_their_own():
     tracemalloc.stop()
     assert [len(found["kidneys"]), len(found["tumors"])] == [1, 0]
     assert peak < 100 * voxels.size  # a mask for each would need a thousand times as much
+
+
+def test_each_finding_takes_the_confidence_of_the_cascades_nearest_component():
+    voxels = np.zeros((20, 60, 120), np.uint8)
+    voxels[4:14, 20:40, 15:35] = 1
+    voxels[6:16, 20:40, 80:100] = 1
+    voxels[5:9, 22:32, 20:30] = 2
+    found = measure(*patient(voxels))
+    near = {"centre_zyx": [9.0, 30.0, 25.0], "confidence": 0.9}
+    far = {"centre_zyx": [10.0, 29.0, 90.0], "confidence": 0.4}
+    add_confidence(found, {"kidneys_found": [far, near], "tumors_found": []})
+    assert [kidney["confidence"] for kidney in found["kidneys"]] == [0.9, 0.4]
+    assert [tumor["confidence"] for tumor in found["tumors"]] == [None]
