@@ -1,6 +1,7 @@
 # make demo and make test do all their set-up themselves. PYTHON= may name any Python of either stack (BUILD.md):
 #   make test                                    Python 3.11: TensorFlow 2.15 with tensorflow-addons
 #   make test PYTHON=python3.12 VENV=.venv-3.12  Python 3.12: TensorFlow 2.20 or newer with Keras 3
+# GPU=1 installs TensorFlow with its CUDA libraries, for every command: make demo GPU=1
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= runs/demo
@@ -12,7 +13,9 @@ TRAIN_FLAGS ?=
 # More share the tests' work in less time, and take 3 GB of memory each.
 TEST_PROCESSES ?= 2
 RUN = $(VENV)/bin/python
-STAMP = $(VENV)/.installed
+GPU ?=
+REQUIREMENTS = $(if $(GPU),requirements-gpu.txt,requirements.txt)
+STAMP = $(VENV)/.installed$(if $(GPU),-gpu)
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -20,9 +23,9 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 venv: $(STAMP)
 
-$(STAMP): requirements.txt requirements-test.txt
+$(STAMP): $(REQUIREMENTS) requirements.txt requirements-test.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-test.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS) -r requirements-test.txt
 	touch $@
 
 lint: venv
