@@ -13,10 +13,11 @@ from absl import app, flags
 
 from benchmarks import scans
 from kits_tf import config as configs
+from kits_tf.config import command_line
 from kits_tf.quiet import quiet_tensorflow
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("preset", "paper", list(configs.PRESETS), "whose nets and settings")
+command_line.define_flags()
 flags.DEFINE_string("output", None, "export folder; each export is a new version in it")
 flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "what the nets compute in")
 flags.mark_flags_as_required(["output"])
@@ -55,7 +56,7 @@ def main(arguments):
     quiet_tensorflow()
     from kits_tf.cascade.export import export_cascade
 
-    config = configs.PRESETS[FLAGS.preset]
+    config = command_line.config_from_flags()
     nets = untrained_nets(config, FLAGS.precision)
     version = export_cascade(nets, FLAGS.output, config, origin={"weights": "untrained", "precision": FLAGS.precision})
     print(f"{version}: five {FLAGS.precision} nets of the {FLAGS.preset} preset, untrained", file=sys.stderr)

@@ -16,14 +16,14 @@ from absl import flags
 from data_prep.check import check_data
 from data_prep.preparation import prepare_study
 from kits_tf import cluster, command
-from kits_tf.config import PRESETS, STAGES
+from kits_tf.config import STAGES, command_line
 from kits_tf.errors import InputError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("input", None, "study of case_xxxxx/imaging.nii.gz and segmentation.nii.gz")
 flags.DEFINE_string("output", "data", "folder to write records to")
 flags.DEFINE_enum("stage", "all", ["all", *STAGES], "which stage to prepare")
-flags.DEFINE_enum("preset", "paper", sorted(PRESETS), "settings; train.py must be given the same")
+command_line.define_flags()
 flags.DEFINE_integer("seed", 0, "deals the cases into five folds")
 flags.DEFINE_boolean("check", False, "only hold the records in --output against their manifests, against the files of "
                      "--input and the settings of --preset where these are given; writes nothing")
@@ -31,15 +31,16 @@ cluster.define_flags()
 
 
 def main() -> int:
+    config = command_line.config_from_flags()
     stages = STAGES if FLAGS.stage == "all" else (FLAGS.stage,)
     try:
         if FLAGS.check:
-            return check_data(FLAGS.output, FLAGS.stage, PRESETS[FLAGS.preset] if FLAGS["preset"].present else None,
-                              FLAGS.input)
+            given = FLAGS["preset"].present or FLAGS["set"].present
+            return check_data(FLAGS.output, FLAGS.stage, config if given else None, FLAGS.input)
         if not FLAGS.input:
             raise InputError("--input is missing: give a study, --input=DIR with case_xxxxx/imaging.nii.gz and "
                              "segmentation.nii.gz")
-        return prepare_study(FLAGS.input, FLAGS.output, stages, PRESETS[FLAGS.preset], FLAGS.seed,
+        return prepare_study(FLAGS.input, FLAGS.output, stages, config, FLAGS.seed,
                              cluster.place_from_flags())
     except OSError as error:
         raise InputError(str(error)) from error
@@ -47,7 +48,8 @@ def main() -> int:
 
 def run() -> None:
     """Runs the installed command (entry point in pyproject.toml)."""
-    command.run(main, {"In and out": ("input", "output", "stage", "preset", "seed", "check"), **cluster.FLAGS},
+    command.run(main, {"In and out": ("input", "output", "stage", "seed", "check"), "Settings": command_line.FLAGS,
+                       **cluster.FLAGS},
                 "the same command goes on after the last whole case")
 
 

@@ -4,7 +4,7 @@ Floors: a file imports only from its own floor or from a lower one (tests/test_f
 
 0 errors, labels, box, volume, config, quiet, lazy, heap, command  names, units, settings; code shared by all commands
 1 files, ops                   atomic writes, run folders; geometry as TensorFlow functions
-2 scans, records, addons, models, losses, metrics
+2 scans, records, addons, models, losses, metrics, weights
 3 phantoms, inputs, cluster
 4 cascade, training            cascade never imports training
 5 serving, evaluation, reporting

@@ -21,15 +21,14 @@ from kits_tf import quiet
 from kits_tf.errors import InputError
 
 FLAGS = flags.FLAGS
-OUTPUT = "What is said"
+OUTPUT = "Logging"
 GRACE_S = 0.5  # time for Python to handle Ctrl-C and to close open files
 INTERRUPTED = 130  # 128 + SIGINT, the convention of shells
-NO_HELP = "(no help available)"  # absl's text for a flag without help
 HELP = ("--help", "-help", "--helpshort", "-h", "-?")
 
-flags.DEFINE_boolean("quiet", False, "say warnings and errors alone; no progress bars")
-flags.DEFINE_boolean("verbose", False, "what TensorFlow, gRPC and dask say too, and where in the program an error "
-                     "arose")
+flags.DEFINE_boolean("quiet", False, "print warnings and errors only; no progress bars")
+flags.DEFINE_boolean("verbose", False, "also print the messages of TensorFlow, gRPC and dask, and the traceback "
+                     "of an error")
 flags.mark_bool_flags_as_mutual_exclusive(["quiet", "verbose"])
 
 
@@ -110,18 +109,15 @@ def _end_soon_after_interrupt(stopped):
 
 
 def help_text(about: str, groups: dict[str, tuple[str, ...]]) -> str:
-    """Formats a command's docstring and its flags by group. A flag without help text is listed by name only."""
+    """Formats a command's docstring and its flags by group."""
     lines = [about.rstrip()]
     for title, names in {**groups, OUTPUT: ("quiet", "verbose")}.items():
         lines += ["", f"{title}:"]
         for name in names:
-            if FLAGS[name].help != NO_HELP:
-                written = f"{_written(FLAGS[name]):<26}"
-                lines += [f"  {written}"] if len(written) > 26 else []
-                lines += textwrap.wrap(_explained(FLAGS[name]), 110, subsequent_indent=" " * 30,
-                                       initial_indent=" " * 30 if len(written) > 26 else f"  {written}  ")
-        rest = "  ".join(_written(FLAGS[name]) for name in names if FLAGS[name].help == NO_HELP)
-        lines += textwrap.wrap(rest, 110, initial_indent="  ", subsequent_indent="  ")
+            written = f"{_written(FLAGS[name]):<26}"
+            lines += [f"  {written}"] if len(written) > 26 else []
+            lines += textwrap.wrap(_explained(FLAGS[name]), 110, subsequent_indent=" " * 30,
+                                   initial_indent=" " * 30 if len(written) > 26 else f"  {written}  ")
     return "\n".join([*lines, "", "--flagfile=FILE reads flags from a file, one a line."])
 
 
@@ -132,6 +128,7 @@ def _written(flag):
 
 
 def _explained(flag):
-    text = re.sub(r"^<[^>]*>: ", "", flag.help)  # absl puts an enum's values first
+    # absl puts an enum's values first, and appends a remark to flags that can be repeated
+    text = re.sub(r"^<[^>]*>: |;\s+repeat this option.*", "", flag.help, flags=re.DOTALL)
     default = (flag.default_as_str or "").strip("'")
     return text + (f" [{default}]" if default and not flag.boolean else "")

@@ -42,6 +42,9 @@ def test_help_is_the_docstring_and_every_flag_and_imports_nothing_that_takes_lon
     assert missing == []
     if "cluster.define_flags" in text:
         assert "--workers=" in done.stdout
+    if "command_line.define_flags" in text:
+        assert "--preset=" in done.stdout and "--set=" in done.stdout
+    assert "no help available" not in done.stdout
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
@@ -54,6 +57,24 @@ def test_a_mistake_in_the_flags_is_one_line_and_status_1(arguments, said):
     assert (done.returncode, done.stdout) == (1, "")
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("command", "flag", "said"), [
+    (["-m", "data_prep"], "--set=fine.crop=128", "--set=fine.crop: no such setting; did you mean fine.crop_voxels?"),
+    (["train.py"], "--set=fine.training.epochs=many", "--set=fine.training.epochs=many: expected a whole number"),
+    (["train.py"], "--epochs=0", "coarse.training.epochs must be above zero, got 0"),
+    (["-m", "kits_tf.inputs"], "--set=fine.crop_voxels=100",
+     "fine.crop_voxels must be a multiple of 16 for a net of 5 levels, got 100")])
+def test_a_mistake_in_a_setting_is_one_line_and_status_1(command, flag, said):
+    done = run(*command, flag)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said + "\n")
+
+
+def test_help_settings_lists_every_setting_with_its_value_and_meaning():
+    done = run("train.py", "--help_settings", "--preset=demo", "--set=fine.training.epochs=3")
+    assert done.returncode == 0
+    assert re.search(r"^fine\.training\.epochs=3  +number of epochs", done.stdout, re.MULTILINE)
+    assert re.search(r"^coarse\.training\.epochs=10 ", done.stdout, re.MULTILINE)
 
 
 def test_flags_can_come_from_a_file(tmp_path):

@@ -27,19 +27,20 @@ class CascadeConfig:
     """Settings of the five stages and the rules that connect them. Raises ValueError for an invalid value."""
 
     preset: str = "paper"
-    spacing_mm: tuple[float, float, float] = (3.0, 0.7816, 0.7816)  # normalized voxel size, z, y, x
-    window_hu: tuple[float, float] = (-79.0, 304.0)  # scaled to 0..1; the range is usual for KiTS19
-    kidney_min_voxels: int = 10000  # 18 ml; a smaller connected component is no kidney
-    normal_kidneys: int = 2  # for any other count the correction net runs
-    body_hu: float = BODY_HU  # voxels above it are body, where correction looks if the coarse mask is empty
-    tumor_min_voxels: int = 50  # 0.1 ml; if tumor3d detects fewer voxels, they are ignored
-    refine_margin_voxels: int = 10  # tumor2d acts up to this far around detections in-plane; same mm along z
-    lesion_threshold: float = 0.5  # of tumor3d, whose training patches have more tumor than real scans
-    tumor_fusion: str = "union"  # within tumor2d's region: "union" with tumor3d, or "tumor2d" alone
-    # Logistic correction of the confidence of each kidney and tumor (cascade/confidence.py): constant, factor of the
-    # mean probability's logit, factor of the logarithm of the volume in ml. The default corrects nothing.
+    spacing_mm: tuple[float, float, float] = (3.0, 0.7816, 0.7816)  # normalized voxel size: z, y, x
+    window_hu: tuple[float, float] = (-79.0, 304.0)  # Hounsfield units scaled to 0..1; the range is usual for KiTS19
+    kidney_min_voxels: int = 10000  # voxels (18 ml); a smaller connected component is no kidney
+    normal_kidneys: int = 2  # expected number of kidneys; for any other count the correction net runs
+    body_hu: float = BODY_HU  # Hounsfield units; above is body, where correction looks if the coarse mask is empty
+    tumor_min_voxels: int = 50  # voxels (0.1 ml); if tumor3d detects fewer, they are ignored
+    refine_margin_voxels: int = 10  # in-plane margin around detections in which tumor2d acts; same mm along z
+    # probability above which tumor3d detects a lesion; its training patches have more tumor than real scans
+    lesion_threshold: float = 0.5
+    tumor_fusion: str = "union"  # tumor within tumor2d's region: "union" with tumor3d, or "tumor2d" alone
+    # logistic correction of the reported confidence of each kidney (cascade/confidence.py): constant, factor of the
+    # mean probability's logit, factor of the logarithm of the volume in ml; the default corrects nothing
     kidney_confidence: tuple[float, float, float] = (0.0, 1.0, 0.0)
-    tumor_confidence: tuple[float, float, float] = (0.0, 1.0, 0.0)
+    tumor_confidence: tuple[float, float, float] = (0.0, 1.0, 0.0)  # the same for each tumor
     coarse: CoarseConfig = CoarseConfig()
     correction: CorrectionConfig = CorrectionConfig()
     fine: FineConfig = FineConfig()

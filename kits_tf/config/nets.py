@@ -11,10 +11,10 @@ MOST_LEVELS = 12  # of a U-Net; input sizes are multiples of 2 ** (levels - 1)
 class UNetConfig:
     """Width and depth of a 2D U-Net (Ronneberger et al. 2015, who used 64 base filters and five levels)."""
 
-    base_filters: int = 32  # doubled at each lower level, up to max_filters
+    base_filters: int = 32  # filters of the first level; doubled at each lower level, up to max_filters
     levels: int = 5  # number of resolutions; the input size must be divisible by 2 ** (levels - 1)
-    max_filters: int = 512
-    normalization: str = "batch"  # or "none"
+    max_filters: int = 512  # most filters of a convolution
+    normalization: str = "batch"  # "batch" or "none"
 
     def __post_init__(self):
         check_types(self)
@@ -22,13 +22,20 @@ class UNetConfig:
         check(self.levels <= MOST_LEVELS, "levels", self.levels, f"{MOST_LEVELS} or less")
         check(self.normalization in ("batch", "none"), "normalization", self.normalization, '"batch" or "none"')
 
+    def check_size(self, name: str, size: int | tuple[int, ...]) -> None:
+        """Checks that an input size, such as the field `name` of a stage, can be halved on every level."""
+        multiple = 2 ** (self.levels - 1)
+        check(all(voxels % multiple == 0 for voxels in (size if isinstance(size, tuple) else (size,))), name, size,
+              f"a multiple of {multiple} for a net of {self.levels} levels")
+
 
 @dataclasses.dataclass(frozen=True)
 class FCN3DConfig:
     """Width of the 3D FCN with a long skip connection. It pools in-plane first: slices are thicker than pixels."""
 
-    filters: tuple[int, int, int] = (32, 64, 96)  # at full size, half in-plane, quarter in-plane with half z and below
-    normalization: str = "batch"
+    # filters of the convolutions at full size; at half size in-plane; and at a quarter in-plane with half z, and below
+    filters: tuple[int, int, int] = (32, 64, 96)
+    normalization: str = "batch"  # "batch" or "none"
 
     def __post_init__(self):
         check_types(self)

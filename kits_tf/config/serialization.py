@@ -46,4 +46,7 @@ def _build(cls, fields, path):
         elif isinstance(value, list):
             value = tuple(value)
         values[name] = value
-    return cls(**values)
+    try:
+        return cls(**values)
+    except ValueError as error:  # its message starts with the field's name
+        raise ValueError(f"{path}.{error}") from error

@@ -9,7 +9,7 @@ is outlined in orange, and the kidney mask that tumor2d reads in blue.
 from absl import flags
 
 from kits_tf import command
-from kits_tf import config as configs
+from kits_tf.config import STAGES, command_line
 from kits_tf.errors import InputError
 from kits_tf.files.atomic import write_bytes
 from kits_tf.records import dataset
@@ -17,19 +17,20 @@ from kits_tf.records import dataset
 FLAGS = flags.FLAGS
 flags.DEFINE_bool("show", False, "Draw the sheet; there is nothing else to do.")
 flags.DEFINE_string("data_dir", "data", "Folder that python -m data_prep wrote.")
-flags.DEFINE_enum("stage", "fine", configs.STAGES, "Whose examples.")
-flags.DEFINE_enum("preset", "paper", list(configs.PRESETS), "Settings of the whole cascade.")
+flags.DEFINE_enum("stage", "fine", STAGES, "Whose examples.")
+command_line.define_flags()
 flags.DEFINE_integer("fold", 0, "Which fifth of the cases is left out.", lower_bound=0, upper_bound=dataset.FOLDS - 1)
 flags.DEFINE_integer("seed", 0, "Of what is drawn and how it is varied.", lower_bound=0, upper_bound=2**31 - 2)
 flags.DEFINE_string("output", None, "The .png file; augmented_<stage>.png unless given.")
 
 
 def main() -> int:
+    config = command_line.config_from_flags()
     from kits_tf.inputs import sheet  # imports TensorFlow, which --help does not need
 
     if not FLAGS.show:
         raise InputError("--show is missing: it draws a contact sheet, and there is nothing else to do")
-    config, output = configs.PRESETS[FLAGS.preset], FLAGS.output or f"augmented_{FLAGS.stage}.png"
+    output = FLAGS.output or f"augmented_{FLAGS.stage}.png"
     try:
         train = dataset.split(FLAGS.data_dir, FLAGS.stage, FLAGS.fold, config)[0]
         write_bytes(output, sheet.contact_sheet(config, FLAGS.stage, train, FLAGS.seed))
@@ -40,5 +41,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.run(main, {"What is drawn": ("show", "data_dir", "stage", "preset", "fold", "seed", "output")},
+    command.run(main, {"What is drawn": ("show", "data_dir", "stage", "fold", "seed", "output"),
+                       "Settings": command_line.FLAGS},
                 "no sheet was drawn")

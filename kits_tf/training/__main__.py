@@ -3,88 +3,72 @@
     python train.py --stage=fine                                  the paper's settings, records in data/
     python train.py --stage=all --preset=demo --run_dir=runs/demo
     python train.py --stage=coarse --fold=all --optimizer=sgd --warm_up_steps=500
+    python train.py --stage=fine --set=fine.training.augment.noise=0.1   any setting (--help_settings lists them)
 
 To resume an interrupted run, rerun the same command. Results are written to runs/<name>/<stage>/fold<k>/.
 """
 
-import dataclasses
 import sys
+import typing
 
 from absl import flags
 
 from kits_tf import command
 from kits_tf import config as configs
+from kits_tf.config import command_line, reference
 from kits_tf.errors import InputError
 from kits_tf.heap import keep_freed_memory
 from kits_tf.quiet import hushed, say
 from kits_tf.records.dataset import FOLDS
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("stage", None, [*configs.STAGES, "all"], "What to train.")
-flags.DEFINE_string("data_dir", "data", "Folder that python -m data_prep wrote.")
-flags.DEFINE_string("run_dir", None, "Folder to train in; runs/<preset> unless given.")
-flags.DEFINE_enum("preset", "paper", list(configs.PRESETS), "Settings of the whole cascade.")
-flags.DEFINE_enum("fold", "0", [*map(str, range(FOLDS)), "all"], "Which fifth of the cases is held out.")
-flags.DEFINE_integer("seed", 0, "Of fresh weights, of the examples drawn and of how they are varied.", lower_bound=0,
+flags.DEFINE_enum("stage", None, [*configs.STAGES, "all"], "the stage to train")
+flags.DEFINE_string("data_dir", "data", "folder of the records that python -m data_prep wrote")
+flags.DEFINE_string("run_dir", None, "folder to write the run to; default: runs/<preset>")
+flags.DEFINE_enum("fold", "0", [*map(str, range(FOLDS)), "all"], "the fifth of the cases to validate on instead of "
+                  "training on it; all: train five nets per stage")
+flags.DEFINE_integer("seed", 0, "seed of initialization, sampling and augmentation", lower_bound=0,
                      upper_bound=2**31 - 2)
-flags.DEFINE_bool("deterministic", False, "Same seed, same weights, bit for bit; slower on a GPU.")
+flags.DEFINE_bool("deterministic", False, "the same seed gives the same weights, bit for bit; slower on a GPU")
 flags.DEFINE_enum("strategy", "auto", ["auto", "one", "mirrored", "multiworker"],
-                  "One device, all GPUs here, or the machines in TF_CONFIG; auto: as many as there are.")
+                  "one device, all GPUs of this machine, or the machines in TF_CONFIG; auto: all there are")
 flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16", "mixed_float16"],
-                  "What the nets compute in; weights, logits and losses stay float32.")
-flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "Compile the training step; auto: on a single GPU.")
-flags.DEFINE_integer("base_filters", None, "Width of the nets in place of the preset's; tumor3d keeps "
-                     "the preset's proportions.", lower_bound=1)
-flags.DEFINE_bool("start_from_fine", None, "Whether tumor2d starts from the fine net's best weights in place of fresh "
-                  "ones; as the preset has it unless given.")
-flags.DEFINE_bool("describe", False, "Print the five nets of the preset and stop.")
-# Every int, float and str field of TrainingConfig is also a flag. TrainingConfig documents them.
-TRAINING = {field.name: field.type for field in dataclasses.fields(configs.TrainingConfig)
-            if field.type in (int, float, str)}
+                  "number format of the nets' computation; weights, logits and losses stay float32")
+flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "compile the training step with XLA; auto: on a single GPU")
+flags.DEFINE_bool("describe", False, "print the five nets of the preset and stop")
+command_line.define_flags()
+flags.DEFINE_integer("base_filters", None, "width of all nets: filters of the first level; tumor3d keeps its "
+                     "proportions", lower_bound=1)
+flags.DEFINE_bool("start_from_fine", None, "start tumor2d from the fine net's best weights instead of a random "
+                  "initialization; default: as in the preset")
+# Every int, float and str field of TrainingConfig is a flag of its own, for all stages at once.
+TRAINING = {name: kind for name, kind in typing.get_type_hints(configs.TrainingConfig).items()
+            if kind in (int, float, str)}
 DEFINE: dict = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
 for field, kind in TRAINING.items():
-    DEFINE[kind](field, None, "")
-# Every field of AugmentConfig is also a flag, named augment_<field>.
-AUGMENT = {f"augment_{field.name}": field.name for field in dataclasses.fields(configs.AugmentConfig)}
-for flag, field in AUGMENT.items():
-    (flags.DEFINE_bool if field.startswith("flip") else flags.DEFINE_float)(flag, None, "")
+    DEFINE[kind](field, None, reference.describe(configs.TrainingConfig)[field])
 
 
-def overridden(config: configs.CascadeConfig) -> configs.CascadeConfig:
-    """Returns a copy of a preset in which the given flags replace its fields.
+def changes_of_flags(config: configs.CascadeConfig) -> dict[str, object]:
+    """Returns what the flags change in a preset, as overrides.override takes it.
 
-    Training and augmentation flags apply to every stage, --start_from_fine to tumor2d only. --base_filters sets
-    `base_filters` of the U-Nets; tumor3d gets that width first and keeps its proportions.
-
-    Raises:
-        ValueError: if a value is invalid; the message names the field and the rule.
+    Training flags apply to every stage, --start_from_fine to tumor2d only. --base_filters sets `base_filters` of the
+    U-Nets; tumor3d gets that width first and keeps its proportions.
     """
-    changes = {name: FLAGS[name].value for name in TRAINING if FLAGS[name].value is not None}
-    varied = {field: FLAGS[flag].value for flag, field in AUGMENT.items() if FLAGS[flag].value is not None}
-    for stage in configs.STAGES:
-        settings = config.stage(stage)
-        augment = dataclasses.replace(settings.training.augment, **varied)
-        settings = dataclasses.replace(settings, training=dataclasses.replace(
-            settings.training, **changes, augment=augment))
-        width = FLAGS.base_filters
-        if width and stage == "tumor3d":
-            first, *_ = settings.net.filters
-            filters = tuple(max(1, round(width * each / first)) for each in settings.net.filters)
-            settings = dataclasses.replace(settings, net=dataclasses.replace(settings.net, filters=filters))
-        elif width:
-            settings = dataclasses.replace(settings, net=dataclasses.replace(settings.net, base_filters=width))
-        config = dataclasses.replace(config, **{stage: settings})
+    changes = {f"{stage}.training.{name}": FLAGS[name].value for stage in configs.STAGES for name in TRAINING
+               if FLAGS[name].value is not None}
+    width = FLAGS.base_filters
+    if width:
+        filters = config.tumor3d.net.filters
+        changes |= {f"{stage}.net.base_filters": width for stage in configs.STAGES if stage != "tumor3d"}
+        changes["tumor3d.net.filters"] = tuple(max(1, round(width * each / filters[0])) for each in filters)
     if FLAGS.start_from_fine is not None:
-        tumor2d = dataclasses.replace(config.tumor2d, start_from_fine=FLAGS.start_from_fine)
-        config = dataclasses.replace(config, tumor2d=tumor2d)
-    return config
+        changes["tumor2d.start_from_fine"] = FLAGS.start_from_fine
+    return changes
 
 
 def main() -> int:
-    try:
-        config = overridden(configs.PRESETS[FLAGS.preset])
-    except ValueError as error:
-        raise InputError(f"train.py: {error}") from error
+    config = command_line.config_from_flags(changes_of_flags)
     # TensorFlow is imported only now, so that --help answers at once.
     with hushed():
         import tensorflow as tf
@@ -126,11 +110,11 @@ def main() -> int:
 def run() -> None:
     """Runs the installed command (entry point in pyproject.toml)."""
     command.run(main, {
-        "What is trained, and where": ("stage", "fold", "data_dir", "run_dir", "preset", "describe"),
-        "How": ("seed", "deterministic", "strategy", "precision", "xla", "base_filters", "start_from_fine"),
-        "In place of the preset's, in every stage alike (kits_tf/config/training.py says what they are)": (
-            *TRAINING, *AUGMENT)},
-        "the same command goes on after the last whole epoch")
+        "What to train, and where": ("stage", "fold", "data_dir", "run_dir", "describe"),
+        "Settings": (*command_line.FLAGS, "base_filters", "start_from_fine"),
+        "Settings of every stage": tuple(TRAINING),
+        "How to compute": ("seed", "deterministic", "strategy", "precision", "xla")},
+        "rerun the command to continue after the last whole epoch")
 
 
 if __name__ == "__main__":

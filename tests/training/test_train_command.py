@@ -47,8 +47,8 @@ def demo_data(tmp_path_factory):
 
 
 FLAGS = ["--stage=coarse", "--preset=demo", "--epochs=1", "--steps_per_epoch=2", "--batch_size=2", "--base_filters=2",
-         "--warm_up_steps=0", "--seed=4", "--fold=1", "--deterministic", "--augment_blur_voxels=0.7",
-         "--augment_flip_y"]
+         "--warm_up_steps=0", "--seed=4", "--fold=1", "--deterministic", "--set=all.training.augment.blur_voxels=0.7",
+         "--set=coarse.training.augment.flip_y=true"]
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_a_terminal_shows_loss_dice_speed_and_time_left_and_a_pipe_no_bar(traine
 @pytest.mark.parametrize(("flag", "said"), [
     ("--optimizer=lamb", "optimizer must be one of adam, adamw, sgd, got lamb"),
     ("--warm_up_steps=9999", "warm_up_steps must be zero or more and below the run's"),
-    ("--weight_decay=0.1", "weight_decay must be zero for the optimizer adam"),
+    ("--set=fine.training.weight_decay=0.1", "fine.training.weight_decay must be zero for the optimizer adam"),
 ])
 def test_a_setting_that_breaks_a_rule_is_one_line(flag, said):
     done = run("--stage=fine", "--preset=demo", flag)

@@ -3,7 +3,7 @@
 For      training on KiTS19's 210 cases, or on similar data of your own, on a GPU
 Command  python -m data_prep --input=kits19/data --output=data
          python train.py --stage=all --data_dir=data --run_dir=runs/kits
-Hours    3 per fold on one GPU that sustains 10 TFLOP/s in float32, estimated (stages: BUILD.md); days on a CPU
+Hours    3 per fold on one GPU that sustains 10 TFLOP/s in float32, estimated (per stage: docs/kits19.md); days on a CPU
 Memory   GPU, estimated: 2 GB (coarse, correction), 3 GB (fine, tumor2d), 5 GB (tumor3d); disk: 21 GB for the records
          of 210 cases
 Scores   none yet: these nets have not been trained to the end
