@@ -66,9 +66,10 @@ notebook: venv
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r notebooks/requirements.txt
 	KITS_NOTEBOOK_SMALL=1 $(abspath $(RUN)) -m jupyter execute --timeout=1200 notebooks/colab.ipynb
 
-# The API in HTML, from the docstrings; a module that cannot be imported or read stops it.
+# The pages of docs/ and the API as HTML. A broken link, or a module that cannot be imported, stops it.
 docs: venv
-	PDOC_ALLOW_EXEC=1 $(RUN) -W error::UserWarning -m pdoc --docformat google --output-directory build/docs \
+	$(RUN) -m mkdocs build --quiet --strict
+	PDOC_ALLOW_EXEC=1 $(RUN) -W error::UserWarning -m pdoc --docformat google --output-directory build/docs/api \
 	  kits_tf data_prep '!kits_tf.*.__main__' '!data_prep.__main__'
 	@echo "open build/docs/index.html"
 

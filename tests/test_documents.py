@@ -1,4 +1,4 @@
-"""Checks the code blocks of the documents: shell syntax, existing commands and existing flags.
+"""Checks the documents: shell syntax of code blocks, existing commands and flags, links, and the table of contents.
 
 `.ci/blocks` runs the blocks.
 """
@@ -16,9 +16,12 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+
+
 def blocks(language):
     """Returns (document, block) of each block in that language."""
-    return [(path.name, block) for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+    return [(path.name, block) for path in PAGES
             for block in re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"),
                                     re.DOTALL | re.MULTILINE)]
 
@@ -69,3 +72,17 @@ def test_a_block_of_python_can_be_parsed_and_imports_what_is_there(name, block):
     ("make test", [])])
 def test_commands_are_read_off_a_block(block, found):
     assert list(commands(block)) == found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_between_documents_lead_to_files(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_page_is_in_both_tables_of_contents():
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+    listed = re.findall(r"^  - .*: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    linked = re.findall(r"\]\((\S+\.md)\)", (ROOT / "docs" / "README.md").read_text(encoding="utf-8"))
+    assert sorted(listed) == sorted(pages)
+    assert listed == ["README.md", *linked]

@@ -1,7 +1,7 @@
 """Maps a function over cases: in this process, in local processes, or on an existing cluster.
 
     --workers=N                 N processes on this machine, each with its own GPU if there are enough
-    --scheduler=tcp://HOST:PORT a running dask.distributed cluster (BUILD.md: SLURM, Kubernetes)
+    --scheduler=tcp://HOST:PORT a running dask.distributed cluster (docs/clusters.md: SLURM, Kubernetes)
     neither                     this process, one case at a time or two that overlap, without dask
 
 Workers receive a function (dask pickles it by reference, that is by its name), paths and settings, and return small
