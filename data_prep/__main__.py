@@ -20,13 +20,13 @@ from kits_tf.config import STAGES, command_line
 from kits_tf.errors import InputError
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("input", None, "study of case_xxxxx/imaging.nii.gz and segmentation.nii.gz")
-flags.DEFINE_string("output", "data", "folder to write records to")
-flags.DEFINE_enum("stage", "all", ["all", *STAGES], "which stage to prepare")
+flags.DEFINE_string("input", None, "study: a folder of case_xxxxx/imaging.nii.gz and segmentation.nii.gz")
+flags.DEFINE_string("output", "data", "folder to write the records to")
+flags.DEFINE_enum("stage", "all", ["all", *STAGES], "stage to prepare")
 command_line.define_flags()
-flags.DEFINE_integer("seed", 0, "deals the cases into five folds")
-flags.DEFINE_boolean("check", False, "only hold the records in --output against their manifests, against the files of "
-                     "--input and the settings of --preset where these are given; writes nothing")
+flags.DEFINE_integer("seed", 0, "seed that assigns the cases to five folds")
+flags.DEFINE_boolean("check", False, "only check the records in --output against their manifests and, if given, "
+                     "against the files of --input and the settings of --preset and --set; writes nothing")
 cluster.define_flags()
 
 
@@ -38,7 +38,7 @@ def main() -> int:
             given = FLAGS["preset"].present or FLAGS["set"].present
             return check_data(FLAGS.output, FLAGS.stage, config if given else None, FLAGS.input)
         if not FLAGS.input:
-            raise InputError("--input is missing: give a study, --input=DIR with case_xxxxx/imaging.nii.gz and "
+            raise InputError("--input is missing; expected a study, a folder of case_xxxxx/imaging.nii.gz and "
                              "segmentation.nii.gz")
         return prepare_study(FLAGS.input, FLAGS.output, stages, config, FLAGS.seed,
                              cluster.place_from_flags())
@@ -48,9 +48,9 @@ def main() -> int:
 
 def run() -> None:
     """Runs the installed command (entry point in pyproject.toml)."""
-    command.run(main, {"In and out": ("input", "output", "stage", "seed", "check"), "Settings": command_line.FLAGS,
-                       **cluster.FLAGS},
-                "the same command goes on after the last whole case")
+    command.run(main, {"Input and output": ("input", "output", "stage", "seed", "check"),
+                       "Settings": command_line.FLAGS, **cluster.FLAGS},
+                "rerun the command to continue after the last complete case")
 
 
 if __name__ == "__main__":

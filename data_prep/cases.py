@@ -131,7 +131,7 @@ def read_case(case: Case, spacing_mm: tuple[float, float, float], without_kidney
             although that is not accepted.
     """
     if case.segmentation is None:
-        raise InputError(f"{case.imaging.parent}: has no {SEGMENTATION}.nii.gz, expected ground truth to train on")
+        raise InputError(f"{case.imaging.parent}: has no {SEGMENTATION}.nii.gz; training needs ground truth")
     ct, labels = read_volume(case.imaging), read_labels(case.segmentation)
     check_same_place(case.segmentation, labels, ct, "scan")
     try:
@@ -140,7 +140,7 @@ def read_case(case: Case, spacing_mm: tuple[float, float, float], without_kidney
         raise InputError(f"{case.imaging}: {error}") from error
     empty = not classes.foreground(labels.voxels).any()
     if empty and not without_kidneys:
-        raise InputError(f"{case.segmentation}: labels no kidney, expected at least one")
+        raise InputError(f"{case.segmentation}: contains no kidney; expected at least one")
     voxels = to_int16(ct.voxels)
     grid = resample.grid_size(voxels.shape, ct.spacing_mm, spacing_mm).numpy()
     warnings = [f"{case.imaging}: {doubt}" for doubt in scan_doubts(ct, spacing_mm)]

@@ -45,7 +45,7 @@ def problems(data_dir: str | pathlib.Path, stage: str = "all", config: CascadeCo
     there = [name for name in STAGES if dataset.manifest_path(data_dir, name).parent.is_dir()]
     wanted = [name for name in there if stage in (name, "all")]
     if not wanted:
-        raise InputError(f"{data_dir}: holds no {'' if stage == 'all' else stage + ' '}records to check; make them "
+        raise InputError(f"{data_dir}: contains no {'' if stage == 'all' else stage + ' '}records to check; make them "
                          f"with: python -m data_prep --input=STUDY --output={data_dir}")
     found = study and {case.name: sources(case) for case in find_study(study)}
     lines, checked = [], {}
@@ -70,7 +70,7 @@ def _check_stage(data_dir, stage, config, study):
     lines = [f"{name}: was not prepared for {stage}: {entry['failure']}"
              for name, entry in sorted(entries.items()) if "failure" in entry]
     if config is not None and known["settings"] != config.record_settings(stage):
-        lines.append(f"{path}: is stale, made with other settings than preset {config.preset}'s")
+        lines.append(f"{path}: is stale, made with other settings than those of preset {config.preset}")
     lines += _folds_lines(data_dir, stage, entries)
     lines += integrity.damages(data_dir, stage, entries)
     lines += integrity.strays(data_dir, stage, entries)
@@ -104,5 +104,5 @@ def _stale(data_dir, stage, entries, study):
 
 def _strange_folders(data_dir):
     """Returns one line for each folder under records/ that is not named after a stage."""
-    return [f"{path}: is no stage (an orphan)" for path in sorted((pathlib.Path(data_dir) / "records").iterdir())
-            if path.name not in STAGES]
+    return [f"{path}: no stage has this name (an orphan)"
+            for path in sorted((pathlib.Path(data_dir) / "records").iterdir()) if path.name not in STAGES]

@@ -34,7 +34,7 @@ def find_cases(study: str | pathlib.Path) -> list[Case]:
     """
     cases = find_study(study)
     if not cases:
-        raise InputError(f"{study}: holds no case, expected case_xxxxx/{IMAGING}.nii.gz and {SEGMENTATION}.nii.gz")
+        raise InputError(f"{study}: contains no case; expected case_xxxxx/{IMAGING}.nii.gz and {SEGMENTATION}.nii.gz")
     return cases
 
 

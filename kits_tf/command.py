@@ -38,7 +38,7 @@ def run(main: Callable[[], int | None], groups: dict[str, tuple[str, ...]], stop
     Args:
         main: called after the flags are parsed; returns the exit status. Its module's docstring is the help text.
         groups: maps a title to names of flags, for --help.
-        stopped: message for a user who pressed Ctrl-C, such as "the same command goes on".
+        stopped: message for a user who pressed Ctrl-C, such as "rerun the command to continue".
     """
     if set(sys.argv[1:]) & set(HELP):
         print(help_text(sys.modules[main.__module__].__doc__ or "", groups))
@@ -57,7 +57,7 @@ def _parse(arguments):
     except flags.Error as error:
         sys.exit(f"{' '.join(str(error).split()).rstrip('.')} (--help lists the flags)")
     if len(rest) > 1:
-        sys.exit(f"{rest[1]}: not understood; flags are written --name=value (--help lists them)")
+        sys.exit(f"{rest[1]}: unexpected argument; flags are written --name=value (--help lists them)")
     for flag in map(FLAGS.__getitem__, FLAGS):
         if isinstance(flag.value, str) and flag.value.startswith("~"):  # shells leave --output=~/x as it is
             flag.value = os.path.expanduser(flag.value)
@@ -118,7 +118,7 @@ def help_text(about: str, groups: dict[str, tuple[str, ...]]) -> str:
             lines += [f"  {written}"] if len(written) > 26 else []
             lines += textwrap.wrap(_explained(FLAGS[name]), 110, subsequent_indent=" " * 30,
                                    initial_indent=" " * 30 if len(written) > 26 else f"  {written}  ")
-    return "\n".join([*lines, "", "--flagfile=FILE reads flags from a file, one a line."])
+    return "\n".join([*lines, "", "--flagfile=FILE reads flags from a file, one per line."])
 
 
 def _written(flag):

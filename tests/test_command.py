@@ -50,7 +50,7 @@ def test_help_is_the_docstring_and_every_flag_and_imports_nothing_that_takes_lon
 @pytest.mark.parametrize(("arguments", "said"), [
     (["--outptu=x"], "Unknown command line flag 'outptu'. Did you mean: output"),
     (["--stage=kidney"], "coarse|correction|fine|tumor3d|tumor2d"),
-    (["study"], "study: not understood; flags are written --name=value"),
+    (["study"], "study: unexpected argument; flags are written --name=value"),
     (["--quiet", "--verbose"], "At most one of (quiet, verbose)")])
 def test_a_mistake_in_the_flags_is_one_line_and_status_1(arguments, said):
     done = run("-m", "data_prep", *arguments)

@@ -81,7 +81,7 @@ def test_a_cluster_that_is_joined_does_the_work_and_its_loss_is_one_line(tmp_pat
             list(found)
     assert len(str(caught.value).splitlines()) == 1
     said = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("working")]
-    assert {line.split(":")[0] for line in said} == {"no worker has joined the cluster yet; waiting for one",
+    assert {line.split(":")[0] for line in said} == {"waiting for a worker to join the cluster",
                                                      "dashboard"}
 
 

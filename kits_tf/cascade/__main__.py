@@ -19,17 +19,18 @@ from kits_tf.quiet import hushed, say
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "run folder that train.py wrote, with all five stages trained")
-flags.DEFINE_string("output", None, "export folder; <run_dir>/export unless given. Each export is a new version in it")
-flags.DEFINE_list("folds", ["0"], "which folds' nets; the mean of several counts, as --folds=0,1,2,3,4")
-flags.DEFINE_enum("weights", "best", ["best", "last"], "best on the held-out cases, or the last")
-flags.DEFINE_enum("tta", "none", ["none", "flips"], "flips: every net's mean over mirror images, along the axes that "
-                  "its training mirrored; twice the time of a net that has one")
-flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "what the nets compute in; the rest is float32")
-flags.DEFINE_enum("tumor_fusion", None, ["union", "tumor2d"], "whose tumor counts where tumor3d detected one: that of "
-                  "either net, or tumor2d's alone; as the preset says unless given")
-flags.DEFINE_float("lesion_threshold", None, "tumor3d's probability above which a voxel is a lesion's, 0 to 1; as the "
-                   "preset says (0.5) unless given. Higher where it takes other tissue for tumor")
-flags.DEFINE_string("compare", None, "study to compare the labels of both precisions on; drawn patients unless given")
+flags.DEFINE_string("output", None, "folder to export to, as a new version; default: <run_dir>/export")
+flags.DEFINE_list("folds", ["0"], "folds whose nets to export; several, such as 0,1,2,3,4, are averaged")
+flags.DEFINE_enum("weights", "best", ["best", "last"], "weights of the epoch with the best validation Dice, or of the "
+                  "last epoch")
+flags.DEFINE_enum("tta", "none", ["none", "flips"], "flips: average each net over mirror images, along the axes that "
+                  "were mirrored in its training; doubles the time of these nets")
+flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "number format of the nets; the rest is float32")
+flags.DEFINE_enum("tumor_fusion", None, ["union", "tumor2d"], "tumor where tumor3d detected a lesion: that of both "
+                  "nets, or of tumor2d alone; default: as in the preset")
+flags.DEFINE_float("lesion_threshold", None, "probability above which tumor3d detects a lesion, 0 to 1; raise it if "
+                   "other tissue is taken for tumor. Default: as in the preset (0.5)")
+flags.DEFINE_string("compare", None, "study to compare bfloat16 with float32 on; default: synthetic phantoms")
 flags.mark_flags_as_required(["run_dir"])
 
 
@@ -37,7 +38,7 @@ def fold_numbers(names: list[str]) -> list[int]:
     """Parses --folds. Raises InputError unless it is a list of different numbers."""
     folds = [int(name) for name in names if name.strip().isdecimal()]
     if not folds or len(folds) != len(names) or len(set(folds)) != len(folds):
-        raise InputError(f"--folds={','.join(names)}: expected different numbers, as 0,1,2")
+        raise InputError(f"--folds={','.join(names)}: expected different numbers, such as 0,1,2")
     return folds
 
 
@@ -67,7 +68,7 @@ def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[
     say("building the cascade's graph, which takes most of the time")
     cascade = build_cascade(nets, config, flips, origin)
     if precision != "float32":
-        say("building it in float32 too, to compare with")
+        say("building it in float32 too, for the comparison")
         float32 = build_cascade(collect(run_dir, folds, weights)[0], config, flips)
         print(compare.table(compare.compare(float32, cascade, cases), "float32", precision))
     say(f"{output}: saving the next version")
@@ -77,7 +78,7 @@ def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[
 def main() -> int:
     folds = fold_numbers(FLAGS.folds)
     if FLAGS.compare and FLAGS.precision == "float32":
-        raise InputError("--compare: there is nothing to compare float32 with; give --precision=bfloat16 too")
+        raise InputError("--compare needs --precision=bfloat16, which it compares with float32")
     if FLAGS.lesion_threshold is not None and not 0 < FLAGS.lesion_threshold < 1:
         raise InputError(f"--lesion_threshold={FLAGS.lesion_threshold}: expected a number between 0 and 1")
     version = export(FLAGS.run_dir, FLAGS.output or pathlib.Path(FLAGS.run_dir) / "export", folds, FLAGS.weights,
@@ -90,8 +91,8 @@ def main() -> int:
 
 def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
-    command.run(main, {"In and out": ("run_dir", "output", "folds", "weights"),
-                       "What is exported": ("tta", "precision", "tumor_fusion", "lesion_threshold", "compare")},
+    command.run(main, {"Input and output": ("run_dir", "output", "folds", "weights"),
+                       "What to export": ("tta", "precision", "tumor_fusion", "lesion_threshold", "compare")},
                 "nothing was exported")
 
 

@@ -43,8 +43,8 @@ def collect(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,), weights: s
         trained = _settings(folders)
         for stage in STAGES:
             if _lasting(trained.stage(stage)) != _lasting(config.stage(stage)) or _grid(trained) != _grid(config):
-                raise InputError(f"{folders[stage] / runs.CONFIG}: {stage} was trained under other settings than in "
-                                 f"fold {folds[0]}; train them alike, or export without fold {fold}")
+                raise InputError(f"{folders[stage] / runs.CONFIG}: {stage} was trained with other settings than in "
+                                 f"fold {folds[0]}; train it with the same, or export without fold {fold}")
             net = models.load(config, stage, folders[stage] / WEIGHTS[weights], PRECISIONS[precision])
             nets[stage].append(folded(net, config, stage, PRECISIONS[precision]))
     return nets, config
@@ -55,7 +55,7 @@ def _folders(run_dir, fold, weights):
     folders = {stage: runs.stage_folder(run_dir, stage, fold) for stage in STAGES}
     missing = [stage for stage, folder in folders.items() if not (folder / WEIGHTS[weights]).exists()]
     if missing:
-        raise InputError(f"{run_dir}: has no {weights} weights of {', '.join(missing)} in fold {fold}; train first: "
+        raise InputError(f"{run_dir}: no {weights} weights of {', '.join(missing)} in fold {fold}; train first: "
                          f"python train.py --stage={missing[0]} --run_dir={run_dir} --fold={fold}")
     return folders
 
@@ -71,12 +71,12 @@ def _settings(folders):
         for name in ("preset", "spacing_mm", "window_hu"):
             if getattr(trained[stage], name) != getattr(config, name):
                 raise InputError(f"{folders[stage] / runs.CONFIG}: {stage} was trained with {name} "
-                                 f"{getattr(trained[stage], name)}, coarse with {getattr(config, name)}; train them "
-                                 f"alike")
+                                 f"{getattr(trained[stage], name)}, but coarse with {getattr(config, name)}; train "
+                                 f"both with the same settings")
         if trained[stage].input_shape(stage) != config.input_shape(stage):
             raise InputError(f"{folders[stage] / runs.CONFIG}: {stage} was trained on crops of "
-                             f"{trained[stage].input_shape(stage)}, the fine net on {config.input_shape(stage)}; "
-                             f"train them alike")
+                             f"{trained[stage].input_shape(stage)}, but the fine net on {config.input_shape(stage)}; "
+                             f"train both with the same settings")
     return config
 
 

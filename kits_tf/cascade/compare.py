@@ -34,7 +34,7 @@ def study_cases(folder: str | pathlib.Path) -> Iterator[tuple[str, Volume, Volum
     """
     cases = [case for case in find_study(folder) if case.imaging.exists()]
     if not cases:
-        raise InputError(f"{folder}: holds no scan, expected case_xxxxx/imaging.nii.gz")
+        raise InputError(f"{folder}: contains no scan; expected case_xxxxx/imaging.nii.gz")
     for case in cases:
         case.check_single()
     return map(_read, cases)
@@ -78,7 +78,7 @@ def table(rows: list[dict], reference: str, other: str) -> str:
     numbers = [name for name in rows[0] if name != "case"]
     mean = {"case": "mean", **{name: float(np.mean([row[name] for row in rows])) for name in numbers}}
     short = f"{reference} > {other}"
-    lines = [f"{'Dice with each other':>48}{'kidney with truth':>26}{'tumor with truth':>28}{'seconds':>26}",
+    lines = [f"{'Dice of both':>48}{'kidney, ground truth':>26}{'tumor, ground truth':>28}{'seconds':>26}",
              f"{'case':<24}{'kidney':>12}{'tumor':>12}" + f"{short:>26}" * 3]
     for row in [*rows, mean]:
         pairs = [f"{row[f'{mask}_reference']:.4f} > {row[f'{mask}_other']:.4f}" for mask in MASKS]

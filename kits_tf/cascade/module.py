@@ -152,7 +152,7 @@ class Cascade(tf.Module):
         super().__init__(name="kits_tf_cascade")
         missing = [stage for stage in configs.STAGES if nets.get(stage) in (None, [])]
         if missing:
-            raise ValueError(f"nets must have all of {', '.join(configs.STAGES)}; {', '.join(missing)} missing")
+            raise ValueError(f"nets must include {', '.join(configs.STAGES)}; {', '.join(missing)} missing")
         self.config = config
         mirrored = mirrored or dict.fromkeys(configs.STAGES, "")
         plain = {}
@@ -206,7 +206,7 @@ def _checked(stage, net):
         answer = tf.convert_to_tensor(answer)
         expected = [*inputs.shape[:-1], 1]
         if not answer.shape.is_compatible_with(expected):
-            raise ValueError(f"the {stage} net must answer with shape {expected}, got {answer.shape.as_list()}")
+            raise ValueError(f"the {stage} net must return shape {expected}, got {answer.shape.as_list()}")
         return tf.ensure_shape(tf.cast(answer, tf.float32), expected)
 
     return call

@@ -122,13 +122,13 @@ def _submit_all(client, function, jobs, gpu):
                 if job.name not in tried_alone:
                     suspects.append(job)
                     continue
-                result = Done(job.name, None, f"{job.name}: its worker died each of the {error.allowed_failures + 1} "
-                              f"times that it ran alone (out of memory?); it is given up", 0.0)
+                result = Done(job.name, None, f"{job.name}: its worker died {error.allowed_failures + 1} times "
+                              f"while it ran alone (out of memory?); the case is skipped", 0.0)
             done += 1
             yield result
     except (distributed.CancelledError, OSError) as error:
-        raise RunError(f"the dask scheduler was lost after {done} of {len(jobs)} cases ({one_line(error)}); give the "
-                       f"same command again once it runs") from error
+        raise RunError(f"the dask scheduler was lost after {done} of {len(jobs)} cases ({one_line(error)}); restart "
+                       f"it, then rerun the command") from error
     except ModuleNotFoundError as error:
         raise RunError(f"a worker cannot import {error.name}: install this project and its requirements there"
                        ) from error
@@ -136,7 +136,7 @@ def _submit_all(client, function, jobs, gpu):
 
 def _wait_for_a_worker(client):
     if not client.scheduler_info(n_workers=-1)["workers"]:
-        say("no worker has joined the cluster yet; waiting for one")
+        say("waiting for a worker to join the cluster")
         client.wait_for_workers(1)
 
 

@@ -25,10 +25,10 @@ class Place:
 
     def __post_init__(self):
         if self.workers < 0:
-            raise InputError(f"--workers={self.workers}: must be 1 or more, or 0 to work in this process")
+            raise InputError(f"--workers={self.workers}: expected 1 or more, or 0 to work in this process")
         if self.workers and self.scheduler:
-            raise InputError(f"--workers={self.workers} starts processes here, --scheduler={self.scheduler} joins "
-                             f"a cluster; give one of the two")
+            raise InputError(f"--workers={self.workers} and --scheduler={self.scheduler}: expected only one of the "
+                             f"two, local processes or a cluster")
 
     def path(self, path: str | pathlib.Path) -> pathlib.Path:
         """Returns a path for the workers: absolute for a cluster, whose workers may run in another folder."""
@@ -38,13 +38,13 @@ class Place:
 HERE = Place()
 
 
-FLAGS = {"Where the work is done": ("workers", "scheduler")}  # for --help
+FLAGS = {"Where to work": ("workers", "scheduler")}  # for --help
 
 
 def define_flags() -> None:
     """Defines the flags --workers and --scheduler."""
-    flags.DEFINE_integer("workers", 0, "processes on this machine to spread the cases over; 0: this process alone")
-    flags.DEFINE_string("scheduler", "", "tcp://HOST:PORT of a running dask scheduler to spread the cases by")
+    flags.DEFINE_integer("workers", 0, "number of processes on this machine that share the cases; 0: this process only")
+    flags.DEFINE_string("scheduler", "", "tcp://HOST:PORT of a running dask scheduler whose workers share the cases")
 
 
 def place_from_flags() -> Place:

@@ -22,7 +22,7 @@ def from_json(text: str | bytes, cls: type = CascadeConfig) -> typing.Any:
     try:
         fields = json.loads(text, object_pairs_hook=_each_once)
     except RecursionError as error:
-        raise ValueError(f"{cls.__name__} must be a JSON object, got one nested too deeply") from error
+        raise ValueError(f"{cls.__name__} must be a JSON object, got one that is nested too deeply") from error
     return _build(cls, fields, cls.__name__)
 
 

@@ -15,13 +15,13 @@ from kits_tf.files.atomic import write_bytes
 from kits_tf.records import dataset
 
 FLAGS = flags.FLAGS
-flags.DEFINE_bool("show", False, "Draw the sheet; there is nothing else to do.")
-flags.DEFINE_string("data_dir", "data", "Folder that python -m data_prep wrote.")
-flags.DEFINE_enum("stage", "fine", STAGES, "Whose examples.")
+flags.DEFINE_bool("show", False, "draw the sheet (required)")
+flags.DEFINE_string("data_dir", "data", "folder of the records that python -m data_prep wrote")
+flags.DEFINE_enum("stage", "fine", STAGES, "stage whose examples to draw")
 command_line.define_flags()
-flags.DEFINE_integer("fold", 0, "Which fifth of the cases is left out.", lower_bound=0, upper_bound=dataset.FOLDS - 1)
-flags.DEFINE_integer("seed", 0, "Of what is drawn and how it is varied.", lower_bound=0, upper_bound=2**31 - 2)
-flags.DEFINE_string("output", None, "The .png file; augmented_<stage>.png unless given.")
+flags.DEFINE_integer("fold", 0, "fold whose cases are left out", lower_bound=0, upper_bound=dataset.FOLDS - 1)
+flags.DEFINE_integer("seed", 0, "seed of sampling and augmentation", lower_bound=0, upper_bound=2**31 - 2)
+flags.DEFINE_string("output", None, "PNG file to write; default: augmented_<stage>.png")
 
 
 def main() -> int:
@@ -29,7 +29,7 @@ def main() -> int:
     from kits_tf.inputs import sheet  # imports TensorFlow, which --help does not need
 
     if not FLAGS.show:
-        raise InputError("--show is missing: it draws a contact sheet, and there is nothing else to do")
+        raise InputError("--show is missing; give it to draw the contact sheet")
     output = FLAGS.output or f"augmented_{FLAGS.stage}.png"
     try:
         train = dataset.split(FLAGS.data_dir, FLAGS.stage, FLAGS.fold, config)[0]
@@ -41,6 +41,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.run(main, {"What is drawn": ("show", "data_dir", "stage", "fold", "seed", "output"),
+    command.run(main, {"Input and output": ("show", "data_dir", "stage", "fold", "seed", "output"),
                        "Settings": command_line.FLAGS},
                 "no sheet was drawn")

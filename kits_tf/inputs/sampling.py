@@ -57,7 +57,7 @@ def count_kinds(paths: Sequence[pathlib.Path]) -> np.ndarray:
         try:
             counts.append(next(counted))
         except (tf.errors.OpError, UnicodeDecodeError) as error:  # TensorFlow 2.15 cannot decode some error messages
-            raise InputError(f"{path}: is damaged ({type(error).__name__}); write it anew with python -m data_prep"
+            raise InputError(f"{path}: is damaged ({type(error).__name__}); rerun python -m data_prep to rewrite it"
                              ) from error
     return np.stack(counts)
 
@@ -89,7 +89,7 @@ def draw(paths: Sequence[pathlib.Path], counts: np.ndarray, stage: str, record_b
     """
     filled = [kinds for kinds in groups(stage) if counts[:, kinds].sum()]
     if not filled:
-        raise ValueError(f"{len(paths)} shards of {stage} hold no example")
+        raise ValueError(f"the {len(paths)} shards of {stage} contain no example")
     streams = []
     for number, kinds in enumerate(filled):
         holding = [index for index in range(len(paths)) if counts[index, kinds].sum()]

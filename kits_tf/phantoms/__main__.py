@@ -10,19 +10,19 @@ from kits_tf import command
 from kits_tf.errors import InputError
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("output", None, "Folder to write case_00000, case_00001, … into.", required=True)
-flags.DEFINE_integer("cases", 16, "How many cases to write.")
-flags.DEFINE_integer("first", 0, "Index of the first case; a case looks the same whatever is written with it.")
-flags.DEFINE_integer("seed", 0, "Another seed, other patients.")
-flags.DEFINE_integer("size", 512, "Pixels in x and in y; the field of view stays, so fewer are larger.")
-flags.DEFINE_list("slice_mm", "1,5", "Range of the distance between slices, in mm; each case has its own.")
-flags.DEFINE_string("anatomy", None, "Folder of KiTS19 cases to take kidneys, tumors and voxels from, in turn; "
-                    "--size, --slice_mm and --hard then say nothing.")
-flags.DEFINE_bool("hard", False, "As hard as cases with --anatomy always are: low contrast, one case in four without, "
-                  "noise by slice thickness, streaks.")
-flags.DEFINE_bool("body", False, "Whole-body phantoms: any part from neck to thighs, any contrast phase, with or "
-                  "without kidneys and tumors; to train nets for real scans.")
-flags.DEFINE_list("field_mm", None, "Range of the field of view of --body, in mm; about the body's width if not given.")
+flags.DEFINE_string("output", None, "folder to write case_00000, case_00001, ... to", required=True)
+flags.DEFINE_integer("cases", 16, "number of cases to write")
+flags.DEFINE_integer("first", 0, "index of the first case; a case depends only on its index and the seed")
+flags.DEFINE_integer("seed", 0, "seed; another seed gives other patients")
+flags.DEFINE_integer("size", 512, "pixels in x and in y; the field of view stays the same")
+flags.DEFINE_list("slice_mm", "1,5", "range of the slice spacing in mm; each case has its own")
+flags.DEFINE_string("anatomy", None, "folder of KiTS19 cases whose kidneys, tumors and voxel grids are used in turn; "
+                    "--size, --slice_mm and --hard then have no effect")
+flags.DEFINE_bool("hard", False, "as hard as cases with --anatomy: low contrast, one case in four non-contrast, "
+                  "more noise in thin slices, streaks")
+flags.DEFINE_bool("body", False, "whole-body phantoms, to train nets for real scans: any part from neck to "
+                  "thighs, any contrast phase, with or without kidneys and tumors")
+flags.DEFINE_list("field_mm", None, "range of the field of view with --body, in mm; default: about the body's width")
 
 
 def main() -> int:
@@ -42,12 +42,12 @@ def main() -> int:
     except ValueError as error:
         raise InputError(f"--field_mm={','.join(FLAGS.field_mm)}: {error}") from error
     if FLAGS.body and (FLAGS.anatomy or FLAGS.hard):
-        raise InputError("--body: draws patients of its own, expected neither --anatomy nor --hard")
+        raise InputError("--body: expected neither --anatomy nor --hard beside it")
     write_study(FLAGS.output, FLAGS.cases, FLAGS.seed, scanner, FLAGS.first, FLAGS.anatomy, FLAGS.hard, FLAGS.body,
                 field_mm)
     return 0
 
 
 if __name__ == "__main__":
-    command.run(main, {"What is drawn": ("output", "cases", "first", "seed", "anatomy", "hard", "body"),
-                       "How it is scanned": ("size", "slice_mm", "field_mm")}, "the cases that are there are whole")
+    command.run(main, {"Patients": ("output", "cases", "first", "seed", "anatomy", "hard", "body"),
+                       "Scanner": ("size", "slice_mm", "field_mm")}, "the cases written so far are complete")

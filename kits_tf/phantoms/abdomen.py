@@ -41,7 +41,7 @@ class Scanner:
             raise ValueError(f"size_voxels must be 32 or more, got {self.size_voxels}")
         low, high = self.slice_mm
         if not 0 < low <= high <= 20:
-            raise ValueError(f"slice_mm must rise within 0 to 20, got {self.slice_mm}")
+            raise ValueError(f"slice_mm must be two rising numbers from 0 to 20, got {self.slice_mm}")
 
 
 def kind_of(index: int) -> str:

@@ -37,10 +37,10 @@ def find_anatomy(directory: str | pathlib.Path) -> list[pathlib.Path]:
     """
     directory = pathlib.Path(directory)
     if not directory.is_dir():
-        raise InputError(f"{directory}: no such folder; --anatomy expects case_00000/segmentation.nii.gz in it")
+        raise InputError(f"{directory}: no such folder; --anatomy expects a folder in KiTS19's layout")
     files = sorted(directory.glob("case_*/segmentation.nii.gz"))
     if not files:
-        raise InputError(f"{directory}: holds no case_*/segmentation.nii.gz; --anatomy expects KiTS19's folders")
+        raise InputError(f"{directory}: contains no case_*/segmentation.nii.gz; --anatomy expects KiTS19's layout")
     return files
 
 
@@ -59,7 +59,7 @@ def draw_around(label_volume: Volume, seed: int | tuple[int, ...], phase: tissue
         ValueError: if the labels have no kidney and no tumor, or an axis has fewer than two voxels.
     """
     if min(label_volume.voxels.shape) < 2:
-        raise ValueError(f"labels must be two voxels or more along each axis, got shape {label_volume.voxels.shape}")
+        raise ValueError(f"labels must have two voxels or more along each axis, got shape {label_volume.voxels.shape}")
     patient_rng, drawing_rng, scan_rng = np.random.default_rng(seed).spawn(3)
     spacing = np.array(label_volume.spacing_mm)
     pieces = _pieces(label_volume)
@@ -91,7 +91,7 @@ def _pieces(label_volume):
     """Returns the connected components of the foreground, largest first."""
     whole = ndimage.find_objects(labels.foreground(label_volume.voxels).astype(np.uint8))
     if not whole:
-        raise ValueError("labels must hold a kidney or a tumor, got none")
+        raise ValueError("labels must contain a kidney or a tumor, got none")
     outer = whole[0]
     voxels = label_volume.voxels[outer]
     components, _ = ndimage.label(labels.foreground(voxels), np.ones((3, 3, 3)))

@@ -56,7 +56,7 @@ def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scan
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{output}: cases cannot be written there ({error.strerror})") from error
+        raise InputError(f"{output}: cannot be created ({error.strerror}); choose another --output") from error
     written = {}
     for index in tqdm.tqdm(range(first, first + cases), desc="drawing", unit="case", disable=no_bar()):
         source = sources[index % len(sources)] if sources else None

@@ -32,22 +32,22 @@ flags.DEFINE_string("model", None, "exported cascade: the export folder (newest 
 flags.DEFINE_string("input", None, "a NIfTI file, a DICOM series (folder or zip), a folder of either, or a study of "
                     "case_xxxxx/imaging.nii.gz")
 flags.DEFINE_string("output", None, "folder to write labels, reports and overlays to")
-flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "compile the nets with XLA; auto: on a GPU yes, on a CPU no")
+flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "compile the nets with XLA; auto: on a GPU only")
 flags.DEFINE_boolean("overlay", True, "draw a PNG beside each prediction")
 flags.DEFINE_boolean("report", False, "write report.html and a web page per case, with Dice if there is ground truth")
-flags.DEFINE_list("output_format", ["nifti"], "what labels are written as: nifti, dicomseg (a DICOM segmentation, of "
-                  "DICOM series alone), or nifti,dicomseg")
-flags.DEFINE_string("server", None, "HOST:PORT of a TensorFlow Serving that holds the cascade, instead of --model")
+flags.DEFINE_list("output_format", ["nifti"], "file formats of the labels: nifti, dicomseg (a DICOM segmentation, only "
+                  "for DICOM series), or nifti,dicomseg")
+flags.DEFINE_string("server", None, "HOST:PORT of a TensorFlow Serving server with the cascade, instead of --model")
 flags.DEFINE_string("server_ca", None, "PEM file of the authority that signed the server's certificate; none: no TLS")
-flags.DEFINE_string("server_model", "kits", "name that the server has for the cascade")
-flags.DEFINE_integer("server_version", None, "which version; the newest unless given", lower_bound=1)
-flags.DEFINE_float("server_deadline", 600.0, "seconds that one scan may take there", lower_bound=0.001)
+flags.DEFINE_string("server_model", "kits", "name of the cascade on the server")
+flags.DEFINE_integer("server_version", None, "version of the cascade on the server; default: the newest", lower_bound=1)
+flags.DEFINE_float("server_deadline", 600.0, "seconds that the server may take for one scan", lower_bound=0.001)
 flags.mark_flags_as_required(["input", "output"])
 flags.mark_flags_as_mutual_exclusive(["model", "server"], required=True)
 flags.register_validator("output_format", lambda names: names and set(names) <= {"nifti", "dicomseg"},
                          "expected nifti, dicomseg, or nifti,dicomseg")
 flags.register_validator("server", lambda address: address is None or re.fullmatch(r".+:\d+", address),
-                         "expected HOST:PORT, as localhost:8500")
+                         "expected HOST:PORT, such as localhost:8500")
 cluster.define_flags()
 
 
@@ -122,9 +122,9 @@ def main() -> int:
 def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
     command.run(main, {
-        "In and out": ("model", "input", "output", "output_format", "overlay", "report", "xla"),
-        "By a server": ("server", "server_ca", "server_model", "server_version", "server_deadline"),
-        **cluster.FLAGS}, "the same command goes on after the last whole case")
+        "Input and output": ("model", "input", "output", "output_format", "overlay", "report", "xla"),
+        "Server": ("server", "server_ca", "server_model", "server_version", "server_deadline"),
+        **cluster.FLAGS}, "rerun the command to continue after the last complete case")
 
 
 if __name__ == "__main__":

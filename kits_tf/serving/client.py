@@ -73,7 +73,7 @@ class RemotePredictor:
             texts = [about[name].item() for name in ("config", "contents")]
             self.config = configs.from_json(texts[0])
         except (KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{self.path}: is no cascade that this program can use ({_one_line(error)})") from error
+            raise InputError(f"{self.path}: this program cannot use the model ({_one_line(error)})") from error
         self.digest = hashlib.sha256(b"".join(texts) + self._signature.encode()).hexdigest()
 
     def predict(self, volume: Volume) -> Volume:
@@ -89,13 +89,14 @@ class RemotePredictor:
         """
         voxels = explain.accepted(volume, self.config)
         if voxels.nbytes > LARGEST_BYTES:
-            raise InputError(f"the scan has {voxels.nbytes / 1e9:.1f} GB as int16, a message to a server holds 2 GB; "
-                             "predict it with --model instead of --server")
+            raise InputError(f"the scan has {voxels.nbytes / 1e9:.1f} GB as int16, but a message to a server is "
+                             "limited to 2 GB; use --model instead of --server")
         outputs = self._ask(self._signature, {
             "volume": tf.make_tensor_proto(voxels), "spacing_mm": tf.make_tensor_proto(volume.spacing_mm, tf.float32)})
         missing = {"labels", "kidneys"} - outputs.keys()
         if missing:
-            raise InputError(f"{self.path}: its answer has no {', '.join(sorted(missing))}; is it a cascade of ours?")
+            raise InputError(f"{self.path}: its answer has no {', '.join(sorted(missing))}; was it exported by "
+                             f"kits_tf?")
         return explain.answer(volume, outputs, self.config)
 
     def _ready_version(self):
@@ -105,7 +106,7 @@ class RemotePredictor:
         answer = self._call(model_service_pb2_grpc.ModelServiceStub(self._channel).GetModelStatus, request)
         ready = [status.version for status in answer.model_version_status if status.state == AVAILABLE]
         if not ready:
-            raise InputError(f"{self.address}: {_named(self._spec)} is not ready there; wait, or see the server's log")
+            raise InputError(f"{self.address}: {_named(self._spec)} is not ready; wait, or read the server's log")
         return max(ready)
 
     def _ask(self, signature, inputs):
@@ -131,15 +132,15 @@ class RemotePredictor:
             grpc.StatusCode.UNAVAILABLE:
                 f"no server answers ({said}); is it running, and are --server and --server_ca right?",
             grpc.StatusCode.DEADLINE_EXCEEDED:
-                f"no answer within {self._deadline_s:g} s; give it more by --server_deadline",
+                f"no answer within {self._deadline_s:g} s; raise --server_deadline",
             grpc.StatusCode.RESOURCE_EXHAUSTED:
-                f"the scan is too large for it ({said}); raise its message size, or predict with --model",
+                f"the scan is too large for the server ({said}); raise its message size, or use --model",
             grpc.StatusCode.NOT_FOUND:
-                f"has no {_named(self._spec)} ({said}); see --server_model and --server_version",
+                f"has no {_named(self._spec)} ({said}); check --server_model and --server_version",
             grpc.StatusCode.INVALID_ARGUMENT:
-                f"{_named(self._spec)} does not take what is sent ({said}); is it a cascade exported by this program?",
+                f"{_named(self._spec)} does not accept the request ({said}); was it exported by kits_tf?",
             grpc.StatusCode.UNIMPLEMENTED:
-                f"is no TensorFlow Serving ({said})",
+                f"is not TensorFlow Serving ({said})",
         }.get(code, f"{_named(self._spec)} failed ({code.name}: {said})")
 
 
@@ -149,11 +150,11 @@ def _channel(address, ca):
     try:
         certificates = pathlib.Path(ca).read_bytes()
     except OSError as error:
-        raise InputError(f"{ca}: cannot be read ({error.strerror}), --server_ca expects a PEM file") from error
+        raise InputError(f"{ca}: cannot be read ({error.strerror}); --server_ca expects a PEM file") from error
     try:  # with a bad certificate, gRPC would retry for seconds and then report that no server answers
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificates.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError) as error:
-        raise InputError(f"{ca}: holds no certificate that can be read, --server_ca expects a PEM file") from error
+        raise InputError(f"{ca}: contains no readable certificate; --server_ca expects a PEM file") from error
     return grpc.secure_channel(address, grpc.ssl_channel_credentials(certificates), OPTIONS)
 
 

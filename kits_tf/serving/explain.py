@@ -22,7 +22,7 @@ def accepted(volume: Volume, config: CascadeConfig) -> np.ndarray:
     """
     check_grid(volume.voxels.shape, volume.spacing_mm, config.spacing_mm)
     if volume.voxels.dtype.kind == "f" and not np.isfinite(volume.voxels).all():
-        raise InputError("the scan has voxels that are NaN or infinite, expected finite Hounsfield units")
+        raise InputError("the scan has voxels that are NaN or infinite; expected finite Hounsfield units")
     return to_int16(volume.voxels)
 
 
@@ -61,19 +61,19 @@ def _plain(value):
 def _warnings(found, config):
     warnings = []
     if found["coarse_empty"]:
-        warnings.append("The coarse net found no kidney at all; the correction net searched around the body's centre.")
+        warnings.append("The coarse net found no kidney; the correction net searched around the center of the body.")
     elif found["correction_used"]:
         warnings.append(f"The coarse net found {found['kidneys_coarse']} kidneys, not {config.normal_kidneys}; the "
                         f"correction net was used and found {found['kidneys']}.")
     if found["kidneys"] == 0:
         warnings.append("No kidney was found; all voxels are background.")
     elif found["kidneys"] != config.normal_kidneys:
-        warnings.append(f"{found['kidneys']} kidney(s) were segmented: one kidney missing, fused kidneys, or an error.")
+        warnings.append(f"{found['kidneys']} kidney(s) were segmented: a missing kidney, fused kidneys, or an error.")
     if found.get("kidney_parts_dropped"):  # older exports do not have this count
-        warnings.append(f"{found['kidney_parts_dropped']} part(s) that the fine net alone took for kidney were "
+        warnings.append(f"{found['kidney_parts_dropped']} part(s) that only the fine net took for kidney were "
                         f"dropped.")
     if found["tumor_fallback_used"]:
-        little = f"fewer than {config.tumor_min_voxels} voxels of tumor, which count as none"
+        little = f"fewer than {config.tumor_min_voxels} voxels of tumor, which are ignored"
         warnings.append(f"The 3D tumor net found {little if found['lesions_kept'] else 'no tumor'}; the 2D tumor net "
                         f"searched the whole kidney region.")
     if found["kidneys"] and found["tumor_ml"] == 0:

@@ -39,8 +39,8 @@ def check_graph(folder: pathlib.Path) -> None:
     for meta in model.meta_graphs:
         found = _reaching_out(meta)
         if found:
-            raise InputError(f"{path}: holds the operation {', '.join(sorted(found))}, which reaches out of the graph, "
-                             f"as no exported cascade does; it was not loaded")
+            raise InputError(f"{path}: was not loaded, because its graph has operations that access files, Python or "
+                             f"the network, which no exported cascade has: {', '.join(sorted(found))}")
 
 
 def _reaching_out(meta):

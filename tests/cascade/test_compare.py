@@ -69,7 +69,7 @@ def test_a_study_s_cases_come_with_their_labels_where_there_are_any(tmp_path):
     with pytest.raises(InputError, match=r"case_00002.* lies up to 0.35 mm away from its scan"):
         list(compare.study_cases(tmp_path))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no scan"):
+    with pytest.raises(InputError, match="contains no scan"):
         list(compare.study_cases(tmp_path / "empty"))
 
 

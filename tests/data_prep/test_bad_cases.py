@@ -70,7 +70,7 @@ BAD = {
     "label 0.5": (labelled(0.5, np.float32), f"{LABELS}: holds label 0.5, expected only 0, 1, 2"),
     "label 256": (labelled(256), f"{LABELS}: holds label 256"),
     "label NaN": (labelled(np.nan, np.float32), f"{LABELS}: at least 1 voxels are NaN"),
-    "empty label": (lambda case: rewrite(case, LABELS, 0 * two_kidneys()), f"{LABELS}: labels no kidney"),
+    "empty label": (lambda case: rewrite(case, LABELS, 0 * two_kidneys()), f"{LABELS}: contains no kidney"),
     "labels one slice short": (lambda case: rewrite(case, LABELS, two_kidneys()[:-1]),
                                f"{LABELS}: has shape (12, 36, 43) (z, y, x), expected that of its scan, (13, 36, 43)"),
     "labels of other axes": (lambda case: rewrite(case, LABELS, two_kidneys().transpose(0, 2, 1)),

@@ -252,7 +252,7 @@ BAD = {
     "case_90003": (lambda case: _rewrite(case, "segmentation", two_kidneys()[:-1]), r"\(12, 36, 43\)"),
     "case_90004": (_moved, "up to 1.00 mm away"),
     "case_90005": (_turned_about_its_diagonal, "mm away from its scan"),
-    "case_90006": (lambda case: _rewrite(case, "segmentation", 0 * two_kidneys()), "labels no kidney"),
+    "case_90006": (lambda case: _rewrite(case, "segmentation", 0 * two_kidneys()), "contains no kidney"),
     "case_90007": (lambda case: _rewrite(case, "segmentation", 3 * two_kidneys()), "holds label 3"),
     "case_90008": (lambda case: _cut(case / "imaging.nii.gz"), "imaging.nii.gz"),
     "case_90009": (lambda case: _cut(case / "segmentation.nii.gz"), "segmentation.nii.gz"),
@@ -344,7 +344,7 @@ def test_labels_a_rounding_error_away_from_the_scan_are_accepted(tmp_path):
 def test_nothing_starts_without_a_study_or_a_place_to_write(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         prepare_study(tmp_path / "nowhere", tmp_path / "data", TWO, CONFIG, 0)
-    with pytest.raises(InputError, match="holds no case"):
+    with pytest.raises(InputError, match="contains no case"):
         prepare_study(tmp_path, tmp_path / "data", TWO, CONFIG, 0)
     assert list(tmp_path.iterdir()) == []
     write_case(tmp_path / "study", "case_00000", two_kidneys())

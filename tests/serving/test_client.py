@@ -157,13 +157,13 @@ def test_nothing_else_is_tried_again(relay, scan, code):
 
 def test_the_deadline_counts(relay, scan):
     relay.delay_s = 3.0
-    with pytest.raises(InputError, match="no answer within 1 s; give it more by --server_deadline"):
+    with pytest.raises(InputError, match="no answer within 1 s; raise --server_deadline"):
         RemotePredictor(relay.address, deadline_s=1.0).predict(scan)
 
 
 def test_a_scan_that_the_server_finds_too_large_is_one_line(relay):
     large = Volume.from_spacing(np.zeros((60, 200, 200), np.int16), (5, 2, 2))
-    with pytest.raises(InputError, match=r"too large for it .*raise its message size"):
+    with pytest.raises(InputError, match=r"too large for the server .*raise its message size"):
         RemotePredictor(relay.address).predict(large)
 
 
@@ -198,7 +198,7 @@ def test_another_model_or_version_is_not_there(server, asked, told):
 
 def test_a_model_without_our_signatures_is_one_line(server):
     remote = RemotePredictor(server)
-    with pytest.raises(InputError, match=r"does not take what is sent .*nonsense.*is it a cascade"):
+    with pytest.raises(InputError, match=r"does not accept the request .*nonsense.*was it exported by kits_tf"):
         remote._ask("nonsense", {})
 
 
@@ -244,13 +244,13 @@ def test_tls_is_spoken_where_a_certificate_authority_is_given(encrypted, scan, e
     trustme.CA().cert_pem.bytes()[:-100]], ids=["empty", "text", "binary", "a key alone", "cut off"])
 def test_a_file_without_a_certificate_is_named(tmp_path, content):
     (tmp_path / "ca.pem").write_bytes(content)
-    with pytest.raises(InputError, match=r"ca\.pem: holds no certificate that can be read, --server_ca expects"):
+    with pytest.raises(InputError, match=r"ca\.pem: contains no readable certificate; --server_ca expects"):
         RemotePredictor("localhost:1", ca=tmp_path / "ca.pem")
 
 
 @pytest.mark.parametrize(("ca", "told"), [
     ("other.pem", r"localhost:\d+: no server answers \(.*CERTIFICATE_VERIFY_FAILED.*--server_ca right\?"),
-    ("scan.nii.gz", r".*scan\.nii\.gz: holds no certificate that can be read, .*")], ids=["another's", "none"])
+    ("scan.nii.gz", r".*scan\.nii\.gz: contains no readable certificate; .*")], ids=["another's", "none"])
 def test_the_command_says_one_line_of_a_wrong_authority(encrypted, scan, tmp_path, ca, told):
     """Uses a new process, not a fork: gRPC reads its log level on import and prints without Python."""
     write_volume(tmp_path / "scan.nii.gz", scan)

@@ -22,10 +22,10 @@ def said(**found):
 
 
 @pytest.mark.parametrize(("found", "warning"), [
-    ({"kidney_parts_dropped": 3}, "3 part(s) that the fine net alone took for kidney were dropped."),
+    ({"kidney_parts_dropped": 3}, "3 part(s) that only the fine net took for kidney were dropped."),
     ({"lesions_dropped": 2}, "2 lesion(s) that touch no kidney were dropped."),
     ({"tumor_ml": 0.0}, "No tumor was found."),
-    ({"kidneys": 1}, "1 kidney(s) were segmented: one kidney missing, fused kidneys, or an error."),
+    ({"kidneys": 1}, "1 kidney(s) were segmented: a missing kidney, fused kidneys, or an error."),
 ])
 def test_each_decision_is_told_once_and_nothing_else(found, warning):
     quiet = said(**QUIET)

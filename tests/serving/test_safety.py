@@ -68,7 +68,7 @@ def test_an_operation_that_reaches_out_is_named_and_nothing_is_loaded(function, 
                                                                       monkeypatch):
     save(function, tmp_path, *arguments)
     monkeypatch.setattr(tf.saved_model, "load", lambda *_: pytest.fail("was loaded"))
-    with pytest.raises(InputError, match=rf"1/saved_model\.pb: holds the operation .*{operation}") as caught:
+    with pytest.raises(InputError, match=rf"1/saved_model\.pb: was not loaded, because .*{operation}") as caught:
         Predictor(tmp_path)
     assert len(str(caught.value).splitlines()) == 1
 
