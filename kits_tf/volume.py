@@ -122,7 +122,7 @@ def check_same_place(path: str | pathlib.Path, volume: Volume, other: Volume, wh
                          f"{other.voxels.shape}")
     shift_mm = apart_mm(volume, other)
     if shift_mm > SAME_PLACE_MM:
-        raise InputError(f"{path}: lies up to {shift_mm:.2f} mm away from its {what}, expected the same affine")
+        raise InputError(f"{path}: is up to {shift_mm:.2f} mm away from its {what}; expected the same affine")
 
 
 def to_int16(voxels: np.ndarray) -> np.ndarray:

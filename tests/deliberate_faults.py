@@ -711,7 +711,7 @@ FAULTS = (
     Fault("kits_tf/evaluation/submission/packing.py",
           "abs(affine - expected_affine).max()", "abs(affine - expected_affine).min()",
           ("tests/evaluation/test_submission.py::test_what_is_wrong_is_named_and_no_zip_is_written",),
-          "a prediction that lies elsewhere is packed"),
+          "a prediction that has another affine is packed"),
     # Parallel cases, and features shared by all commands.
     Fault("kits_tf/cluster/jobs.py",
           "    except InputError as error:\n        failure = str(error)\n", "",

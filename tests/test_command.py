@@ -137,7 +137,7 @@ def main():
     print("begun", flush=True)
     {work}
 if __name__ == "__main__":
-    command.run(main, {{}}, "the same command goes on")
+    command.run(main, {{}}, "rerun the command to continue")
 '''
 
 
@@ -153,4 +153,4 @@ def test_ctrl_c_ends_what_takes_minutes(work, tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert said == "stopped; the same command goes on\n"
+    assert said == "stopped; rerun the command to continue\n"

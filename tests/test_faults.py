@@ -195,7 +195,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(quick_export, t
         print(found)
         assert found["disk"]
         refused = re.search(
-            r"(?:predicted|prepared)/(.*): cannot be written \(.*No space left on device.*\); see to it", found["said"])
+            r"(?:predicted|prepared)/(.*): cannot be written \(.*No space left on device.*\); fix this", found["said"])
         assert len(found["said"].splitlines()) == 1
         assert found["whole"] == found["there"]
         assert refused and refused[1] not in found["there"]

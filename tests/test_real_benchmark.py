@@ -262,7 +262,7 @@ def test_every_scan_is_a_row_and_a_bad_one_has_its_reason(done):
     alone = rows["no_reference"]
     assert (alone["kidney_dice"], alone["false_kidney_ml"], alone["labelled_ml"]) == ("", "", "2.8")
     assert (alone["phase"], alone["split"], alone["reference"]) == ("", "other", "none")
-    assert "no such file" in rows["gone"]["note"] and "lies up to" in rows["misplaced"]["note"]
+    assert "no such file" in rows["gone"]["note"] and "is up to" in rows["misplaced"]["note"]
     assert rows["misplaced"]["kidney_dice"] == ""  # no fair score exists
 
 

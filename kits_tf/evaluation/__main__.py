@@ -15,7 +15,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("predictions", None, "folder of prediction_<id>.nii.gz, where <id> is 00210 for case_00210")
 flags.DEFINE_string("labels", None, "ground truth: case_xxxxx/segmentation.nii.gz, or a folder of label files")
 flags.DEFINE_string("output", None, "folder to write scores.csv and summary.json to")
-flags.DEFINE_list("cases", None, "only these cases, as case_00210,case_00211 or 00210,00211; all by default")
+flags.DEFINE_list("cases", None, "cases to score, such as case_00210,case_00211 or 00210,00211; default: all")
 cluster.define_flags()
 flags.mark_flags_as_required(["predictions", "labels", "output"])
 
@@ -29,7 +29,7 @@ def main() -> int:
 
 def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
-    command.run(main, {"In and out": ("predictions", "labels", "output", "cases"), **cluster.FLAGS},
+    command.run(main, {"Input and output": ("predictions", "labels", "output", "cases"), **cluster.FLAGS},
                 "no scores were written")
 
 

@@ -57,7 +57,7 @@ def find_cases(predictions: str | pathlib.Path, labels: str | pathlib.Path,
     truths = _truths(_folder(labels, "--labels"))
     found = _predictions(_folder(predictions, "--predictions"))
     if not truths:
-        raise InputError(f"{labels}: no labels here, expected case_xxxxx/segmentation.nii.gz or label files")
+        raise InputError(f"{labels}: contains no labels; expected case_xxxxx/segmentation.nii.gz or label files")
     strays = [] if only is not None else [path for identity, path in sorted(found.items()) if identity not in truths]
     wanted = sorted(truths) if only is None else sorted({case_id(case) for case in only})
     unknown = [identity for identity in wanted if identity not in truths]
@@ -102,7 +102,7 @@ def _unique(pairs):
     found = {}
     for identity, path in pairs:
         if identity in found:
-            raise InputError(f"{found[identity]} and {path} both stand for case {identity}")
+            raise InputError(f"{found[identity]} and {path} both belong to case {identity}; remove one")
         found[identity] = path
     return found
 
@@ -180,13 +180,13 @@ def _evaluate(cases: list[CaseFiles], strays: list[pathlib.Path], labels: str | 
         if done.result is not None:
             row = CaseScores(**done.result)
             if row.note:
-                tqdm.tqdm.write(f"warning: {row.case}: scores 0, {row.note}", file=sys.stderr)
+                tqdm.tqdm.write(f"warning: {row.case}: scored 0: {row.note}", file=sys.stderr)
         else:
             row = CaseScores(done.name, dict.fromkeys(SCORES), dict.fromkeys(VOLUMES), str(done.failure))
         found[row.case] = row
     rows = [found[files.case] for files in cases]
     if not any(row.scored for row in rows):
-        raise InputError(f"{labels}: no case could be scored")
+        raise InputError(f"{labels}: no case could be scored; the lines above say why")
     summary = tables.summarize(rows)
     print(tables.to_table(rows, summary))
     try:

@@ -51,7 +51,7 @@ def whole_file(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
 
 def cannot_write(path: str | pathlib.Path, reason: str) -> RunError:
     """Returns the error that ends a run because neither this file nor the next can be written."""
-    return RunError(f"{path}: cannot be written ({reason}); see to it and give the same command again")
+    return RunError(f"{path}: cannot be written ({reason}); fix this, then rerun the command")
 
 
 def sweep(folder: str | pathlib.Path) -> None:

@@ -42,10 +42,11 @@ def only_writer(folder: str | pathlib.Path, flag: str = "--output") -> Iterator[
         folder.mkdir(parents=True, exist_ok=True)
         stream = _open_locked(folder / LOCK)
     except BlockingIOError as error:
-        raise InputError(f"{folder}: is being written to by {_holder(folder / LOCK)}; let it end, or choose another "
+        raise InputError(f"{folder}: is in use by {_holder(folder / LOCK)}; wait for its end, or choose another "
                          f"{flag}") from error
     except OSError as error:
-        raise InputError(f"{folder}: cannot be made ({error.strerror}), {flag} expects a folder to write to") from error
+        raise InputError(f"{folder}: cannot be created ({error.strerror}); {flag} expects a folder to write to"
+                         ) from error
     with stream:
         sweep(folder)
         try:
@@ -67,7 +68,7 @@ def _open_locked(path):
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
                 stream.close()
                 raise
-            print(f"warning: {path.parent}: its file system keeps no locks; let no other run write there",
+            print(f"warning: {path.parent}: its file system has no locks; make sure that no other run writes there",
                   file=sys.stderr)
         if _is_still(path, stream):
             break

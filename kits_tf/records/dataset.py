@@ -49,7 +49,7 @@ def read_manifest(data_dir: str | pathlib.Path, stage: str) -> dict | None:
         known = {"settings": manifest["settings"], "cases": {
             name: dict(entry) for name, entry in dict(manifest["cases"]).items()}}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); write it anew with python -m data_prep") from error
+        raise InputError(f"{path}: cannot be read ({error}); rerun python -m data_prep to rewrite it") from error
     for name in known["cases"]:
         check_name(name, path)
     return known
@@ -71,10 +71,10 @@ def read_folds(data_dir: str | pathlib.Path) -> list[set[str]]:
     try:
         folds = [set(names) for names in json.loads(path.read_text(encoding="utf-8"))["folds"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); make it anew with python -m data_prep") from error
+        raise InputError(f"{path}: cannot be read ({error}); rerun python -m data_prep to rewrite it") from error
     for case in set().union(*folds):
         if sum(case in fold for fold in folds) > 1:
-            raise InputError(f"{path}: has {case} in two folds; make it anew with python -m data_prep")
+            raise InputError(f"{path}: has {case} in two folds; rerun python -m data_prep to rewrite it")
     return folds
 
 
@@ -100,19 +100,19 @@ def split(data_dir: str | pathlib.Path, stage: str, fold: int,
     if manifest is None:
         raise InputError(f"{data_dir}: no {stage} records; make them with: {command}")
     if manifest["settings"] != config.record_settings(stage):
-        raise InputError(f"{manifest_path(data_dir, stage)}: the {stage} records were made with other settings than "
-                         f"preset {config.preset}'s; make them anew with: {command}")
+        raise InputError(f"{manifest_path(data_dir, stage)}: the {stage} records were made with other settings; "
+                         f"make them again with the --preset and --set of this command: {command}")
     folds = read_folds(data_dir)
     if fold not in range(len(folds)):
-        raise InputError(f"{data_dir}: has folds 0 to {len(folds) - 1}, no fold {fold}")
+        raise InputError(f"{data_dir}: has folds 0 to {len(folds) - 1}, but no fold {fold}")
     written = {case for case, entry in manifest["cases"].items() if entry.get("records")}
     astray = sorted(written.difference(*folds))
     if astray:
-        raise InputError(f"{folds_path(data_dir)}: {astray[0]} is in no fold; make it anew with: {command}")
+        raise InputError(f"{folds_path(data_dir)}: {astray[0]} is in no fold; rewrite the file with: {command}")
     held_out = sorted(written & folds[fold])
     train = sorted(written - folds[fold])
     if not train or not held_out:
-        raise InputError(f"{data_dir}: fold {fold} leaves {len(train)} cases to train on and {len(held_out)} held out; "
-                         f"each needs one at least")
+        raise InputError(f"{data_dir}: fold {fold} has {len(train)} training cases and {len(held_out)} validation "
+                         f"cases; expected at least one of each")
     return [shard_path(data_dir, stage, case) for case in train], [
         shard_path(data_dir, stage, case) for case in held_out]

@@ -42,7 +42,7 @@ def _damage(path, written):
         return f"{path}: has no checksum in its manifest"
     if found["bytes"] != written.get("bytes"):
         return f"{path}: is damaged, it has {found['bytes']} bytes and had {written.get('bytes')} when it was written"
-    return None if found == written else f"{path}: is damaged, its bytes are not those that were written"
+    return None if found == written else f"{path}: is damaged, its checksum differs from the one in the manifest"
 
 
 def damages(data_dir: str | pathlib.Path, stage: str, entries: dict[str, dict]) -> list[str]:
@@ -78,8 +78,8 @@ def verify(data_dir: str | pathlib.Path, stage: str, cases: Iterable[str]) -> No
     lines = damages(data_dir, stage, {case: manifest["cases"].get(case, {}) for case in cases})
     if lines:
         more = f" (and {len(lines) - 1} more shards)" if len(lines) > 1 else ""
-        raise InputError(f"{lines[0]}{more}; python -m data_prep --output={data_dir} --check names all, and the "
-                         f"command that prepared them writes what is damaged anew")
+        raise InputError(f"{lines[0]}{more}; rerun the data_prep command that made them to rewrite damaged shards "
+                         f"(python -m data_prep --output={data_dir} --check lists them)")
 
 
 def strays(data_dir: str | pathlib.Path, stage: str, entries: dict[str, dict]) -> list[str]:

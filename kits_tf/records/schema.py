@@ -42,7 +42,7 @@ class Example:
 
     def __post_init__(self):
         if self.image.shape != self.labels.shape:
-            raise ValueError(f"image {self.image.shape} and labels {self.labels.shape} must have one shape")
+            raise ValueError(f"image {self.image.shape} and labels {self.labels.shape} must have the same shape")
         if self.image.dtype != np.int16 or self.labels.dtype != np.uint8:
             raise ValueError(f"image must be int16 and labels uint8, got {self.image.dtype} and {self.labels.dtype}")
 

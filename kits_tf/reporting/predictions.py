@@ -136,7 +136,7 @@ def _make(case, settings, made_from):
     else:
         scan = read_volume(case.imaging)
     if "dicomseg" in settings.formats and slices is None:
-        raise InputError(f"{case.imaging}: is no DICOM series, of which alone --output_format=dicomseg can be made")
+        raise InputError(f"{case.imaging}: is not a DICOM series; --output_format=dicomseg needs one")
     predictor = load(settings)
     with contextlib.ExitStack() as nets:
         nets.enter_context(_computing)
@@ -197,7 +197,7 @@ def _truth(case, scan, warnings):
         truth = read_labels(case.segmentation)
         check_same_place(case.segmentation, truth, scan, "scan")
     except InputError as error:
-        warnings.append(f"The ground truth was left out: {error}.")
+        warnings.append(f"The ground truth was not used: {error}.")
         return None
     return truth
 

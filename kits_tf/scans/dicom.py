@@ -92,8 +92,8 @@ def _dataset(path, name, data):
             return None
         if "PixelData" not in dataset:
             what = _one_line(kind.name) if kind else "and no SOPClassUID"
-            raise InputError(f"{path}: {name} has no pixels ({what}); it is cut or damaged, or no slice: copy it "
-                             f"anew, or take it away")
+            raise InputError(f"{path}: {name} has no pixels ({what}); it is truncated, damaged or not a slice: "
+                             f"copy it again, or remove it")
         for field in READ:  # pydicom decodes a field only when it is accessed
             dataset.get(field)
         for field, count in NUMBERS.items():
@@ -163,11 +163,11 @@ def _is_dicom(path, name, head):
     if base.startswith(".") or base.lower().endswith(ENDINGS):
         return False
     if not head:
-        raise InputError(f"{path}: {_one_line(name)} is empty; copy it anew, or take it away if it is no slice")
+        raise InputError(f"{path}: {_one_line(name)} is empty; copy it again, or remove it if it is no slice")
     if head.startswith(OTHER_FORMATS) or _is_text(head):
         return False
     raise InputError(f"{path}: {_one_line(name)} does not say that it is DICOM (DICM from byte {DICOM_MARK.start}); it "
-                     f"is cut or damaged, or no slice: copy it anew, or take it away")
+                     f"is truncated, damaged or not a slice: copy it again, or remove it")
 
 
 def _is_text(head):
@@ -196,7 +196,7 @@ def read_series(path: str | pathlib.Path) -> tuple[Volume, list[pydicom.Dataset]
     path = pathlib.Path(path)
     named = _datasets(path)
     if not named:
-        raise InputError(f"{path}: holds no DICOM image, expected the slices of one CT series")
+        raise InputError(f"{path}: contains no DICOM image; expected the slices of one CT series")
     slices, doubts = [dataset for _, dataset in named], []
     try:
         _check_series(path, named)
@@ -238,7 +238,7 @@ def _thickness(path, name, dataset):
     for field in THICKNESS:
         if dataset.get(field):
             mm = float(dataset.get(field))
-            return mm, [f"It is a single slice; that it is {mm:g} mm thick is taken from its {field}."]
+            return mm, [f"It is a single slice; its thickness of {mm:g} mm is that of its {field}."]
     raise InputError(f"{path}: {name} is a single slice and does not say how thick it is (no {' or '.join(THICKNESS)})")
 
 
@@ -250,13 +250,13 @@ def _check_pixels(path, named):
             raise InputError(f"{path}: {name} does not say how it is stored (no TransferSyntaxUID); is it damaged?")
         if syntax.is_encapsulated and not _can_decode(syntax):
             raise InputError(f"{path}: {name} is compressed as {_one_line(syntax.name)}, which cannot be read here; "
-                             f"convert the series by dcmdjpeg or gdcmconv --raw, or pip install pylibjpeg "
+                             f"convert the series with dcmdjpeg or gdcmconv --raw, or pip install pylibjpeg "
                              f"pylibjpeg-libjpeg")
         try:
             dataset.convert_pixel_data()  # pydicom caches the pixels, so highdicom does not decode them again
         except Exception as error:
             raise InputError(f"{path}: its slices cannot be put together (the pixels of {name} cannot be read: "
-                             f"{_one_line(error) or type(error).__name__}); is it cut or damaged?") from error
+                             f"{_one_line(error) or type(error).__name__}); is it truncated or damaged?") from error
 
 
 def _can_decode(syntax):
@@ -281,7 +281,7 @@ def _check_series(path, named):
             raise InputError(f"{path}: {name} {f'is a {_one_line(kind.name)}' if kind else 'has no SOPClassUID'}, "
                              f"expected CT Image Storage, a file per slice")
         if "LOCALIZER" in dataset.get("ImageType", []):
-            raise InputError(f"{path}: {name} is a localizer, expected axial slices alone")
+            raise InputError(f"{path}: {name} is a localizer; expected axial slices only")
         for field in ("RescaleSlope", "RescaleIntercept"):  # an anonymizer may leave the field empty
             if dataset.get(field) in (None, ""):
                 raise InputError(f"{path}: {name} does not say how its values become Hounsfield units (no {field})")
@@ -319,7 +319,7 @@ def _check_stack(path, slices):
     doubled = np.flatnonzero(steps < SAME_PLACE_MM)
     if doubled.size:
         raise InputError(f"{path}: has two slices at {along[doubled[0]]:.1f} mm; is this more than one phase, or are "
-                         f"files doubled?")
+                         f"files duplicated?")
     usual = float(np.median(steps))
     gaps = np.flatnonzero(np.abs(steps - usual) > SPACING_TOLERANCE * usual)
     if gaps.size:

@@ -44,7 +44,7 @@ class Case:
         """Raises InputError if the case has doubles, because it is unclear which file is meant."""
         for double in self.doubles:
             name = stem(double)
-            raise InputError(f"{double.parent}: holds both {name}{ENDINGS[0]} and {name}{ENDINGS[1]}; take one away")
+            raise InputError(f"{double.parent}: contains both {name}{ENDINGS[0]} and {name}{ENDINGS[1]}; remove one")
 
     @property
     def short_name(self) -> str:
@@ -85,7 +85,7 @@ def check_name(name: str, where: str | pathlib.Path) -> None:
         unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name)
     if strange or name in ("", ".", "..") or "/" in name or "\\" in name or len(os.fsencode(name)) > LONGEST_NAME:
         shown = ascii(name) if len(name) <= 60 else ascii(name[:60]) + "..."
-        raise InputError(f"{where}: has a case named {shown}, expected a plain file name of at most {LONGEST_NAME} "
+        raise InputError(f"{where}: has a case named {shown}; expected a plain file name of at most {LONGEST_NAME} "
                          f"bytes without /, \\ or control characters; rename it")
 
 
@@ -119,7 +119,7 @@ def find_study(folder: str | pathlib.Path) -> list[Case]:
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder, expected a study of case_xxxxx/{IMAGING}.nii.gz")
+        raise InputError(f"{folder}: no such folder; expected a study of case_xxxxx/{IMAGING}.nii.gz")
     cases = []
     for child in _children(folder):
         (imaging, doubles), (segmentation, more) = _either(child, IMAGING), _either(child, SEGMENTATION)
@@ -162,7 +162,7 @@ def find_scans(path: str | pathlib.Path) -> list[Case]:
         own, doubles = _either(path, IMAGING)
         cases = [_from_file(own, doubles)] if own else _in_folder(path)
         if not cases:
-            raise InputError(f"{path}: holds no scan, expected .nii, .nii.gz or .hdr files, "
+            raise InputError(f"{path}: contains no scan; expected .nii, .nii.gz or .hdr files, "
                              f"case_xxxxx/{IMAGING}.nii.gz, or DICOM series as folders or zips")
     elif os.path.lexists(path):
         cases = [_from_file(path)]

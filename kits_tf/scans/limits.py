@@ -75,6 +75,6 @@ def check_grid(shape: Sequence[int], spacing_mm: Sequence[float], target_mm: Seq
     grid = [max(1.0, mm / target) for mm, target in zip(extent_mm, target_mm, strict=True)]
     if math.prod(grid) > MOST_NORMALIZED_VOXELS:
         large, nets = times([f"{mm:.0f}" for mm in extent_mm]), times([f"{mm:g}" for mm in target_mm])
-        raise InputError(f"the scan is {large} mm (z, y, x) large by its voxel spacing, {math.prod(grid) / 1e6:.0f} "
-                         f"million voxels at the nets' {nets} mm, expected at most "
-                         f"{MOST_NORMALIZED_VOXELS / 1e6:.0f} million; correct its spacing, or cut it to the abdomen")
+        raise InputError(f"the scan measures {large} mm (z, y, x) by its voxel spacing, {math.prod(grid) / 1e6:.0f} "
+                         f"million voxels at the nets' {nets} mm; expected at most "
+                         f"{MOST_NORMALIZED_VOXELS / 1e6:.0f} million; correct its spacing, or crop it to the abdomen")

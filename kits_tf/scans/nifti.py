@@ -38,7 +38,7 @@ DEFLATE_RATIO = 1032  # largest compression ratio of gzip
 SLAB_VOXELS = 2**22  # voxels read at a time
 SAME_FORMS_MM = 0.1  # allowed distance between qform and sform: quaternions are rounded
 MOST_SKEW_DEGREES = 0.5  # same limit as for a DICOM series' gantry tilt
-UNITS = {1: "metres", 3: "micrometres"}
+UNITS = {1: "meters", 3: "micrometers"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ def _open(path):
     path = pathlib.Path(path)
     try:
         if path.is_symlink() and not path.exists():
-            raise InputError(f"{path}: is a symbolic link that leads nowhere, {EXPECTED}")
+            raise InputError(f"{path}: is a dangling symbolic link, {EXPECTED}")
         if not path.exists():
             raise InputError(f"{path}: no such file")
         if path.is_dir():
@@ -109,7 +109,7 @@ def _header(path):
     elif name.endswith(PAIRS):
         kinds = (nib.Nifti1Pair, nib.Nifti2Pair)
     else:
-        raise InputError(f"{path}: cannot be read as NIfTI by its name, {EXPECTED}")
+        raise InputError(f"{path}: does not have the name of a NIfTI file, {EXPECTED}")
     files = {role: pathlib.Path(file.filename) for role, file in kinds[0].filespec_to_file_map(str(path)).items()}
     with _stream(files.get("header", files["image"])) as stream:
         start = stream.read(1024)
@@ -226,7 +226,7 @@ def _read(path, take, dtype):
             raise
         raise InputError(f"{path}: its voxels cannot be read ({_one_line(error)}); is the file whole?") from error
     if after[0] > MOST_BYTES_AFTER:
-        raise InputError(f"{path}: goes on after the {times(source.shape)} voxels that its header claims; header and "
+        raise InputError(f"{path}: has more than the {times(source.shape)} voxels that its header claims; header and "
                          f"voxels do not belong together")
     doubts = [f"{after[0]} bytes follow the voxels and were ignored."] if after[0] else []
     return voxels, source, [*_header_doubts(source), *doubts]
@@ -241,7 +241,7 @@ def _header_doubts(source):
                       f"those of straight voxels, and too large; resample it to a straight stack first.")
     unit = int(header["xyzt_units"]) & 7
     if unit in UNITS:
-        doubts.append(f"The header says that its spacing is in {UNITS[unit]}; it was taken as millimetres.")
+        doubts.append(f"The header says that its spacing is in {UNITS[unit]}; it was read as millimeters.")
     qform, sform = int(header["qform_code"]), int(header["sform_code"])
     if qform == sform == 0:
         doubts.append("The header does not say how the scan lies in the patient (qform and sform codes are 0); an "
@@ -250,7 +250,7 @@ def _header_doubts(source):
         try:
             by_qform = header.get_qform()
         except ValueError:
-            return [*doubts, "The header's qform makes no sense; its sform was used."]
+            return [*doubts, "The header's qform is invalid; its sform was used."]
         corners = np.array(np.meshgrid(*((-0.5, size - 0.5) for size in source.shape), [1])).reshape(4, -1)
         apart_mm = np.linalg.norm((by_qform - source.image.affine) @ corners, axis=0).max()
         if not apart_mm <= SAME_FORMS_MM:

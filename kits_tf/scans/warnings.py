@@ -55,21 +55,22 @@ def _unit_doubts(voxels, sample):
     shifted = float(np.mean((sample > -150 - AIR_HU) & (sample < 250 - AIR_HU)))
     limits = np.iinfo(np.int16)
     if low >= 0 and high <= 255:
-        return [f"Its values go from {low:g} to {high:g}, as in an 8-bit picture: these are no Hounsfield units."]
+        return [f"Its values go from {low:g} to {high:g}, as in an 8-bit image: these are not Hounsfield units."]
     if low >= 0 and shifted > max(tissue, 0.1):
         return [f"No value is below 0 and {shifted:.0%} lie where tissue would be with {-AIR_HU} added: subtract "
                 f"{-AIR_HU} to get Hounsfield units."]
     if low >= 0:
-        return [f"Its values go from {low:g} to {high:g} without air below -500: these are no Hounsfield units (MRI?)."]
+        return [f"Its values go from {low:g} to {high:g} without air below -500: these are not Hounsfield units "
+                f"(MRI?)."]
     doubts = []
     if air < 0.005:
-        doubts.append(f"Only {air:.1%} of it is air (below -500, the least is {low:g}): it is cropped, masked, or not "
-                      f"in Hounsfield units.")
+        doubts.append(f"Only {air:.1%} of it is air (below -500; the lowest value is {low:g}): it is cropped, "
+                      f"masked, or not in Hounsfield units.")
     if tissue < 0.02:
         doubts.append(f"Only {tissue:.1%} of it has the Hounsfield units of soft tissue (-150 to 250).")
     if low < limits.min or high > limits.max:
-        doubts.append(f"Its values go from {low:g} to {high:g}; what lies beyond {limits.min} or {limits.max} is cut "
-                      f"there.")
+        doubts.append(f"Its values go from {low:g} to {high:g}; values beyond {limits.min} or {limits.max} are "
+                      f"clipped.")
     return doubts
 
 

@@ -81,7 +81,7 @@ def main() -> int:
         print(describe.table(config))
         return 0
     if FLAGS.stage is None:
-        raise InputError("--stage must say what to train: " + ", ".join([*configs.STAGES, "all"]))
+        raise InputError("--stage is missing; expected one of " + ", ".join([*configs.STAGES, "all"]))
     if not tf.config.list_physical_devices("GPU"):  # with a GPU, many input threads use the host memory instead
         keep_freed_memory()
     if FLAGS.deterministic:

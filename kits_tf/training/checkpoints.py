@@ -68,7 +68,7 @@ def best_epoch(history: list[dict]) -> dict:
 
 def diverged(task: Task, what: str, else_do: str = "") -> InputError:
     """Returns the error for a run with non-finite values. The last checkpoint remains valid."""
-    return InputError(f"{task.name}: the {what}; train with a lower learning_rate into another --run_dir{else_do}")
+    return InputError(f"{task.name}: the {what}; train with a lower --learning_rate into another --run_dir{else_do}")
 
 
 class Checkpoints:
@@ -116,7 +116,7 @@ class Checkpoints:
             progress = Progress.from_json(self._progress.numpy())
         except (tf.errors.OpError, AssertionError, ValueError, TypeError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise InputError(f"{latest}: cannot be read ({reason}); delete {self._folder} to train anew") from error
+            raise InputError(f"{latest}: cannot be read ({reason}); delete {self._folder} to start over") from error
         _copy(self._copies, self._live)
         if progress.history and not progress.steps:
             self._publish(progress.history)

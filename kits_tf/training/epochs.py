@@ -105,7 +105,7 @@ class Epochs:
             records = np.concatenate(self._strategy.experimental_local_results(record))
             names = ", ".join(f"{task.train[case].stem} from ({z}, {y}, {x})" for case, z, y, x, _ in records)
             raise diverged(task, f"loss became {loss} in epoch {len(progress.history) + 1}",
-                           f", or look at the records of step {progress.steps + 1}: {names}")
+                           f", or check the records of step {progress.steps + 1}: {names}")
         self.losses.append(loss)
         progress.steps += 1
         progress.sums = tuple(np.add(progress.sums, (loss, overlap, size)).tolist())

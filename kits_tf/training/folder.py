@@ -42,7 +42,8 @@ def check_if_claimed(folder: str | pathlib.Path, task: Task) -> bool:
         check(folder, task)
         return True
     if any((folder / name).exists() for name in (runs.BEST, runs.LAST, "checkpoints")):
-        raise InputError(f"{folder}: holds weights but not the settings of their training; choose another --run_dir")
+        raise InputError(f"{folder}: contains weights but not the settings they were trained with; choose another "
+                         f"--run_dir")
     return False
 
 
@@ -57,8 +58,8 @@ def check(folder: str | pathlib.Path, task: Task) -> None:
     found += _differences({"precision": "float32"} | _read_identity(folder), task.identity())
     if found:
         more = f"; and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
-        raise InputError(f"{folder}: was trained otherwise, {'; '.join(found[:MOST_NAMED])}{more}; choose another "
-                         f"--run_dir")
+        raise InputError(f"{folder}: was trained with different settings: {'; '.join(found[:MOST_NAMED])}{more}; "
+                         f"choose another --run_dir")
 
 
 def _settings(config, stage):
@@ -87,4 +88,4 @@ def _differences(there, here, path=""):
             yield from _differences(then, now, f"{path}{name}.")
         elif then != now:
             short = [value if len(value) < 40 else value[:36] + "..." for value in (str(then), str(now))]
-            yield f"{path}{name} is {short[0]} there and {short[1]} here"
+            yield f"{path}{name}={short[0]}, now {short[1]}"

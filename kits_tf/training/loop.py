@@ -66,12 +66,12 @@ def train(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strat
         except tf.errors.ResourceExhaustedError as error:
             raise InputError(
                 f"{task.name}: out of memory; lower --batch_size (now {training.batch_size}) or --base_filters, or "
-                f"halve what the net keeps with --precision=mixed_bfloat16") from error
+                f"halve the memory of the net with --precision=mixed_bfloat16") from error
         except (tf.errors.DataLossError, tf.errors.NotFoundError, UnicodeDecodeError) as error:
             # TensorFlow's error does not name the file. Reading all shards again does, if a file is damaged.
             sampling.count_kinds((*task.train, *task.held_out))
-            raise InputError(f"{task.name}: a record could not be read ({type(error).__name__}), though each can be "
-                             f"now; look after the disk, then the same command goes on") from error
+            raise InputError(f"{task.name}: a record could not be read ({type(error).__name__}), but a second read "
+                             f"succeeded; check the disk, then rerun the command") from error
 
 
 def check(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strategy,
@@ -90,7 +90,7 @@ def check(task: Task, run_dir: str | pathlib.Path, strategy: tf.distribute.Strat
     """
     replicas = strategy.num_replicas_in_sync
     if task.training.batch_size % replicas:
-        raise InputError(f"{task.name}: a batch of {task.training.batch_size} cannot be split over {replicas} "
+        raise InputError(f"{task.name}: a batch of {task.training.batch_size} cannot be divided among {replicas} "
                          f"replicas; choose another --batch_size")
     folder.check_if_claimed(runs.stage_folder(run_dir, task.stage, task.fold), task)
     start.check(task, run_dir, before)
@@ -150,9 +150,9 @@ def _train(task, place, origin, strategy, compiled, report, asked):
         return history
     if origin and not done:
         start.begin(step, origin)
-    begins = f"{epochs} epochs from the fine net's weights" if origin else f"{epochs} epochs"
-    begins = f"goes on after {_reached(progress, training)}" if done else begins
-    report(f"{name}: {begins}, {len(task.train)} cases to train on, {len(task.held_out)} held out, in {place}")
+    begins = f"{epochs} epochs, starting from the fine net's weights" if origin else f"{epochs} epochs"
+    begins = f"resumes after {_reached(progress, training)}" if done else begins
+    report(f"{name}: {begins}, {len(task.train)} training cases, {len(task.held_out)} validation cases, in {place}")
 
     held_out = task.held_out_batches()
     score = scoring.scorer(strategy, step.net, task, held_out)
@@ -165,12 +165,12 @@ def _train(task, place, origin, strategy, compiled, report, asked):
         if found is None:
             saved.save(progress)
             raise StoppedError(f"{name}: stopped by SIGTERM and saved in {place} after {_reached(progress, training)}; "
-                               f"the same command goes on from there")
+                               f"rerun the command to resume")
         trained = time.perf_counter()
         with step.averaged():
             val_loss, val_dice = score()
         if not math.isfinite(val_loss):
-            raise checkpoints.diverged(task, f"loss on held-out cases became {val_loss} in epoch {epoch}")
+            raise checkpoints.diverged(task, f"validation loss became {val_loss} in epoch {epoch}")
         history.append(found | {
             "epoch": epoch, "val_loss": val_loss, "val_dice": val_dice, "seconds": time.perf_counter() - began,
             "learning_rate": float(rate_at(epoch * training.steps_per_epoch - 1))})
@@ -184,7 +184,7 @@ def _train(task, place, origin, strategy, compiled, report, asked):
         measured = "" if rate is None else (
             f"  {rate:.0f} samples/s, {found['input_wait']:.1%} of it waiting for input  "
             f"{watching.duration((epochs - epoch) * (samples / rate + time.perf_counter() - trained))} left")
-        report(f"{name}  epoch {epoch}/{epochs}  loss {found['loss']:.4f}  held out: loss {val_loss:.4f}, Dice "
+        report(f"{name}  epoch {epoch}/{epochs}  loss {found['loss']:.4f}  validation: loss {val_loss:.4f}, Dice "
                f"{val_dice:.3f}{measured}")
     best = checkpoints.best_epoch(history)
     if writes:
@@ -192,11 +192,11 @@ def _train(task, place, origin, strategy, compiled, report, asked):
     outcome = "trained" if len(history) == epochs else f"stopped early after {len(history)} epochs"
     report(f"{name}: {outcome}, best Dice {best['val_dice']:.3f} after epoch {best['epoch']}, in {place}")
     if asked.is_set():
-        raise StoppedError(f"{name}: stopped by SIGTERM, just as its last epoch was done")
+        raise StoppedError(f"{name}: stopped by SIGTERM after its last epoch")
     return history
 
 
 def _reached(progress, training):
     """Describes the progress, as "epoch 3 of 10" or "epoch 3 of 10 and 17 of the next one's 50 steps"."""
-    more = f" and {progress.steps} of the next one's {training.steps_per_epoch} steps" if progress.steps else ""
+    more = f" and {progress.steps} of {training.steps_per_epoch} steps of the next" if progress.steps else ""
     return f"epoch {len(progress.history)} of {training.epochs}{more}"

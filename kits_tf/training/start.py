@@ -48,13 +48,14 @@ def check(task: Task, run_dir: str | pathlib.Path, before: Sequence[Task] = ()) 
         return
     coming = next((other.config for other in before if (other.stage, other.fold) == ("fine", task.fold)), None)
     if not coming and not weights.exists():
-        raise InputError(f"{task.name}: starts from the weights of the fine net, which is not trained ({weights}: no "
+        raise InputError(f"{task.name}: needs the weights of the fine net, which is not trained ({weights}: no "
                          f"such file); train it first: python train.py --stage=fine --fold={task.fold} "
                          f"--run_dir={run_dir}; or give --nostart_from_fine")
     net = (coming or runs.load_config(weights.parent)).fine.net
     if net != task.config.tumor2d.net:
-        raise InputError(f"{task.name}: starts from the weights of the fine net ({weights.parent}), but that is {net}, "
-                         f"not {task.config.tumor2d.net}; make them alike, or give --nostart_from_fine")
+        raise InputError(f"{task.name}: cannot start from the fine net ({weights.parent}), which has {net}, "
+                         f"not {task.config.tumor2d.net}; train both with the same net settings, or give "
+                         f"--nostart_from_fine")
 
 
 def begin(step: TrainStep, weights: pathlib.Path) -> None:

@@ -67,8 +67,8 @@ def draw_history(folder: str | pathlib.Path, history: list[dict]) -> None:
     canvas = FigureCanvasAgg(figure)
     epochs = [row["epoch"] for row in history]
     panels: dict[str, dict] = {
-        "loss": {"loss": "training", "val_loss": "held out"},
-        "Dice": {"dice": "training (soft)", "val_dice": "held out, mean of cases"},
+        "loss": {"loss": "training", "val_loss": "validation"},
+        "Dice": {"dice": "training (soft)", "val_dice": "validation, mean of cases"},
         "learning rate": {"learning_rate": None}}
     for place, (title, columns) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(1, 3, place, xlabel="epoch", title=title)

@@ -47,7 +47,7 @@ def addresses() -> tuple[list[tuple[str, int]], int]:
         return [_split(worker) for worker in workers], index
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error) if type(error) is ValueError else repr(error)
-        raise InputError(f"TF_CONFIG: cannot be used ({reason}), expected as {example}") from error
+        raise InputError(f"TF_CONFIG: cannot be used ({reason}); example: {example}") from error
 
 
 def _split(address):
@@ -74,7 +74,7 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
             name = "mirrored" if len(tf.config.list_logical_devices("GPU")) > 1 else "one"
     if name == "multiworker":
         if len(workers) < 2:
-            raise InputError("--strategy=multiworker expects TF_CONFIG to name two workers or more")
+            raise InputError("--strategy=multiworker needs two workers or more in TF_CONFIG")
         ring = tf.distribute.experimental.CommunicationImplementation
         options = tf.distribute.experimental.CommunicationOptions(
             implementation=ring.NCCL if tf.config.list_physical_devices("GPU") else ring.RING)
@@ -94,8 +94,8 @@ def compiles(xla: str, strategy: tf.distribute.Strategy) -> bool:
     """
     if strategy.num_replicas_in_sync > 1:
         if xla == "on":
-            raise InputError(f"--xla=on is for one device, and there are {strategy.num_replicas_in_sync} replicas; "
-                             f"give --strategy=one or --xla=auto")
+            raise InputError(f"--xla=on works on one device only, but there are {strategy.num_replicas_in_sync} "
+                             f"replicas; give --strategy=one or --xla=auto")
         return False
     return xla == "on" or (xla == "auto" and bool(tf.config.list_logical_devices("GPU")))
 

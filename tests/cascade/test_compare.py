@@ -66,7 +66,7 @@ def test_a_study_s_cases_come_with_their_labels_where_there_are_any(tmp_path):
     assert labels.voxels.all()
     write_volume(tmp_path / "case_00002" / "imaging.nii.gz", scan)
     write_volume(tmp_path / "case_00002" / "segmentation.nii.gz", Volume.from_spacing(labels.voxels, (5.0, 2.0, 2.1)))
-    with pytest.raises(InputError, match=r"case_00002.* lies up to 0.35 mm away from its scan"):
+    with pytest.raises(InputError, match=r"case_00002.* is up to 0.35 mm away from its scan"):
         list(compare.study_cases(tmp_path))
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="contains no scan"):

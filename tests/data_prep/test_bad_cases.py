@@ -75,18 +75,18 @@ BAD = {
                                f"{LABELS}: has shape (12, 36, 43) (z, y, x), expected that of its scan, (13, 36, 43)"),
     "labels of other axes": (lambda case: rewrite(case, LABELS, two_kidneys().transpose(0, 2, 1)),
                              f"{LABELS}: has shape (13, 43, 36)"),
-    "labels 1 mm aside": (moved(a0_3=1.0), f"{LABELS}: lies up to 1.00 mm away from its scan"),
-    "labels of other spacing": (moved(a2_0=-0.1), f"{LABELS}: lies up to 1.25 mm away from its scan"),
-    "labels mirrored": (moved(a0_2=2 * 2.6), f"{LABELS}: lies up to 109.20 mm away from its scan"),  # 42 voxels
+    "labels 1 mm aside": (moved(a0_3=1.0), f"{LABELS}: is up to 1.00 mm away from its scan"),
+    "labels of other spacing": (moved(a2_0=-0.1), f"{LABELS}: is up to 1.25 mm away from its scan"),
+    "labels mirrored": (moved(a0_2=2 * 2.6), f"{LABELS}: is up to 109.20 mm away from its scan"),  # 42 voxels
     "scan in two frames": (bad_file(SCAN, "frames.nii.gz"), f"{SCAN}: has shape (3, 4, 5, 2)"),
     "scan cut": (bad_file(SCAN, "cut.nii.gz"), f"{SCAN}: its voxels cannot be read"),
     "labels cut": (bad_file(LABELS, "cut.nii.gz"), f"{LABELS}: its voxels cannot be read"),
-    "scan of 3 m": (huge, f"{SCAN}: the scan is 2574 x 2952 x 2967 mm (z, y, x) large"),
+    "scan of 3 m": (huge, f"{SCAN}: the scan measures 2574 x 2952 x 2967 mm (z, y, x)"),
     "scan is a folder": (bad_file(SCAN, "folder.nii.gz"), f"{SCAN}: is a folder"),
-    "scan is a link to itself": (bad_file(SCAN, "loop.nii.gz"), f"{SCAN}: is a symbolic link that leads nowhere"),
-    "labels are a broken link": (bad_file(LABELS, "dangling.nii.gz"), f"{LABELS}: is a symbolic link that leads"),
+    "scan is a link to itself": (bad_file(SCAN, "loop.nii.gz"), f"{SCAN}: is a dangling symbolic link"),
+    "labels are a broken link": (bad_file(LABELS, "dangling.nii.gz"), f"{LABELS}: is a dangling symbolic link"),
     "labels are a pipe": (bad_file(LABELS, "pipe.nii.gz"), f"{LABELS}: is no regular file"),
-    "scan is a gzip bomb": (bad_file(SCAN, "bomb_behind.nii.gz"), f"{SCAN}: goes on after"),
+    "scan is a gzip bomb": (bad_file(SCAN, "bomb_behind.nii.gz"), f"{SCAN}: has more than the"),
     "scan empty": (bad_file(SCAN, "empty.nii.gz"), f"{SCAN}: cannot be read as NIfTI"),
     "scan 2D": (bad_file(SCAN, "2d.nii.gz"), f"{SCAN}: has shape (4, 5)"),
     "scan complex": (bad_file(SCAN, "complex.nii.gz"), f"{SCAN}: holds complex64 voxels"),
@@ -139,11 +139,11 @@ def test_a_study_of_one_case_is_prepared_and_training_on_it_refused_in_one_line(
     assert prepare_study(tmp_path / "study", tmp_path / "data", ("coarse",), CONFIG, 0) == 0
     messages = []
     for fold in range(5):
-        with pytest.raises(InputError, match="each needs one at least") as caught:
+        with pytest.raises(InputError, match="expected at least one of each") as caught:
             dataset.split(tmp_path / "data", "coarse", fold, CONFIG)
         messages.append(str(caught.value))
-    assert sum("0 cases to train on and 1 held out" in message for message in messages) == 1
-    assert sum("1 cases to train on and 0 held out" in message for message in messages) == 4
+    assert sum("0 training cases and 1 validation cases" in message for message in messages) == 1
+    assert sum("1 training cases and 0 validation cases" in message for message in messages) == 4
 
 
 @pytest.mark.parametrize("joined", [False, True], ids=["here", "on a cluster"])

@@ -38,7 +38,7 @@ def _flip(data):
 
 
 SPOILT = {
-    "damaged": (_flip, ["coarse/case_00001.tfrecord: is damaged, its bytes are not those that were written"]),
+    "damaged": (_flip, ["coarse/case_00001.tfrecord: is damaged, its checksum differs from the one in the manifest"]),
     "missing": (lambda data: dataset.shard_path(data, "tumor3d", "case_00000").unlink(),
                 ["tumor3d/case_00000.tfrecord: is missing"]),
     "orphan": (lambda data: dataset.shard_path(data, "coarse", "case_00009").write_bytes(b""),
@@ -99,7 +99,7 @@ def test_shards_of_other_settings_are_stale(folder):
     other = dataclasses.replace(CONFIG, tumor3d=dataclasses.replace(CONFIG.tumor3d, centres_per_class=4))
     line, = problems(folder / "data", config=other)[0]
     assert line == (f"{dataset.manifest_path(folder / 'data', 'tumor3d')}: is stale, made with other settings than "
-                    f"preset tiny's")
+                    f"those of preset tiny")
 
 
 @pytest.mark.parametrize("stage", ["all", "fine"])

@@ -317,7 +317,7 @@ def test_a_case_that_has_a_file_twice_is_refused_and_the_others_go_on(name, fold
     (case / f"{name}.nii").write_bytes(b"another")
     assert prepare(folder) == 1
     said = capsys.readouterr().err.splitlines()
-    assert f"failed: {case}: holds both {name}.nii.gz and {name}.nii; take one away" in said
+    assert f"failed: {case}: contains both {name}.nii.gz and {name}.nii; remove one" in said
     assert "0 done, 1 unchanged, 1 failed" in said[-1]
     assert list(shards(folder)) == ["coarse/case_00000.tfrecord", "fine/case_00000.tfrecord"]
 
@@ -349,7 +349,7 @@ def test_nothing_starts_without_a_study_or_a_place_to_write(tmp_path):
     assert list(tmp_path.iterdir()) == []
     write_case(tmp_path / "study", "case_00000", two_kidneys())
     (tmp_path / "data").write_text("")
-    with pytest.raises(InputError, match=r"data: cannot be made .*--output"):
+    with pytest.raises(InputError, match=r"data: cannot be created .*--output"):
         prepare(tmp_path)
 
 
@@ -386,6 +386,6 @@ def test_a_users_mistake_ends_with_status_1_and_names_itself(flags, said):
 
 def test_a_second_run_into_a_folder_is_refused_while_the_first_lasts(folder):
     before = shards(folder)
-    with only_writer(folder / "data"), pytest.raises(InputError, match=r"data: is being written to by process \d+"):
+    with only_writer(folder / "data"), pytest.raises(InputError, match=r"data: is in use by process \d+"):
         prepare(folder, stages=STAGES)
     assert shards(folder) == before

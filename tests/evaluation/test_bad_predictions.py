@@ -48,8 +48,8 @@ BAD = {
     "label half": (value(0.5, np.float32), "holds label 0.5, expected only 0, 1, 2"),
     "other shape": (lambda path: put(path, kidney()[:5]),
                     "has shape (5, 8, 10) (z, y, x), expected that of its labels, (6, 8, 10)"),
-    "other spacing": (lambda path: put(path, spacing_mm=(5.0, 2.0, 4.1)), "lies up to 0.95 mm away from its labels"),
-    "other place": (aside, "lies up to 3.00 mm away from its labels"),
+    "other spacing": (lambda path: put(path, spacing_mm=(5.0, 2.0, 4.1)), "is up to 0.95 mm away from its labels"),
+    "other place": (aside, "is up to 3.00 mm away from its labels"),
     **{name: (REFUSED[name][0], ": ") for name in ("cut.nii.gz", "text.nii.gz", "2d.nii.gz", "frames.nii.gz",
                                                    "loop.nii.gz", "folder.nii.gz", "pipe.nii.gz", "huge.nii.gz",
                                                    "bomb_behind.nii.gz", "nan.nii.gz", "rgb.nii.gz")},
@@ -94,7 +94,7 @@ def test_two_cases_of_one_id_are_refused(names, tmp_path):
     for name in names:
         put(tmp_path / "study" / name / "segmentation.nii.gz")
     put(tmp_path / "found" / "prediction_00001.nii.gz")
-    with pytest.raises(InputError, match="both stand for case 00001"):
+    with pytest.raises(InputError, match="both belong to case 00001"):
         evaluate_study(tmp_path / "found", tmp_path / "study", tmp_path / "scores")
     assert not (tmp_path / "scores").exists()
 

@@ -124,7 +124,7 @@ def test_prediction_in_another_axis_order_scores_1(study):
 
 @pytest.mark.parametrize(("shape", "spacing_mm", "note"), [
     ((6, 8, 9), SPACING_MM, "has shape (6, 8, 9) (z, y, x), expected that of its labels, (6, 8, 10)"),
-    (SHAPE, (5.0, 2.0, 4.1), "lies up to 0.95 mm away from its labels"),  # 9.5 steps of 0.1 mm
+    (SHAPE, (5.0, 2.0, 4.1), "is up to 0.95 mm away from its labels"),  # 9.5 steps of 0.1 mm
 ])
 def test_prediction_in_another_place_scores_0_says_so_and_exits_with_1(study, shape, spacing_mm, note):
     write(study / "found/prediction_00003.nii.gz", np.ones(shape, np.uint8), spacing_mm)
@@ -205,18 +205,18 @@ def test_a_case_whose_name_is_none_is_refused_before_anything_is_scored(study, n
 
 def test_folder_without_labels_is_refused(study):
     (study / "empty").mkdir()
-    with pytest.raises(InputError, match="no labels here"):
+    with pytest.raises(InputError, match="contains no labels"):
         evaluate(study, labels="empty")
 
 
 def test_output_that_is_a_file_is_refused(study):
     (study / "scores").write_text("")
-    with pytest.raises(InputError, match="scores: cannot be made"):
+    with pytest.raises(InputError, match="scores: cannot be created"):
         evaluate(study)
 
 
 def test_a_second_run_into_a_folder_is_refused_while_the_first_lasts(study):
-    with only_writer(study / "scores"), pytest.raises(InputError, match=r"scores: is being written to by process \d+"):
+    with only_writer(study / "scores"), pytest.raises(InputError, match=r"scores: is in use by process \d+"):
         evaluate(study)
     assert not list((study / "scores").iterdir())
     assert evaluate(study) == 0
@@ -224,7 +224,7 @@ def test_a_second_run_into_a_folder_is_refused_while_the_first_lasts(study):
 
 def test_two_predictions_for_one_case_are_refused(study):
     write(study / "found/prediction_case_00003.nii.gz", kidney_with_tumor())
-    with pytest.raises(InputError, match="both stand for case 00003"):
+    with pytest.raises(InputError, match="both belong to case 00003"):
         evaluate(study)
 
 

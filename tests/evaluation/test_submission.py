@@ -96,8 +96,9 @@ def damaged(predictions, study):
 
 
 @pytest.mark.parametrize(("spoil", "said"), [
-    (stray, "prediction_00300.nii.gz too"), (other_label, "label 3"), (other_shape, "shape"),
-    (other_place, "lies elsewhere"), (other_axes, "has shape"), (no_scan, "case_00211"), (damaged, "prediction_00211")],
+    (stray, "also contains prediction_00300.nii.gz"), (other_label, "label 3"), (other_shape, "shape"),
+    (other_place, "has another affine"), (other_axes, "has shape"), (no_scan, "case_00211"),
+    (damaged, "prediction_00211")],
     ids=lambda value: getattr(value, "__name__", None))
 def test_what_is_wrong_is_named_and_no_zip_is_written(folders, tmp_path, spoil, said):
     spoil(*folders)

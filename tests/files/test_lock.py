@@ -36,7 +36,7 @@ def test_the_second_is_refused_by_the_name_of_the_first(holder, tmp_path):
     with pytest.raises(InputError) as caught, only_writer(tmp_path / "out"):
         raise AssertionError("two hold it")
     message = str(caught.value)
-    assert message.startswith(f"{tmp_path / 'out'}: is being written to by process {holder.pid} on "
+    assert message.startswith(f"{tmp_path / 'out'}: is in use by process {holder.pid} on "
                               f"{socket.gethostname()} since 20")
     assert "-c" in message and "choose another --output" in message
     assert len(message.splitlines()) == 1
@@ -95,7 +95,7 @@ def test_a_lock_whose_file_was_just_taken_away_does_not_count(tmp_path, monkeypa
     with only_writer(tmp_path):
         monkeypatch.undo()
         assert len(calls) == 2
-        with pytest.raises(InputError, match="being written to"), only_writer(tmp_path):
+        with pytest.raises(InputError, match="in use"), only_writer(tmp_path):
             raise AssertionError("two hold it")
 
 
@@ -106,11 +106,11 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr("fcntl.flock", flock)
     with only_writer(tmp_path):
         pass
-    assert f"warning: {tmp_path}: its file system keeps no locks" in capsys.readouterr().err
+    assert f"warning: {tmp_path}: its file system has no locks" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_made_names_the_flag(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"file/out: cannot be made .*--run_dir"), \
+    with pytest.raises(InputError, match=r"file/out: cannot be created .*--run_dir"), \
             only_writer(tmp_path / "file" / "out", "--run_dir"):
         raise AssertionError("held")

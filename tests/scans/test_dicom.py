@@ -65,7 +65,7 @@ def test_a_zip_of_something_else_is_refused(tmp_path):
     (tmp_path / "notes" / "read.me").write_text("nothing")
     shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "notes")
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 nothing")
-    with pytest.raises(InputError, match=r"packed\.zip: holds no DICOM image"):
+    with pytest.raises(InputError, match=r"packed\.zip: contains no DICOM image"):
         read_series(tmp_path / "packed.zip")
     with pytest.raises(InputError, match=r"broken\.zip: cannot be read as DICOM"):
         read_series(tmp_path / "broken.zip")
@@ -173,7 +173,7 @@ def test_a_zip_that_unpacks_to_far_more_than_itself_is_refused(tmp_path, monkeyp
 
 
 def test_a_folder_without_dicom_is_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no DICOM image"):
+    with pytest.raises(InputError, match="contains no DICOM image"):
         read_series(tmp_path)
 
 
@@ -237,7 +237,7 @@ def refusal(path):
 
 
 DAMAGES = {
-    "empty": (lambda raw: b"", "is empty; copy it anew"),
+    "empty": (lambda raw: b"", "is empty; copy it again"),
     "cut before its mark": (lambda raw: raw[:100], "does not say that it is DICOM"),
     "cut after its mark": (lambda raw: raw[:132], "has no pixels (and no SOPClassUID)"),
     "cut in its meta header": (lambda raw: raw[:160], "has no pixels (and no SOPClassUID)"),
@@ -343,7 +343,7 @@ def test_a_single_slice_is_as_thick_as_it_says_and_says_so(tmp_path, between, th
         single[0].SpacingBetweenSlices = between
     volume, slices = read_series(write_series(tmp_path / "scan", single))
     assert volume.spacing_mm == (expected, 0.8, 0.9)
-    assert volume.doubts == (f"It is a single slice; that it is {expected:g} mm thick is taken from its {field}.",)
+    assert volume.doubts == (f"It is a single slice; its thickness of {expected:g} mm is that of its {field}.",)
     assert volume.doubts[0] in scan_doubts(volume, SPACING_MM)
     np.testing.assert_array_equal(volume.voxels, scan()[:1])
     assert write_segmentation(tmp_path / "seg.dcm", volume.with_voxels(np.ones((1, 9, 11), np.uint8)), slices, "test 1")
@@ -418,8 +418,8 @@ def test_a_compression_that_nothing_here_reads_is_refused_by_name(tmp_path, monk
         dataset["PixelData"].is_undefined_length = True
         dataset.file_meta.TransferSyntaxUID = syntax
     assert refusal(write_series(tmp_path / "scan", slices)) == (
-        f"IM0000 is compressed as {name}, which cannot be read here; convert the series by dcmdjpeg or gdcmconv --raw, "
-        "or pip install pylibjpeg pylibjpeg-libjpeg")
+        f"IM0000 is compressed as {name}, which cannot be read here; convert the series with dcmdjpeg or gdcmconv "
+        "--raw, or pip install pylibjpeg pylibjpeg-libjpeg")
 
 
 def decoders_without_plugins(syntax):

@@ -41,12 +41,12 @@ def test_both_endings_at_once_are_listed_for_the_reader_to_refuse(name, tmp_path
     single.check_single()
     with pytest.raises(InputError) as caught:
         double.check_single()
-    assert str(caught.value) == f"{tmp_path}/case_00001: holds both {name}.nii.gz and {name}.nii; take one away"
+    assert str(caught.value) == f"{tmp_path}/case_00001: contains both {name}.nii.gz and {name}.nii; remove one"
 
 
 def test_both_endings_in_a_case_folder_given_alone_are_refused_too(tmp_path):
     case, = find_scans(touch(tmp_path, "imaging.nii", "imaging.nii.gz"))
-    with pytest.raises(InputError, match="take one away"):
+    with pytest.raises(InputError, match="remove one"):
         case.check_single()
 
 

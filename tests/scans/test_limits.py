@@ -27,8 +27,8 @@ def test_a_grid_beyond_the_limit_names_extent_and_limit():
     with pytest.raises(InputError) as caught:
         check_grid((30, 30, 30), (99.0, 99.0, 99.0), PAPER_MM)
     assert str(caught.value) == (
-        "the scan is 2970 x 2970 x 2970 mm (z, y, x) large by its voxel spacing, 14295 million voxels at the nets' "
-        "3 x 0.7816 x 0.7816 mm, expected at most 1074 million; correct its spacing, or cut it to the abdomen")
+        "the scan measures 2970 x 2970 x 2970 mm (z, y, x) by its voxel spacing, 14295 million voxels at the nets' "
+        "3 x 0.7816 x 0.7816 mm; expected at most 1074 million; correct its spacing, or crop it to the abdomen")
 
 
 def test_an_axis_thinner_than_one_voxel_of_the_nets_counts_as_one():

@@ -52,14 +52,14 @@ def cropped(*box):
 ODD = {
     "offset by 1024": (changed(lambda hu: (hu + 1024).astype(np.uint16)), "would be with 1024 added"),
     "8-bit picture": (changed(lambda hu: np.clip((hu + 200) / 2, 0, 255).astype(np.uint8)),
-                      "from 0 to 255, as in an 8-bit picture"),
+                      "from 0 to 255, as in an 8-bit image"),
     "16-bit unsigned": (changed(lambda hu: (hu + 1000).astype(np.uint16) * 30), "from 0 to 48000 without air"),
     "MRI-like": (changed(lambda hu: np.where(hu < -500, 0, 400 + hu).astype(np.int16)), r"Hounsfield units \(MRI\?\)"),
     "MRI with noise below 0": (changed(lambda hu: np.where(hu < -500, -3, 400 + hu).astype(np.int16)),
-                               r"Only 0\.0% of it is air \(below -500, the least is -3\)"),
+                               r"Only 0\.0% of it is air \(below -500; the lowest value is -3\)"),
     "air alone": (changed(lambda hu: np.full_like(hu, -1024)), r"Only 0\.0% of it has the Hounsfield units of soft"),
     "beyond int16": (changed(lambda hu: np.where(hu == 600, 99999.0, hu).astype(np.float32)),
-                     "from -1000 to 99999; what lies beyond -32768 or 32767"),
+                     "from -1000 to 99999; values beyond -32768 or 32767"),
     "0.1 mm": (spaced(4.0, 1.8, 0.1), r"0\.1 mm along x is far from the 0\.7816 mm"),
     "20 mm": (spaced(20.0, 1.8, 1.5), r"20 mm along z is far from the 3 mm"),
     "one slice": (cropped(np.s_[20:21]), "one voxel thick from head to feet"),
@@ -109,10 +109,10 @@ def qform_alike(header):
 @pytest.mark.parametrize(("change", "patches", "said"), [
     (qform_alike, {}, None),
     (qform_aside, {}, "The header's qform and sform disagree by up to 7.0 mm; the sform was used."),
-    (qform_alike, {"quatern_b": 5.0}, "The header's qform makes no sense; its sform was used."),
-    (qform_alike, {"xyzt_units": 1}, "The header says that its spacing is in metres; it was taken as millimetres."),
-    (qform_alike, {"xyzt_units": 3}, "The header says that its spacing is in micrometres; it was taken as "
-                                     "millimetres."),
+    (qform_alike, {"quatern_b": 5.0}, "The header's qform is invalid; its sform was used."),
+    (qform_alike, {"xyzt_units": 1}, "The header says that its spacing is in meters; it was read as millimeters."),
+    (qform_alike, {"xyzt_units": 3}, "The header says that its spacing is in micrometers; it was read as "
+                                     "millimeters."),
     (qform_alike, {"xyzt_units": 0}, None),  # many files omit it
     (qform_alike, {"qform_code": 0, "sform_code": 0}, "The header does not say how the scan lies in the patient (qform "
                                                       "and sform codes are 0); an orientation was assumed."),

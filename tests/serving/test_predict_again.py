@@ -232,6 +232,6 @@ def test_a_long_scan_is_written_before_the_nets_see_another(run, monkeypatch):
 
 
 def test_a_second_run_into_a_folder_is_refused_while_the_first_lasts(run, tmp_path, answers):
-    with only_writer(tmp_path / "out"), pytest.raises(InputError, match=r"out: is being written to by process \d+"):
+    with only_writer(tmp_path / "out"), pytest.raises(InputError, match=r"out: is in use by process \d+"):
         run()
     assert not answers

@@ -118,7 +118,7 @@ def test_two_scans_of_one_name_are_refused_before_anything_is_written(oracle_exp
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("scans", "told"), [("nowhere", "no such file"), ("empty", "holds no scan")])
+@pytest.mark.parametrize(("scans", "told"), [("nowhere", "no such file"), ("empty", "contains no scan")])
 def test_nothing_to_predict_is_one_line(oracle_export, tmp_path, scans, told):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=told):

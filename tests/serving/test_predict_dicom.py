@@ -59,5 +59,5 @@ def test_a_series_is_predicted_again_only_if_a_slice_changed(oracle_export, scan
 def test_a_segmentation_is_made_of_dicom_alone(oracle_export, small_patient, tmp_path, capsys):
     write_volume(tmp_path / "one.nii.gz", small_patient.with_voxels(HU[small_patient.voxels]))
     assert predict(oracle_export, tmp_path / "one.nii.gz", tmp_path / "out", formats=("dicomseg",)) == 1
-    assert f"{tmp_path / 'one.nii.gz'}: is no DICOM series" in capsys.readouterr().err
+    assert f"{tmp_path / 'one.nii.gz'}: is not a DICOM series" in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "out").iterdir()} <= {"summary.csv", "findings.csv", ".lock"}

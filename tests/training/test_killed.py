@@ -86,7 +86,7 @@ def interrupt_and_compare(alone, folder, kinds):
     with commands.started(output, processes.train, config, data_dir, folder / "parts") as process:
         process.join(300)
     assert process.exitcode == 0, output.read_text()
-    assert "goes on after epoch" in output.read_text()
+    assert "resumes after epoch" in output.read_text()
 
     assert history(place) == history(whole)
     for name in (runs.BEST, runs.LAST):

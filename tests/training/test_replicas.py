@@ -92,6 +92,6 @@ def test_two_workers_learn_what_one_device_learns_though_one_dies_in_between(one
             process.join(120)
             assert process.exitcode == 0
     after = (tmp_path / "worker0.txt").read_text()
-    assert "goes on after epoch" in after
+    assert "resumes after epoch" in after
     assert "epoch" not in (tmp_path / "worker1.txt").read_text()  # only the chief reports and writes
     assert_same(outcome(config, tmp_path / "run", before, after), expected)

@@ -78,12 +78,12 @@ def test_training_begins_there_and_says_so(data_dir, run_dir, tmp_path):
     lines = []
     warm, = loop.train(task, run_dir, report=lines.append)
     cold, = loop.train(fresh, tmp_path / "cold", report=lines.append)
-    assert "1 epochs from the fine net's weights, 4 cases to train on" in lines[0]
+    assert "1 epochs, starting from the fine net's weights, 4 training cases" in lines[0]
     assert warm["loss"] != cold["loss"] and warm["val_loss"] != cold["val_loss"]
 
 
 def test_without_the_fine_net_one_line_says_how_to_train_it(data_dir, tmp_path):
-    with pytest.raises(InputError, match=r"^tumor2d fold 0: starts from the weights of the fine net, which is not "
+    with pytest.raises(InputError, match=r"^tumor2d fold 0: needs the weights of the fine net, which is not "
                                          r"trained \(\S*/fine/fold0/best.weights.h5: no such file\); train it first: "
                                          r"python train.py --stage=fine --fold=0 --run_dir=\S*; or give "
                                          r"--nostart_from_fine$"):
@@ -103,8 +103,8 @@ def test_a_fine_net_that_will_be_trained_before_is_no_error(data_dir, tmp_path):
 def test_a_fine_net_of_another_shape_is_one_line(data_dir, run_dir, tmp_path):
     wider = configs.UNetConfig(base_filters=6, levels=2)
     config = dataclasses.replace(CONFIG, tumor2d=dataclasses.replace(CONFIG.tumor2d, net=wider))
-    said = (r"\(\S*/fine/fold0\), but that is UNetConfig\(base_filters=4,.*\), not UNetConfig\(base_filters=6,.*\); "
-            r"make them alike, or give --nostart_from_fine$")
+    said = (r"\(\S*/fine/fold0\), which has UNetConfig\(base_filters=4,.*\), not UNetConfig\(base_filters=6,.*\); "
+            r"train both with the same net settings, or give --nostart_from_fine$")
     with pytest.raises(InputError, match=said):
         train("tumor2d", data_dir, run_dir, config)
     fine, tumor2d = (make_task(config, stage, data_dir, 0, 0) for stage in ("fine", "tumor2d"))
@@ -127,7 +127,7 @@ def test_a_run_goes_on_from_its_own_weights_though_fine_is_gone(data_dir, run_di
     shutil.rmtree(run_dir / "fine")
     lines = []
     parts = loop.train(make_task(CONFIG, "tumor2d", data_dir, 0, 0), run_dir, report=lines.append)
-    assert "goes on after epoch 1 of 2" in lines[0]
+    assert "resumes after epoch 1 of 2" in lines[0]
     for one, other in zip(whole, parts, strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-3)
 
@@ -135,7 +135,7 @@ def test_a_run_goes_on_from_its_own_weights_though_fine_is_gone(data_dir, run_di
 def test_a_run_from_fresh_weights_is_another_run(data_dir, run_dir):
     train("tumor2d", data_dir, run_dir)
     fresh = dataclasses.replace(CONFIG, tumor2d=dataclasses.replace(CONFIG.tumor2d, start_from_fine=False))
-    with pytest.raises(InputError, match=r"tumor2d\.start_from_fine is True there and False here"):
+    with pytest.raises(InputError, match=r"tumor2d\.start_from_fine=True, now False"):
         train("tumor2d", data_dir, run_dir, fresh)
 
 

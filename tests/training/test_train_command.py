@@ -74,9 +74,9 @@ def test_flags_replace_the_presets_settings_and_the_run_is_written(trained):
 
 
 @pytest.mark.parametrize(("flags", "said"), [
-    (["--epochs=2"], "coarse.training.epochs is 1 there and 2 here"),
-    (["--steps_per_epoch=1", "--fold=all"], "fold1: was trained otherwise, coarse.training.steps_per_epoch is 2 there "
-                                            "and 1 here")])
+    (["--epochs=2"], "coarse.training.epochs=1, now 2"),
+    (["--steps_per_epoch=1", "--fold=all"], "fold1: was trained with different settings: "
+                                            "coarse.training.steps_per_epoch=2, now 1")])
 def test_a_folder_of_another_run_is_refused_before_any_stage_or_fold_is_trained(trained, demo_data, flags, said):
     cwd, _ = trained
     other = run(*FLAGS, *flags, f"--data_dir={demo_data}", cwd=cwd)
@@ -151,7 +151,7 @@ def test_a_setting_that_breaks_a_rule_is_one_line(flag, said):
 def test_workers_without_tf_config_are_one_line(demo_data, tmp_path):
     done = run("--stage=coarse", "--preset=demo", f"--data_dir={demo_data}", "--strategy=multiworker", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "--strategy=multiworker expects TF_CONFIG to name two workers or more"
+    assert done.stderr.splitlines()[-1] == "--strategy=multiworker needs two workers or more in TF_CONFIG"
 
 
 @pytest.mark.parametrize("fold", ["4", pytest.param("all", marks=pytest.mark.soak)])
@@ -179,4 +179,4 @@ def test_a_shard_that_goes_bad_in_the_middle_is_named(demo_data, tmp_path):
         said = err.read_text()
     assert process.exitcode == 1, said
     assert "Traceback" not in said
-    assert said.splitlines()[-1] == f"{shard}: is damaged (DataLossError); write it anew with python -m data_prep"
+    assert said.splitlines()[-1] == f"{shard}: is damaged (DataLossError); rerun python -m data_prep to rewrite it"

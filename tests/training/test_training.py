@@ -98,7 +98,7 @@ def test_resumed_training_equals_training_in_one_go(config, data_dir, tmp_path, 
         train(config, "tumor2d", data_dir, tmp_path / "parts")
     assert not (runs.stage_folder(tmp_path / "parts", "tumor2d", 0) / runs.HISTORY).exists()
     parts, lines = train(config, "tumor2d", data_dir, tmp_path / "parts")
-    assert "goes on after epoch 1 of 2" in lines[0]
+    assert "resumes after epoch 1 of 2" in lines[0]
     for one, other in zip(whole, parts, strict=True):
         for column in ("epoch", "loss", "val_loss", "val_dice", "learning_rate"):
             assert other[column] == pytest.approx(one[column], rel=1e-3), column
@@ -149,10 +149,10 @@ def test_sigterm_while_a_finished_run_is_looked_at_stops_what_comes_after_it(con
 
 
 @pytest.mark.parametrize(("change", "seed", "message"), [
-    ({}, 3, "seed is 0 there and 3 here"),
-    ({"preset": "other"}, 0, "preset is tiny there and other here"),
-    ({"coarse": {"epochs": 5}}, 0, "coarse.training.epochs is 2 there and 5 here"),
-    ({"coarse": {"optimizer": "sgd"}}, 3, "training.optimizer is adam there and sgd here; seed is 0 there and 3"),
+    ({}, 3, "seed=0, now 3"),
+    ({"preset": "other"}, 0, "preset=tiny, now other"),
+    ({"coarse": {"epochs": 5}}, 0, "coarse.training.epochs=2, now 5"),
+    ({"coarse": {"optimizer": "sgd"}}, 3, "training.optimizer=adam, now sgd; seed=0, now 3"),
 ], ids=["seed", "preset", "epochs", "both"])
 def test_a_folder_of_another_run_is_refused_in_one_line(config, data_dir, finished, change, seed, message):
     for field, value in change.items():
@@ -171,8 +171,8 @@ def test_other_stages_settings_are_no_other_run(config, data_dir, finished):
 
 def test_a_second_training_into_one_folder_is_refused_by_the_first_s_name(config, data_dir, tmp_path):
     place = runs.stage_folder(tmp_path, "coarse", 0)
-    with only_writer(place), pytest.raises(InputError, match=r"coarse/fold0: is being written to by process \d+ on .*; "
-                                                             r"let it end, or choose another --run_dir$"):
+    with only_writer(place), pytest.raises(InputError, match=r"coarse/fold0: is in use by process \d+ on .*; "
+                                                             r"wait for its end, or choose another --run_dir$"):
         train(config, "coarse", data_dir, tmp_path)
     assert not list(place.iterdir())
 
@@ -208,7 +208,7 @@ def test_a_damaged_checkpoint_is_named(config, data_dir, finished, tmp_path):
 
 def test_a_loss_that_is_no_number_stops_the_run_names_the_records_and_saves_nothing(config, data_dir, tmp_path):
     config = ellipses.with_training(config, "fine", learning_rate=1e38)
-    with pytest.raises(InputError, match=r"loss became \S+ in epoch 1; train with a lower learning_rate") as caught:
+    with pytest.raises(InputError, match=r"loss became \S+ in epoch 1; train with a lower --learning_rate") as caught:
         train(config, "fine", data_dir, tmp_path)
     step, *records = re.search(r"records of step (\d+): (.*)$", str(caught.value)).groups()
     batches = list(make_task(config, "fine", data_dir, 0, 0).training_batches())
@@ -219,7 +219,7 @@ def test_a_loss_that_is_no_number_stops_the_run_names_the_records_and_saves_noth
 
 def test_weights_that_the_last_step_broke_are_not_saved(config, data_dir, tmp_path):
     config = ellipses.with_training(config, "fine", epochs=1, steps_per_epoch=1, learning_rate=1e38)
-    with pytest.raises(InputError, match=r"loss on held-out cases became nan in epoch 1; train with a lower"):
+    with pytest.raises(InputError, match=r"validation loss became nan in epoch 1; train with a lower"):
         train(config, "fine", data_dir, tmp_path)
     assert not (runs.stage_folder(tmp_path, "fine", 0) / runs.LAST).exists()
     task = make_task(config, "fine", data_dir, 0, 0)
@@ -282,7 +282,7 @@ def test_patience_counts_epochs_since_the_best(scores, patience, done):
 
 def test_a_batch_that_cannot_be_split_over_the_replicas_is_refused(config, data_dir, tmp_path):
     several = types.SimpleNamespace(num_replicas_in_sync=3, cluster_resolver=None)
-    with pytest.raises(InputError, match="a batch of 4 cannot be split over 3 replicas"):
+    with pytest.raises(InputError, match="a batch of 4 cannot be divided among 3 replicas"):
         train(config, "fine", data_dir, tmp_path, strategy=several)
 
 

@@ -14,8 +14,8 @@ from kits_tf.evaluation.submission import TEST_CASES
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("predictions", None, "folder of prediction_<id>.nii.gz, as predict.py writes it", required=True)
-flags.DEFINE_string("study", None, "the scans: case_xxxxx/imaging.nii.gz", required=True)
-flags.DEFINE_string("output", "submission.zip", "the zip to write")
+flags.DEFINE_string("study", None, "folder of the scans: case_xxxxx/imaging.nii.gz", required=True)
+flags.DEFINE_string("output", "submission.zip", "zip file to write")
 flags.DEFINE_integer("first", TEST_CASES.start, "number of the first case", lower_bound=0)
 flags.DEFINE_integer("last", TEST_CASES.stop - 1, "number of the last case", lower_bound=0)
 
@@ -31,4 +31,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.run(main, {"In and out": ("predictions", "study", "output", "first", "last")}, "no zip was written")
+    command.run(main, {"Input and output": ("predictions", "study", "output", "first", "last")}, "no zip was written")

@@ -40,23 +40,23 @@ def pack(predictions: str | pathlib.Path, study: str | pathlib.Path, output: str
     """
     folder, output = pathlib.Path(predictions), pathlib.Path(output)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder, --predictions expects one")
+        raise InputError(f"{folder}: no such folder; --predictions expects a folder of predictions")
     if output.suffix.lower() != ".zip":
-        raise InputError(f"{output}: --output expects the name of a .zip")
+        raise InputError(f"{output}: --output expects a file name that ends in .zip")
     wanted = [f"{PREFIX}{number:05d}.nii.gz" for number in ids]
     there = {path.name for ending in (".nii.gz", ".nii") for path in folder.glob(f"{PREFIX}*{ending}")}
     missing = [name for name in wanted if name not in there]
     strays = sorted(there.difference(wanted))
     if missing:
-        raise InputError(f"{folder}: lacks {_few(missing)}; predict these cases first")
+        raise InputError(f"{folder}: has no {_few(missing)}; predict these cases first")
     if strays:
-        raise InputError(f"{folder}: holds {_few(strays)} too, which is no case of this submission; move it away")
+        raise InputError(f"{folder}: also contains {_few(strays)}, not part of this submission; move it away")
     scans = {case.name: case for case in find_study(study)}
     for number, name in tqdm.tqdm(zip(ids, wanted, strict=True), total=len(wanted), desc="checking", unit="case",
                                   disable=no_bar()):
         case = f"case_{number:05d}"
         if case not in scans:
-            raise InputError(f"{study}: has no {case} to hold {name} against")
+            raise InputError(f"{study}: has no {case} to compare {name} with")
         scans[case].check_single()
         _check(folder / name, scans[case].imaging)
     with whole_file(output) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as packed:
@@ -75,6 +75,6 @@ def _check(path, scan):
     shape, affine = read_stored_geometry(path)
     expected_shape, expected_affine = read_stored_geometry(scan)
     if shape != expected_shape:
-        raise InputError(f"{path}: has shape {shape}, {scan} has {expected_shape}")
+        raise InputError(f"{path}: has shape {shape}, but {scan} has {expected_shape}; predict the case again")
     if abs(affine - expected_affine).max() > SAME_AFFINE_MM:
-        raise InputError(f"{path}: lies elsewhere than {scan} (their affines differ)")
+        raise InputError(f"{path}: has another affine than {scan}; predict the case again")
