@@ -22,10 +22,13 @@ def start(program, *arguments):
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        return listener.getsockname()[1]
+def free_ports(number):
+    """Returns unused ports."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for listener in listeners:
+            listener.bind((HOST, 0))
+        return [listener.getsockname()[1] for listener in listeners]
 
 
 def kill(process):
@@ -55,7 +58,7 @@ class Processes:
     """Context manager of a scheduler and `workers` single-threaded workers; kills all at the end of the block."""
 
     def __init__(self, workers):
-        self.count, self.port = workers, free_port()
+        self.count, (self.port,) = workers, free_ports(1)
         self.address = f"tcp://{HOST}:{self.port}"
         self.scheduler = self.workers = None
 

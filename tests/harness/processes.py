@@ -3,11 +3,9 @@
 They are forks of the server of harness/commands.py, so each starts at once.
 """
 
-import contextlib
 import json
 import os
 import pathlib
-import socket
 import sys
 
 import tensorflow as tf
@@ -49,15 +47,6 @@ def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None, st
     except loop.StoppedError as error:
         print(error, file=sys.stderr)
         sys.exit(143)
-
-
-def free_ports(number):
-    """Returns unused ports."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def prepared(folder, **training):

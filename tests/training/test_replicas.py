@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from harness import commands, processes
+from harness import commands, dask_processes, processes
 
 from kits_tf import config as configs
 from kits_tf import models
@@ -18,7 +18,7 @@ LOSSES = {"dice_weight": 0.5, "example_dice_weight": 0.25, "cross_entropy_weight
 
 @contextlib.contextmanager
 def two_workers(folder, config, data_dir, run_dir):
-    ports = processes.free_ports(2)
+    ports = dask_processes.free_ports(2)
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(commands.started(folder / f"worker{index}.txt", processes.train, config, data_dir,
                                                      run_dir, "multiworker", 1, (ports, index))) for index in (0, 1)]
