@@ -101,7 +101,7 @@ def split(data_dir: str | pathlib.Path, stage: str, fold: int,
         raise InputError(f"{data_dir}: no {stage} records; make them with: {command}")
     if manifest["settings"] != config.record_settings(stage):
         raise InputError(f"{manifest_path(data_dir, stage)}: the {stage} records were made with other settings; "
-                         f"make them again with the --preset and --set of this command: {command}")
+                         f"make them again, with the same --set if any: {command}")
     folds = read_folds(data_dir)
     if fold not in range(len(folds)):
         raise InputError(f"{data_dir}: has folds 0 to {len(folds) - 1}, but no fold {fold}")
