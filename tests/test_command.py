@@ -70,11 +70,12 @@ def test_a_mistake_in_a_setting_is_one_line_and_status_1(command, flag, said):
     assert (done.returncode, done.stdout, done.stderr) == (1, "", said + "\n")
 
 
-def test_help_settings_lists_every_setting_with_its_value_and_meaning():
-    done = run("train.py", "--help_settings", "--preset=demo", "--set=fine.training.epochs=3")
+def test_help_settings_lists_values_and_meanings_and_set_wins_over_flags_for_all_stages():
+    done = run("train.py", "--help_settings", "--preset=demo", "--set=fine.training.epochs=3", "--epochs=7")
     assert done.returncode == 0
     assert re.search(r"^fine\.training\.epochs=3  +number of epochs", done.stdout, re.MULTILINE)
-    assert re.search(r"^coarse\.training\.epochs=10 ", done.stdout, re.MULTILINE)
+    assert re.search(r"^coarse\.training\.epochs=7 ", done.stdout, re.MULTILINE)
+    assert re.search(r"^coarse\.training\.batch_size=16 ", done.stdout, re.MULTILINE)
 
 
 def test_flags_can_come_from_a_file(tmp_path):

@@ -59,7 +59,7 @@ def meaning(name: str) -> str:
     return describe(cls).get(field, "")
 
 
-def _field(name):
+def _field(name: str) -> tuple[typing.Any, str]:
     cls: typing.Any = CascadeConfig
     *path, field = name.split(".")
     for part in path:
