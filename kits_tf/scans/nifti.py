@@ -109,7 +109,7 @@ def _header(path):
     elif name.endswith(PAIRS):
         kinds = (nib.Nifti1Pair, nib.Nifti2Pair)
     else:
-        raise InputError(f"{path}: does not have the name of a NIfTI file, {EXPECTED}")
+        raise InputError(f"{path}: cannot be read: its name is not that of a NIfTI file, {EXPECTED}")
     files = {role: pathlib.Path(file.filename) for role, file in kinds[0].filespec_to_file_map(str(path)).items()}
     with _stream(files.get("header", files["image"])) as stream:
         start = stream.read(1024)

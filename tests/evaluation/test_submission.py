@@ -48,7 +48,7 @@ def test_by_default_all_ninety_cases_of_the_test_set_are_wanted(folders, tmp_pat
     done = run(*folders, tmp_path / "out.zip")
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].endswith(
-        "lacks prediction_00213.nii.gz, prediction_00214.nii.gz, prediction_00215.nii.gz and 84 more; "
+        "has no prediction_00213.nii.gz, prediction_00214.nii.gz, prediction_00215.nii.gz and 84 more; "
         "predict these cases first")
     assert not (tmp_path / "out.zip").exists()
 

@@ -151,7 +151,7 @@ REFUSED = {
     "gzip_of_nothing.nii.gz": (lambda path: path.write_bytes(gzip.compress(b"")), "cannot be read"),
     "not_packed.nii.gz": (_renamed(".nii"), "cannot be read"),
     "packed.nii": (_renamed(".nii.gz"), "cannot be read"),
-    "other_packing.nii.bz2": (lambda path: path.write_bytes(bz2.compress(bytes(9999))), "cannot be read .*by its name"),
+    "other_packing.nii.bz2": (lambda path: path.write_bytes(bz2.compress(bytes(9999))), "its name is not that of"),
     "cut.nii.gz": (_cut(4000), "is the file whole"),
     "cut_in_its_checksum.nii.gz": (_cut(-3), "is the file whole"),
     "cut_in_its_header.nii.gz": (_cut(100), "cannot be read"),
