@@ -12,10 +12,12 @@ SIZE ?= 256
 TRAIN_FLAGS ?=
 # More share the tests' work in less time, and take 3 GB of memory each.
 TEST_PROCESSES ?= 2
-RUN = $(VENV)/bin/python
+RUN = "$(VENV)/bin/python"
 GPU ?=
 REQUIREMENTS = $(if $(GPU),requirements-gpu.txt,requirements.txt)
-STAMP = $(VENV)/.installed$(if $(GPU),-gpu)
+# A target's blanks are escaped, a word's in a recipe are quoted: paths may have blanks.
+BLANK := $(subst ,, )
+STAMP = $(subst $(BLANK),\ ,$(VENV))/.installed$(if $(GPU),-gpu)
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -24,9 +26,9 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 venv: $(STAMP)
 
 $(STAMP): $(REQUIREMENTS) requirements.txt requirements-test.txt
-	$(PYTHON) -m venv $(VENV)
+	"$(PYTHON)" -m venv "$(VENV)"
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS) -r requirements-test.txt
-	touch $@
+	touch "$@"
 
 lint: venv
 	$(RUN) -m ruff check .
@@ -41,30 +43,30 @@ soak: venv
 # Known vulnerabilities in what is installed, looked up by pip-audit from an environment of its own. Status 1: there are
 # some. Status 2: nothing was audited, since the advisory service knew nothing of what is installed or was out of reach.
 audit: venv
-	$(PYTHON) -m venv $(VENV)-audit
-	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check "pip-audit>=2.7,<3"
-	@found=$$($(VENV)-audit/bin/pip-audit --strict --progress-spinner=off \
-	  --path=$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))') 2> $(VENV)-audit/said.txt); \
-	status=$$?; tail -n 1 $(VENV)-audit/said.txt; \
+	"$(PYTHON)" -m venv "$(VENV)-audit"
+	"$(VENV)-audit/bin/python" -m pip install --quiet --disable-pip-version-check "pip-audit>=2.7,<3"
+	@found=$$("$(VENV)-audit/bin/python" -m pip_audit --strict --progress-spinner=off \
+	  --path="$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" 2> "$(VENV)-audit/said.txt"); \
+	status=$$?; tail -n 1 "$(VENV)-audit/said.txt"; \
 	if [ -n "$$found" ]; then echo "$$found"; exit 1; fi; \
 	if [ $$status -ne 0 ]; then echo "NOT AUDITED: the advisory service is out of reach from here"; exit 2; fi
 
 # Phantoms to train on and others held out (hard cases in both), five small nets, one SavedModel, labels, scores.
 demo: venv
-	$(RUN) -m kits_tf.phantoms --output=$(DEMO)/study --cases=$(CASES) --seed=0 --size=$(SIZE) --slice_mm=4,5
-	$(RUN) -m kits_tf.phantoms --output=$(DEMO)/held_out --cases=$(HELD_OUT) --first=$(CASES) --seed=0 --size=$(SIZE) \
+	$(RUN) -m kits_tf.phantoms --output="$(DEMO)/study" --cases=$(CASES) --seed=0 --size=$(SIZE) --slice_mm=4,5
+	$(RUN) -m kits_tf.phantoms --output="$(DEMO)/held_out" --cases=$(HELD_OUT) --first=$(CASES) --seed=0 --size=$(SIZE) \
 	  --slice_mm=4,5
-	$(RUN) -m data_prep --input=$(DEMO)/study --output=$(DEMO)/data --preset=demo
-	$(RUN) train.py --stage=all --preset=demo --data_dir=$(DEMO)/data --run_dir=$(DEMO) $(TRAIN_FLAGS)
-	$(RUN) -m kits_tf.cascade --run_dir=$(DEMO) --output=$(DEMO)/export
-	$(RUN) predict.py --model=$(DEMO)/export --input=$(DEMO)/held_out --output=$(DEMO)/predictions
-	$(RUN) -m kits_tf.evaluation --predictions=$(DEMO)/predictions --labels=$(DEMO)/held_out --output=$(DEMO)/scores
-	@echo "A picture to look at: $$(ls $(DEMO)/predictions/*.png | head -n 1)"
+	$(RUN) -m data_prep --input="$(DEMO)/study" --output="$(DEMO)/data" --preset=demo
+	$(RUN) train.py --stage=all --preset=demo --data_dir="$(DEMO)/data" --run_dir="$(DEMO)" $(TRAIN_FLAGS)
+	$(RUN) -m kits_tf.cascade --run_dir="$(DEMO)" --output="$(DEMO)/export"
+	$(RUN) predict.py --model="$(DEMO)/export" --input="$(DEMO)/held_out" --output="$(DEMO)/predictions"
+	$(RUN) -m kits_tf.evaluation --predictions="$(DEMO)/predictions" --labels="$(DEMO)/held_out" --output="$(DEMO)/scores"
+	@echo "A picture to look at: $$(ls "$(DEMO)"/predictions/*.png | head -n 1)"
 
 # Runs the Colab notebook top to bottom in small form, and leaves the file as it is.
 notebook: venv
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r notebooks/requirements.txt
-	KITS_NOTEBOOK_SMALL=1 $(abspath $(RUN)) -m jupyter execute --timeout=1200 notebooks/colab.ipynb
+	KITS_NOTEBOOK_SMALL=1 "$$(cd "$(VENV)/bin" && pwd)/python" -m jupyter execute --timeout=1200 notebooks/colab.ipynb
 
 # The pages of docs/ and the API as HTML. A broken link, or a module that cannot be imported, stops it.
 docs: venv
@@ -78,4 +80,4 @@ bench: venv
 	$(RUN) -m benchmarks
 
 clean:
-	rm -rf $(VENV) $(VENV)-audit $(DEMO)
+	rm -rf "$(VENV)" "$(VENV)-audit" "$(DEMO)"
