@@ -2,7 +2,7 @@
 
 Floors: a file imports only from its own floor or from a lower one (tests/test_floors.py checks the imports).
 
-0 errors, labels, box, volume, config, quiet, lazy, heap, command  names, units, settings; code shared by all commands
+0 errors, labels, box, volume, config, environment, quiet, lazy, heap, command  names, settings; what commands share
 1 files, ops                   atomic writes, run folders; geometry as TensorFlow functions
 2 scans, records, addons, models, losses, metrics, weights
 3 phantoms, inputs, cluster
@@ -13,6 +13,8 @@ Floors: a file imports only from its own floor or from a lower one (tests/test_f
 
 import os
 import platform
+
+__version__ = "0.1.0"
 
 # By default TensorFlow does not use oneDNN's kernels on processors without AVX-512 VNNI or a similar extension. With
 # AVX2 alone, a training step without them takes up to three times as long (benchmarks/README.md). TensorFlow reads the

@@ -1,9 +1,11 @@
-"""Code shared by all commands: grouped --help, --quiet and --verbose, user errors in one line, Ctrl-C.
+"""Code shared by all commands: grouped --help, --version, --quiet and --verbose, errors in one line, Ctrl-C.
 
-Exit status: the command's own, 0 for success; 1 for a user error, which is printed as one line; 130 for Ctrl-C. After
+Exit status: the command's own, 0 for success; 1 for an error, which is printed as one line; 130 for Ctrl-C. After
 Ctrl-C the process ends within half a second and abandons a running TensorFlow call, which cannot be interrupted.
 """
 
+import contextlib
+import importlib.metadata
 import multiprocessing
 import os
 import re
@@ -17,13 +19,15 @@ from collections.abc import Callable
 
 from absl import app, flags
 
-from kits_tf import quiet
+import kits_tf
+from kits_tf import environment, quiet
 from kits_tf.errors import InputError
 
 FLAGS = flags.FLAGS
 OUTPUT = "Logging"
 GRACE_S = 0.5  # time for Python to handle Ctrl-C and to close open files
 INTERRUPTED = 130  # 128 + SIGINT, the convention of shells
+VERSION = ("--version", "-version")
 HELP = ("--help", "-help", "--helpshort", "-h", "-?")
 
 flags.DEFINE_boolean("quiet", False, "print warnings and errors only; no progress bars")
@@ -40,6 +44,10 @@ def run(main: Callable[[], int | None], groups: dict[str, tuple[str, ...]], stop
         groups: maps a title to names of flags, for --help.
         stopped: message for a user who pressed Ctrl-C, such as "rerun the command to continue".
     """
+    environment.mend_streams()
+    if set(sys.argv[1:]) & set(VERSION):
+        print(version())
+        sys.exit(0)
     if set(sys.argv[1:]) & set(HELP):
         print(help_text(sys.modules[main.__module__].__doc__ or "", groups))
         sys.exit(0)
@@ -68,12 +76,33 @@ def _call(main):
     quiet.set_level(-1 if FLAGS.quiet else int(FLAGS.verbose))
     quiet.quiet_tensorflow()
     try:
+        environment.check_folders()
         return main()
-    except InputError as error:
+    except Exception as error:
         if FLAGS.verbose:
             traceback.print_exc()
-        print(error, file=sys.stderr)
+        print(_line(error), file=sys.stderr)
         return 1
+
+
+def _line(error):
+    """Returns an error as one line. Errors that are neither a user's nor the system's are faults of the program."""
+    if isinstance(error, InputError):
+        return str(error)
+    text = " ".join(str(error).split())[:300]
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'}: {error.strerror}; see to it and give the same command again"
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return (f"{type(error).__name__}: {text} (in {where.filename}, line {where.lineno}); this is a fault of the "
+            f"program, --verbose shows more")
+
+
+def version() -> str:
+    """Returns the versions of this package and of TensorFlow, without importing it."""
+    for name in ("tensorflow", "tensorflow-cpu"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return f"kits_tf {kits_tf.__version__}, TensorFlow {importlib.metadata.version(name)}"
+    return f"kits_tf {kits_tf.__version__}, TensorFlow is not installed"
 
 
 _stopping = threading.Event()
@@ -118,7 +147,8 @@ def help_text(about: str, groups: dict[str, tuple[str, ...]]) -> str:
             lines += [f"  {written}"] if len(written) > 26 else []
             lines += textwrap.wrap(_explained(FLAGS[name]), 110, subsequent_indent=" " * 30,
                                    initial_indent=" " * 30 if len(written) > 26 else f"  {written}  ")
-    return "\n".join([*lines, "", "--flagfile=FILE reads flags from a file, one per line."])
+    return "\n".join([*lines, "", "--version prints the versions of kits_tf and TensorFlow.",
+                      "--flagfile=FILE reads flags from a file, one per line."])
 
 
 def _written(flag):

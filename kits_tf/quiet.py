@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 
 from absl import logging as absl_logging
 
+from kits_tf import environment
+
 SECONDS_BETWEEN = 30.0  # between two progress lines of a long step
 
 _level = 0
@@ -77,9 +79,15 @@ def quiet_tensorflow() -> None:
 def hushed() -> Iterator[None]:
     """Drops what is written to stderr while TensorFlow is imported, unless an exception is raised.
 
+    Every import of TensorFlow goes through here, so its processor is checked here too.
+
     TensorFlow 2.20 and later print a few lines during import, before any of our settings can take effect. With
     --verbose nothing is dropped.
+
+    Raises:
+        RunError: if TensorFlow cannot run on this processor.
     """
+    environment.check_processor()
     if is_verbose():
         yield
         return

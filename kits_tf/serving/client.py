@@ -5,7 +5,9 @@ gRPC retries with increasing delays only if the server is unavailable (UNAVAILAB
 """
 
 import hashlib
+import ipaddress
 import json
+import os
 import pathlib
 import ssl
 
@@ -32,6 +34,7 @@ OPTIONS = [
     ("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": RETRIES}]})),
     ("grpc.per_rpc_retry_buffer_size", 2**31 - 1),  # gRPC does not retry a call that does not fit into this buffer
 ]
+PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # the environment variables that gRPC reads, in its order
 AVAILABLE = get_model_status_pb2.ModelVersionStatus.State.Value("AVAILABLE")
 
 
@@ -44,7 +47,8 @@ class RemotePredictor:
         path: address, name and version of the model, for messages.
         version: the version in use.
         config: CascadeConfig of the export.
-        digest: SHA-256 of the model's config and contents, which include the weights' SHA-256, and of the signature.
+        digest: SHA-256 of the model's config and contents, which include the weights' SHA-256.
+        computed: as of Predictor; device and TensorFlow are the server's, which it does not tell.
 
     Args:
         address: "HOST:PORT" of the server's gRPC port.
@@ -72,9 +76,11 @@ class RemotePredictor:
         try:
             texts = [about[name].item() for name in ("config", "contents")]
             self.config = configs.from_json(texts[0])
+            self.computed = {"device": "server", "precision": explain.precision_of(texts[1]), "xla": xla == "on",
+                             "tensorflow": None}
         except (KeyError, ValueError, TypeError) as error:
             raise InputError(f"{self.path}: this program cannot use the model ({_one_line(error)})") from error
-        self.digest = hashlib.sha256(b"".join(texts) + self._signature.encode()).hexdigest()
+        self.digest = hashlib.sha256(b"".join(texts)).hexdigest()
 
     def predict(self, volume: Volume) -> Volume:
         """Segments a scan. Returns a Volume of uint8 class ids with the scan's geometry."""
@@ -130,7 +136,8 @@ class RemotePredictor:
         code, said = error.code(), _one_line(error.details())
         return {
             grpc.StatusCode.UNAVAILABLE:
-                f"no server answers ({said}); is it running, and are --server and --server_ca right?",
+                f"no server answers ({said}); is it running, and are --server and --server_ca right?" + _proxied(
+                    self.address),
             grpc.StatusCode.DEADLINE_EXCEEDED:
                 f"no answer within {self._deadline_s:g} s; raise --server_deadline",
             grpc.StatusCode.RESOURCE_EXHAUSTED:
@@ -145,8 +152,9 @@ class RemotePredictor:
 
 
 def _channel(address, ca):
+    options = [*OPTIONS, ("grpc.enable_http_proxy", 0)] if is_loopback(address) else OPTIONS
     if ca is None:
-        return grpc.insecure_channel(address, OPTIONS)
+        return grpc.insecure_channel(address, options)
     try:
         certificates = pathlib.Path(ca).read_bytes()
     except OSError as error:
@@ -155,7 +163,24 @@ def _channel(address, ca):
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificates.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError) as error:
         raise InputError(f"{ca}: contains no readable certificate; --server_ca expects a PEM file") from error
-    return grpc.secure_channel(address, grpc.ssl_channel_credentials(certificates), OPTIONS)
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(certificates), options)
+
+
+def is_loopback(address: str) -> bool:
+    """Returns whether HOST:PORT is this machine by its name or address, to which no proxy leads."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _proxied(address):
+    """Returns a hint for the message if gRPC asks a proxy for the server."""
+    found = [name for name in PROXIES if os.environ.get(name)]
+    if not found or is_loopback(address):
+        return ""
+    return f" The proxy in {found[0]} was asked for it; no_proxy={address.rpartition(':')[0]} leaves it out"
 
 
 def _fill(model_spec, spec):

@@ -14,14 +14,20 @@ from kits_tf.volume import Volume
 class Predictor:
     """A loaded cascade.
 
+    Attributes:
+        path: the version that was loaded.
+        config: CascadeConfig of the export.
+        computed: what the nets are computed with: `device` ("CPU" or "GPU"), `precision`, `xla` (True or False) and
+            `tensorflow`, its version.
+
     Args:
         directory: an export folder (the newest version is used) or one of its versions.
         xla: "auto" (compiled nets if TensorFlow finds a GPU), "on" or "off".
 
     Raises:
         ValueError: if `xla` has another value.
-        InputError: if the folder has no exported cascade, it cannot be loaded, or its graph has operations that do more
-            than compute (serving/safety.py).
+        InputError: if the folder has no exported cascade, it cannot be loaded, it lacks the signature, or its graph has
+            operations that do more than compute (serving/safety.py).
     """
 
     def __init__(self, directory: str | pathlib.Path, xla: str = "auto") -> None:
@@ -31,12 +37,21 @@ class Predictor:
         safety.check_graph(self.path)
         try:
             self.config = configs.from_json((self.path / "assets" / "config.json").read_text())
+            contents = self.path / "assets" / "contents.json"
+            precision = explain.precision_of(contents.read_text() if contents.exists() else "{}")
             self._model = tf.saved_model.load(str(self.path))
         except (OSError, ValueError, TypeError, tf.errors.OpError) as error:
             raise InputError(f"{self.path}: cannot be loaded as an exported cascade "
                              f"({' '.join(str(error).split())[:200]})") from error
-        compiled = xla == "on" or (xla == "auto" and bool(tf.config.list_physical_devices("GPU")))
-        self._run = self._model.signatures["xla" if compiled else "serving_default"]
+        gpu = bool(tf.config.list_physical_devices("GPU"))
+        compiled = xla == "on" or (xla == "auto" and gpu)
+        self.computed = {"device": "GPU" if gpu else "CPU", "precision": precision, "xla": compiled,
+                         "tensorflow": tf.__version__}
+        signature = "xla" if compiled else "serving_default"
+        if signature not in self._model.signatures:
+            raise InputError(f"{self.path}: has no signature {signature}, which --xla={xla} takes here; choose another "
+                             f"--xla, or export the cascade again")
+        self._run = self._model.signatures[signature]
 
     def predict(self, volume: Volume) -> Volume:
         """Segments a scan. Returns a Volume of uint8 class ids with the scan's geometry."""

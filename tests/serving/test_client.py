@@ -102,6 +102,20 @@ def test_the_compiled_signature_is_asked_for_by_name(relay, scan, xla, signature
     assert [request.model_spec.signature_name for request in relay.seen] == [signature]
 
 
+def test_a_proxy_is_asked_for_other_machines_alone_and_is_named_where_it_fails(process, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # where nobody listens
+    assert RemotePredictor(process.address).version == 1
+    with pytest.raises(InputError, match=r"no server answers .* in http_proxy was asked.*no_proxy=192\.0\.2\.1"):
+        RemotePredictor("192.0.2.1:8500", deadline_s=20)
+
+
+@pytest.mark.parametrize(("address", "loopback"), [
+    ("localhost:8500", True), ("127.0.0.1:8500", True), ("127.8.8.8:1", True), ("[::1]:8500", True),
+    ("localhost.example.org:8500", False), ("10.0.0.1:8500", False), ("[2001:db8::1]:8500", False)])
+def test_this_machine_is_known_by_its_name_and_addresses(address, loopback):
+    assert client.is_loopback(address) == loopback
+
+
 def test_int16_is_what_travels(relay, scan):
     RemotePredictor(relay.address).predict(scan.with_voxels(scan.voxels.astype(np.float32) + 0.2))
     sent = relay.seen[0].inputs["volume"]
@@ -117,7 +131,8 @@ def test_predict_writes_the_same_labels_and_report_by_wire(tiny_export, server, 
         assert here == there
         one, other = (json.loads((tmp_path / where / f"prediction_{case}.json").read_text())
                       for where in ("here", "there"))
-        for place in ("model", "made_from"):
+        assert (one["computed"]["device"], other["computed"]["device"]) == ("CPU", "server")
+        for place in ("model", "model_sha256", "made_from", "computed"):
             del one[place], other[place]
         assert one == other
     assert predict(None, study, tmp_path / "there", overlay=False, server=Server(server)) == 0
