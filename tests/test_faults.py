@@ -16,6 +16,7 @@ from harness.tables import read_rows
 from kits_tf import cluster
 from kits_tf.cluster import Place
 from kits_tf.errors import RunError
+from kits_tf.files.own import LIST
 from kits_tf.serving.__main__ import predict
 
 
@@ -40,9 +41,9 @@ def start(arguments):
 
 
 def result(folder):
-    """Returns every file that a run leaves, except summary.csv, which contains durations."""
+    """Returns every file that a run leaves, except summary.csv, which contains durations, and the list of files."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.name != "summary.csv"}
+            if path.is_file() and path.name not in ("summary.csv", LIST)}
 
 
 def done_so_far(folder):
@@ -170,21 +171,21 @@ for name, disk, work in (
     whole, there = files(roomy / name), files(disk / name)
     print(json.dumps({{"disk": disk.is_mount(), "said": said, "there": sorted(there), "whole": sorted(
         name for name, raw in there.items() if raw == whole[name]), "hidden": [
-        path.name for path in disk.rglob("*") if path.name.startswith(".") and path.name != ".done"]}}))
+        path.name for path in disk.rglob("*") if path.name.startswith(".") and path.name not in (".done", {own!r})]}}))
 """
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(quick_export, two, tmp_path):
     """predict.py and data_prep each run on a full tmpfs, mounted in its own namespace."""
-    disks = [str(tmp_path / name) for name in ("12 kB", "600 kB", "roomy")]
+    disks = [str(tmp_path / name) for name in ("16 kB", "600 kB", "roomy")]
     mount = []
-    for disk, size in zip(disks, ("12k", "600k"), strict=False):
+    for disk, size in zip(disks, ("16k", "600k"), strict=False):
         pathlib.Path(disk).mkdir()
         mount.append(f"mount -t tmpfs -o size={size} tmpfs '{disk}'")
     inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'{" && ".join(mount)} && exec "$@"', "sh"]
     if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this system lets nobody mount a tmpfs")
-    program = FULL_DISK.format(root=str(ROOT), disks=disks, model=str(quick_export), study=str(two))
+    program = FULL_DISK.format(own=LIST, root=str(ROOT), disks=disks, model=str(quick_export), study=str(two))
     done = subprocess.run([*inside, sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr and "failed:" not in done.stderr

@@ -18,7 +18,8 @@ import time
 from absl import app, flags
 
 from benchmarks.accuracy import protocol, results
-from kits_tf.files import exports
+from kits_tf.errors import InputError
+from kits_tf.files import exports, own
 from kits_tf.files.atomic import write_text
 from kits_tf.phantoms.anatomy import find_anatomy
 from kits_tf.quiet import quiet_tensorflow
@@ -33,6 +34,7 @@ flags.DEFINE_integer("train_cases", protocol.TRAIN_CASES, "Fewer for a try.", lo
 flags.DEFINE_integer("held_out_cases", protocol.HELD_OUT_CASES, "Fewer for a try.", lower_bound=1)
 flags.DEFINE_string("preset", "small", "Settings of all five stages.")
 flags.DEFINE_list("train_flags", [], "More flags for train.py.")
+own.define_flag()
 ROOT = pathlib.Path(__file__).parents[2]
 GALLERY = 5  # number of pictures
 # Pairs of tumor_fusion and tumor3d's lesion_threshold. With tumor2d, lower thresholds are candidates too, because
@@ -152,7 +154,7 @@ def tabulate(work):
             scores[name] = evaluate(folder, work.held_out, work.scores / name, cases)
     scores |= {variant.name: scores["full"] for variant in ablation.same_as_full(chosen(work))}
     output = pathlib.Path(FLAGS.results or work.folder)
-    results.write(output, scores, protocol.phases(work.held_out), says)
+    results.write(output, scores, protocol.phases(work.held_out), says, FLAGS.overwrite)
     print((output / "results.md").read_text())
 
 
@@ -166,13 +168,15 @@ def gallery(work):
     output = pathlib.Path(FLAGS.results or work.folder) / "gallery"
     output.mkdir(parents=True, exist_ok=True)
     for old in output.glob("*.png"):
-        old.unlink()
+        if own.is_own(old) or FLAGS.overwrite:
+            old.unlink()
     for place, name in enumerate(results.worst(scores, GALLERY), start=1):
         case, row = work.held_out / name, scores[name]
-        draw_overlay(output / f"{place}_{name}.png", read_volume(case / "imaging.nii.gz"),
-                     read_labels(protocol.prediction(work.predictions / "full", case)),
-                     f"{name}, {phases[name]}: kidney {row['kidney_dice']:.3f}, tumor {row['tumor_dice']:.3f}",
-                     read_labels(case / "segmentation.nii.gz"))
+        with own.staged(output, FLAGS.overwrite) as folder:
+            draw_overlay(folder / f"{place}_{name}.png", read_volume(case / "imaging.nii.gz"),
+                         read_labels(protocol.prediction(work.predictions / "full", case)),
+                         f"{name}, {phases[name]}: kidney {row['kidney_dice']:.3f}, tumor {row['tumor_dice']:.3f}",
+                         read_labels(case / "segmentation.nii.gz"))
 
 
 def main(arguments):
@@ -180,6 +184,11 @@ def main(arguments):
         raise app.UsageError(f"unexpected argument {arguments[1]}")
     quiet_tensorflow()
     work = protocol.Work(pathlib.Path(FLAGS.work).absolute())
+    try:  # before days of work
+        own.check_own([pathlib.Path(FLAGS.results or work.folder) / name for name in (
+            "cases.csv", "results.csv", "results.md")], FLAGS.overwrite)
+    except InputError as error:
+        sys.exit(str(error))
     takes = dict(zip(STEPS, (draw, prepare, train, choose, export, predict, ablate, threshold, tabulate, gallery),
                      strict=True))
     for step in STEPS[:STEPS.index(FLAGS.until) + 1]:

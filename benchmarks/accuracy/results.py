@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.accuracy.protocol import NATIVE
 from kits_tf.files.atomic import write_text
+from kits_tf.files.own import staged
 
 COLUMNS = {"kidney_dice": "tk_dice", "tumor_dice": "tu_dice", "kidney_surface_dice": "kidney_and_mass_surface_dice",
            "tumor_surface_dice": "tumor_surface_dice"}
@@ -111,7 +112,7 @@ def to_table(parts, says):
     return "\n".join(lines) + "\n"
 
 
-def write(folder, scores, phases, says):
+def write(folder, scores, phases, says, overwrite=False):
     """Writes cases.csv, results.csv and results.md.
 
     Keeps the rows of a peer that are in the folder's cases.csv and not in `scores`, if all its cases are in `phases`: a
@@ -123,12 +124,14 @@ def write(folder, scores, phases, says):
         scores: {variant: scores as in read_scores}.
         phases: {case: phase}.
         says: {variant: description}, in the order of the rows.
+        overwrite: whether to write over files that this program did not write (kits_tf.files.own).
     """
     kept = {name: rows for name, rows in read_case_csv(folder / "cases.csv").items()
             if name in PEERS and set(rows) <= set(phases)}
     scores = kept | scores
     scores = {name: scores[name] for name in says if name in scores}
     parts = [part for name, rows in scores.items() for part in split_by_contrast(name, rows, phases)]
-    write_text(folder / "cases.csv", to_case_csv(scores, phases))
-    write_text(folder / "results.csv", to_csv(parts))
-    write_text(folder / "results.md", to_table(parts, says))
+    with staged(folder, overwrite) as staging:
+        write_text(staging / "cases.csv", to_case_csv(scores, phases))
+        write_text(staging / "results.csv", to_csv(parts))
+        write_text(staging / "results.md", to_table(parts, says))

@@ -17,6 +17,7 @@ from absl import app, flags
 from benchmarks.gpu.drawn import drawn
 from benchmarks.work import operations, shape_of
 from kits_tf import config as configs
+from kits_tf.files.own import staged
 from kits_tf.quiet import quiet_tensorflow
 
 FLAGS = flags.FLAGS
@@ -65,12 +66,13 @@ def lower(function, shapes, output, name, **facts):
     for number, weight in enumerate(weights, len(inputs)):
         weight.assign(drawn(number, weight.shape))
     ir = function.experimental_get_compiler_ir(*inputs)(stage="hlo_serialized")
-    (output / f"{name}.hlo").write_bytes(ir)
-    if facts["precision"] == "float32":
-        answer = function.python_function(*[drawn(number, shape) for number, shape in enumerate(shapes)])
-        np.save(output / f"{name}.npy", tf.nest.flatten(answer)[0].numpy())
-    arguments = [list(value.shape) for value in (*inputs, *weights)]
-    (output / f"{name}.json").write_text(json.dumps({**facts, "arguments": arguments}) + "\n")
+    with staged(output) as folder:
+        (folder / f"{name}.hlo").write_bytes(ir)
+        if facts["precision"] == "float32":
+            answer = function.python_function(*[drawn(number, shape) for number, shape in enumerate(shapes)])
+            np.save(folder / f"{name}.npy", tf.nest.flatten(answer)[0].numpy())
+        arguments = [list(value.shape) for value in (*inputs, *weights)]
+        (folder / f"{name}.json").write_text(json.dumps({**facts, "arguments": arguments}) + "\n")
 
 
 def main(arguments):
@@ -85,7 +87,6 @@ def main(arguments):
 
     policies = {**PRECISIONS, "float16": "mixed_float16"}
     config, output = configs.PRESETS[FLAGS.preset], pathlib.Path(FLAGS.output)
-    output.mkdir(parents=True, exist_ok=True)
     for stage in FLAGS.stage:
         for precision in FLAGS.precision:
             shape = shape_of(config, stage)

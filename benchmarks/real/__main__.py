@@ -5,7 +5,8 @@ python -m benchmarks.real --scans=DIR --model=EXPORT --output=DIR [--phantoms=ST
 Writes results.csv (a row per scan), slices.csv (a row per kidney with tumor in DIR/tumor-slices), summary.md (means,
 worst cases and targets), pictures in gallery/ and slices/, and labels with their reports in predictions/. With
 --phantoms, also measures the effect of the tumor slices' clipping to 8 bit. A scan that fails gets a row with the
-reason, and the exit status is 1.
+reason, and the exit status is 1. If files in DIR are not its own, or were changed since, it does nothing, unless
+--overwrite is given.
 """
 
 import pathlib
@@ -14,6 +15,7 @@ from absl import flags
 
 from kits_tf import command
 from kits_tf.errors import InputError
+from kits_tf.files import own
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("scans", None, "folder of <name>/imaging.nii.gz, kidney.nii.gz beside it, and scans.csv")
@@ -23,6 +25,7 @@ flags.DEFINE_string("phantoms", None, "study of phantoms whose slices are scored
 flags.DEFINE_string("before", None, "output of an earlier run, whose means and worst are shown beside")
 flags.DEFINE_list("only", None, "names of scans; all unless given")
 flags.DEFINE_boolean("tumor_slices", True, "score the slices of DIR/tumor-slices too")
+own.define_flag()
 flags.mark_flags_as_required(["scans", "model", "output"])
 
 
@@ -33,6 +36,7 @@ def main() -> int:
     unknown = set(FLAGS.only or ()) - {scan.name for scan in scans}
     if unknown:
         raise InputError(f"--only={','.join(sorted(unknown))}: no such scan in {FLAGS.scans}")
+    runner.check_output(pathlib.Path(FLAGS.output), FLAGS.overwrite)
     return runner.run_benchmark(
         [scan for scan in scans if not FLAGS.only or scan.name in FLAGS.only],
         pathlib.Path(FLAGS.scans) / protocol.TUMOR_SLICES if FLAGS.tumor_slices else None,
@@ -42,7 +46,7 @@ def main() -> int:
 
 def run() -> None:
     command.run(main, {"In and out": ("scans", "model", "output", "phantoms", "before", "only",
-                                   "tumor_slices")},
+                                   "tumor_slices", "overwrite")},
                 "results.csv holds the scans that are done")
 
 

@@ -6,9 +6,16 @@ from benchmarks.real import gallery, slices, summary
 from benchmarks.real import scans as scoring
 from kits_tf.files import exports
 from kits_tf.files.atomic import write_table, write_text
+from kits_tf.files.own import check_own, staged
 from kits_tf.quiet import say
 from kits_tf.scans.nifti import write_labels
 from kits_tf.serving import Predictor
+
+ENDINGS = (".csv", ".md", ".png", ".json", ".nii.gz")
+
+def check_output(output, overwrite):
+    """Raises InputError if the output folder has tables, pictures or labels that this program did not write."""
+    check_own(sorted(path for path in output.rglob("*") if path.name.endswith(ENDINGS)), overwrite)
 
 
 def run_benchmark(scans, tumor_slices, phantoms, model, output, before=None) -> int:
@@ -29,7 +36,8 @@ def run_benchmark(scans, tumor_slices, phantoms, model, output, before=None) -> 
     for scan in scans:
         rows.append(scoring.score_scan(scan, predictor.explain, keeper(scan, output)))
         say(f"{scan.name}: {rows[-1]['note'] or one_line(rows[-1])}")
-        write_table(output / "results.csv", scoring.COLUMNS, rounded(rows))
+        with staged(output, overwrite=True) as folder:  # check_output has seen to it
+            write_table(folder / "results.csv", scoring.COLUMNS, rounded(rows))
     crops = []
     if (tumor_slices and tumor_slices.is_dir()) or phantoms:
         nets = slices.nets_of(predictor.path)
@@ -37,8 +45,10 @@ def run_benchmark(scans, tumor_slices, phantoms, model, output, before=None) -> 
             crops += slices.score_real(tumor_slices, nets, predictor.config, crop_keeper(predictor.config, output))
         if phantoms:
             crops += slices.score_phantoms(phantoms, nets, predictor.config)
-        write_table(output / "slices.csv", slices.COLUMNS, rounded(crops))
-    write_text(output / "summary.md", summary.write(rows, crops, says, earlier))
+        with staged(output, overwrite=True) as folder:
+            write_table(folder / "slices.csv", slices.COLUMNS, rounded(crops))
+    with staged(output, overwrite=True) as folder:
+        write_text(folder / "summary.md", summary.write(rows, crops, says, earlier))
     print((output / "summary.md").read_text())
     return 1 if any(row.get("note") for row in (*rows, *crops)) else 0
 
@@ -46,12 +56,14 @@ def run_benchmark(scans, tumor_slices, phantoms, model, output, before=None) -> 
 def keeper(scan, output):
     """Returns the `keep` function for score_scan, which writes labels, report and picture."""
     def keep(ct, labels, reference, report, row):
-        write_labels(output / "predictions" / f"{scan.name}.nii.gz", labels.voxels, like=scan.imaging)
-        write_text(output / "predictions" / f"{scan.name}.json", json.dumps(report, indent=2) + "\n")
+        with staged(output / "predictions", overwrite=True) as folder:
+            write_labels(folder / f"{scan.name}.nii.gz", labels.voxels, like=scan.imaging)
+            write_text(folder / f"{scan.name}.json", json.dumps(report, indent=2) + "\n")
         phase = scan.phase or "phase unknown"
-        gallery.draw(output / "gallery" / f"{scan.name}.png", ct, labels, reference,
-                     f"{scan.name}, {phase}, {scan.split}: {one_line(row)}",
-                     "; ".join(filter(None, (scan.facts.get("licence"), scan.facts.get("remarks")))))
+        with staged(output / "gallery", overwrite=True) as folder:
+            gallery.draw(folder / f"{scan.name}.png", ct, labels, reference,
+                         f"{scan.name}, {phase}, {scan.split}: {one_line(row)}",
+                         "; ".join(filter(None, (scan.facts.get("licence"), scan.facts.get("remarks")))))
 
     return keep
 
@@ -60,8 +72,9 @@ def crop_keeper(config, output):
     """Returns the `keep` function for score_real, which draws each kidney of a slice."""
     def keep(one, found, row):
         scores = ", ".join(f"{name} {row[name]:.2f}" for name in ("kidney_dice", "inside_true", "tumor_dice"))
-        gallery.draw_crop(output / "slices" / f"{row['slice']}_{row['kidney']}.png", one, found,
-                          config.spacing_mm[1:], f"{row['slice']}, {row['split']}: {scores}")
+        with staged(output / "slices", overwrite=True) as folder:
+            gallery.draw_crop(folder / f"{row['slice']}_{row['kidney']}.png", one, found, config.spacing_mm[1:],
+                              f"{row['slice']}, {row['split']}: {scores}")
 
     return keep
 

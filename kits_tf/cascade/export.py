@@ -19,7 +19,6 @@ from kits_tf.cascade import warmup
 from kits_tf.cascade.average import mirrored_axes
 from kits_tf.cascade.module import Cascade
 from kits_tf.cascade.tiling import Net
-from kits_tf.files import exports
 
 
 def export_cascade(nets: Mapping[str, Net | list[Net]], directory: str | pathlib.Path,
@@ -70,8 +69,8 @@ def save_cascade(cascade: Cascade, directory: str | pathlib.Path) -> pathlib.Pat
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    done = exports.versions(directory)
-    target = directory / str(int(done[-1].name) + 1 if done else 1)
+    taken = [int(path.name) for path in directory.iterdir() if path.name.isdecimal()]  # exports or not
+    target = directory / str(max(taken, default=0) + 1)
     # The temporary name is not a number, so a server does not load it as a version.
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=directory))
     try:

@@ -4,6 +4,7 @@ Takes a folder of predictions and a folder of ground truth; writes scores.csv an
 """
 
 import dataclasses
+import difflib
 import pathlib
 import sys
 from collections.abc import Iterable
@@ -14,12 +15,13 @@ import tqdm
 from kits_tf import cluster
 from kits_tf.errors import InputError
 from kits_tf.evaluation import scores, surface, tables
+from kits_tf.evaluation.rounded import read_rounded_labels
 from kits_tf.evaluation.tables import MISSING, SCORES, VOLUMES, CaseScores
 from kits_tf.files.atomic import write_text
 from kits_tf.files.lock import only_writer
+from kits_tf.files.own import check_own, staged
 from kits_tf.labels import KIDNEY, TUMOR
 from kits_tf.scans.discovery import ENDINGS, PREFIX, check_name, short_name, stem
-from kits_tf.scans.nifti import read_labels
 from kits_tf.volume import check_same_place
 
 
@@ -51,8 +53,8 @@ def find_cases(predictions: str | pathlib.Path, labels: str | pathlib.Path,
         if `only` is given.
 
     Raises:
-        InputError: if a folder is missing, there are no labels, two files belong to one case, or a case of `only` has
-            no labels.
+        InputError: if a folder is missing, there are no labels, two files belong to one case, a case of `only` has no
+            labels, or no case has a prediction.
     """
     truths = _truths(_folder(labels, "--labels"))
     found = _predictions(_folder(predictions, "--predictions"))
@@ -64,7 +66,22 @@ def find_cases(predictions: str | pathlib.Path, labels: str | pathlib.Path,
     if unknown:
         raise InputError(f"{labels}: no labels for case {', '.join(unknown)}, named in --cases")
     cases = [CaseFiles(case, truth, found.get(identity)) for identity in wanted for case, truth in [truths[identity]]]
+    if all(files.prediction is None for files in cases):
+        raise InputError(_nothing_fits(predictions, labels, wanted, found, truths))
     return sorted(cases, key=lambda files: files.case), strays
+
+
+def _nothing_fits(predictions, labels, wanted, found, truths):
+    """Returns the message for predictions of which none belongs to a wanted case: it names the nearest names."""
+    if not found:
+        return f"{predictions}: holds no prediction, expected {PREFIX}<id>.nii.gz"
+    if not set(found).isdisjoint(truths):
+        return f"{predictions}: holds no prediction of case {', '.join(wanted)}, named in --cases"
+    ranked = [(difflib.SequenceMatcher(None, identity, name).ratio(), name, path.name)
+              for identity, path in list(found.items())[:100] for name in wanted[:1000]]
+    _, name, file = max(ranked)
+    return (f"{predictions}: none of its {len(found)} predictions is named as a case of {labels}; nearest are {file} "
+            f"and case {name}, which would be {PREFIX}{name}.nii.gz; rename the files")
 
 
 def _folder(path, flag):
@@ -120,13 +137,13 @@ def score_case(files: CaseFiles) -> CaseScores:
     Raises:
         InputError: if the ground truth cannot be read: then no score, not even 0, is fair.
     """
-    truth = read_labels(files.truth)
+    truth = read_rounded_labels(files.truth)
     volumes = dict.fromkeys(VOLUMES) | _volumes_ml("true", truth)
     zeros: dict[str, float | None] = dict.fromkeys(SCORES, 0.0)
     if files.prediction is None:
         return CaseScores(files.case, zeros, volumes, MISSING)
     try:
-        predicted = read_labels(files.prediction)
+        predicted = read_rounded_labels(files.prediction)
         check_same_place(files.prediction, predicted, truth)
     except InputError as error:
         return CaseScores(files.case, zeros, volumes, str(error))
@@ -147,8 +164,9 @@ def score_files(files: CaseFiles) -> dict:
 
 
 def evaluate_study(predictions: str | pathlib.Path, labels: str | pathlib.Path, output: str | pathlib.Path,
-                   only: Iterable[str] | None = None, place: cluster.Place = cluster.HERE) -> int:
-    """Scores all cases, writes scores.csv and summary.json, and prints the table.
+                   only: Iterable[str] | None = None, place: cluster.Place = cluster.HERE,
+                   overwrite: bool = False) -> int:
+    """Scores all cases, writes scores.csv and summary.json, and then prints the table.
 
     Args:
         predictions: folder of predictions.
@@ -156,24 +174,33 @@ def evaluate_study(predictions: str | pathlib.Path, labels: str | pathlib.Path, 
         output: folder to write to; created if missing.
         only: names or ids of the cases to score; None for all.
         place: where the cases are processed.
+        overwrite: whether to write over files that this program did not write (kits_tf.files.own).
 
     Returns:
         The exit status: 0, or 1 if a prediction could not be compared or ground truth could not be read.
 
     Raises:
-        InputError: if a folder is missing, no case could be scored, the scheduler is lost, another run writes to the
-            output folder, or the folder cannot be written to.
+        InputError: if a folder is missing, no prediction belongs to a case, no case could be scored, the scheduler is
+            lost, another run writes to the output folder, it cannot be written to, or has such files of the user's.
     """
     cases, strays = find_cases(place.path(predictions), place.path(labels), only)
     with only_writer(output):  # locks before the work, so that a conflict shows at once
-        return _evaluate(cases, strays, labels, pathlib.Path(output), place)
+        check_own([pathlib.Path(output) / name for name in ("scores.csv", "summary.json")], overwrite)
+        for stray in strays:
+            print(f"warning: {stray}: no labels, not scored", file=sys.stderr)
+        rows = _score_all(cases, place)
+        if not any(row.scored for row in rows):
+            raise InputError(f"{labels}: no case could be scored")
+        summary = tables.summarize(rows)
+        with staged(output, overwrite) as folder:
+            write_text(folder / "scores.csv", tables.to_csv(rows))
+            write_text(folder / "summary.json", tables.to_json(summary))
+    print(tables.to_table(rows, summary))
+    return 1 if summary["failed"] else 0
 
 
-def _evaluate(cases: list[CaseFiles], strays: list[pathlib.Path], labels: str | pathlib.Path, output: pathlib.Path,
-              place: cluster.Place) -> int:
-    """Scores paired cases. The caller holds the output folder's lock."""
-    for stray in strays:
-        print(f"warning: {stray}: no labels, not scored", file=sys.stderr)
+def _score_all(cases, place):
+    """Returns the CaseScores of paired cases, in their order."""
     jobs = [cluster.Job(files.case, {"files": files}) for files in cases]
     found: dict[str, CaseScores] = {}
     for done in cluster.run(score_files, jobs, "scoring", place):
@@ -184,14 +211,4 @@ def _evaluate(cases: list[CaseFiles], strays: list[pathlib.Path], labels: str | 
         else:
             row = CaseScores(done.name, dict.fromkeys(SCORES), dict.fromkeys(VOLUMES), str(done.failure))
         found[row.case] = row
-    rows = [found[files.case] for files in cases]
-    if not any(row.scored for row in rows):
-        raise InputError(f"{labels}: no case could be scored; the lines above say why")
-    summary = tables.summarize(rows)
-    print(tables.to_table(rows, summary))
-    try:
-        write_text(output / "scores.csv", tables.to_csv(rows))
-        write_text(output / "summary.json", tables.to_json(summary))
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written to ({error.strerror})") from error
-    return 1 if summary["failed"] else 0
+    return [found[files.case] for files in cases]

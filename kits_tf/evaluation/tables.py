@@ -11,11 +11,13 @@ import io
 import json
 import statistics
 
+import kits_tf
 from kits_tf.evaluation import scores, surface
 
 SCORES = (*scores.COLUMNS, *surface.COLUMNS)
 VOLUMES = ("true_kidney_ml", "true_tumor_ml", "predicted_kidney_ml", "predicted_tumor_ml")  # kidney excludes tumor
-COLUMNS = ("case", *SCORES, *VOLUMES, "note")
+SCHEMA = 1  # of scores.csv and summary.json; raise it when a column or key goes or means something else
+COLUMNS = ("case", *SCORES, *VOLUMES, "note", "schema")
 MISSING = "missing prediction"
 
 
@@ -58,7 +60,7 @@ def to_csv(rows: list[CaseScores]) -> str:
     writer.writerow(COLUMNS)
     for row in rows:
         writer.writerow([row.case, *(_number(row.scores[name], 6) for name in SCORES),
-                         *(_number(row.volumes_ml[name], 3) for name in VOLUMES), row.note])
+                         *(_number(row.volumes_ml[name], 3) for name in VOLUMES), row.note, SCHEMA])
     return text.getvalue()
 
 
@@ -73,9 +75,9 @@ def summarize(rows: list[CaseScores]) -> dict:
         rows: list of CaseScores, at least one of them scored.
 
     Returns:
-        A JSON-compatible dict: `cases` (number of scored cases), `missing` and `failed` (names of cases),
-        `surface_tolerances_mm`, and `scores`, which maps each of SCORES to `mean`, `median` and `worst` (`case` and
-        `score`; the first of several equal cases).
+        A JSON-compatible dict: `schema`, `kits_tf_version`, `cases` (number of scored cases), `missing` and `failed`
+        (names of cases), `surface_tolerances_mm`, and `scores`, which maps each of SCORES to `mean`, `median` and
+        `worst` (`case` and `score`; the first of several equal cases).
     """
     table = {}
     for name in SCORES:
@@ -84,6 +86,8 @@ def summarize(rows: list[CaseScores]) -> dict:
         table[name] = {"mean": statistics.fmean(values.values()), "median": statistics.median(values.values()),
                        "worst": {"case": worst, "score": values[worst]}}
     return {
+        "schema": SCHEMA,
+        "kits_tf_version": kits_tf.__version__,
         "cases": sum(row.scored for row in rows),
         "missing": [row.case for row in rows if row.missing],
         "failed": [row.case for row in rows if row.failed],

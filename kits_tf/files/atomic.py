@@ -10,7 +10,9 @@ import errno
 import io
 import os
 import pathlib
+import re
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 
 from kits_tf.errors import RunError
@@ -51,16 +53,20 @@ def whole_file(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
 
 def cannot_write(path: str | pathlib.Path, reason: str) -> RunError:
     """Returns the error that ends a run because neither this file nor the next can be written."""
+    path = pathlib.Path(*(part for part in pathlib.Path(path).parts if not part.startswith(TEMPORARY)))
     return RunError(f"{path}: cannot be written ({reason}); fix this, then rerun the command")
 
 
 def sweep(folder: str | pathlib.Path) -> None:
-    """Removes the temporary files that killed runs left in a folder, but not in its subfolders.
+    """Removes the temporary files and folders that killed runs left in a folder, but not in its subfolders.
 
     Call it only while holding the folder's lock (lock.py): it also removes files that are being written.
     """
     for path in pathlib.Path(folder).glob(f"{TEMPORARY}*"):
-        path.unlink(missing_ok=True)
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
+        elif re.fullmatch(f"{TEMPORARY}[0-9a-f]{{16}}", path.name):  # as own.py names them
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def write_text(path: str | pathlib.Path, text: str) -> None:

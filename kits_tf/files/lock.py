@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from kits_tf.errors import InputError
 from kits_tf.files.atomic import sweep
 
-LOCK = ".lock"
+LOCK = ".kits_tf.lock"  # a name that no other program uses: the file is emptied and deleted
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from absl import flags
 
 from kits_tf import command
 from kits_tf.errors import InputError
+from kits_tf.files import own
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", None, "folder to write case_00000, case_00001, ... to", required=True)
@@ -23,6 +24,7 @@ flags.DEFINE_bool("hard", False, "as hard as cases with --anatomy: low contrast,
 flags.DEFINE_bool("body", False, "whole-body phantoms, to train nets for real scans: any part from neck to "
                   "thighs, any contrast phase, with or without kidneys and tumors")
 flags.DEFINE_list("field_mm", None, "range of the field of view with --body, in mm; default: about the body's width")
+own.define_flag()
 
 
 def main() -> int:
@@ -43,11 +45,11 @@ def main() -> int:
         raise InputError(f"--field_mm={','.join(FLAGS.field_mm)}: {error}") from error
     if FLAGS.body and (FLAGS.anatomy or FLAGS.hard):
         raise InputError("--body: expected neither --anatomy nor --hard beside it")
-    write_study(FLAGS.output, FLAGS.cases, FLAGS.seed, scanner, FLAGS.first, FLAGS.anatomy, FLAGS.hard, FLAGS.body,
-                field_mm)
+    write_study(FLAGS.output, FLAGS.cases, FLAGS.seed, scanner, FLAGS.first, anatomy=FLAGS.anatomy, hard=FLAGS.hard,
+                body=FLAGS.body, field_mm=field_mm, overwrite=FLAGS.overwrite)
     return 0
 
 
 if __name__ == "__main__":
-    command.run(main, {"Patients": ("output", "cases", "first", "seed", "anatomy", "hard", "body"),
+    command.run(main, {"Patients": ("output", "cases", "first", "seed", "anatomy", "hard", "body", "overwrite"),
                        "Scanner": ("size", "slice_mm", "field_mm")}, "the cases written so far are complete")

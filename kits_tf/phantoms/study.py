@@ -5,14 +5,19 @@
                              non-contrast); for whole-body phantoms also patient, kidneys, findings and scanner
 """
 
+import dataclasses
 import json
 import pathlib
+import typing
 
 import tqdm
 
+import kits_tf
 from kits_tf import labels
 from kits_tf.errors import InputError
 from kits_tf.files.atomic import write_text
+from kits_tf.files.lock import only_writer
+from kits_tf.files.own import check_own, staged
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen, kind_of
 from kits_tf.phantoms.anatomy import draw_around, find_anatomy
 from kits_tf.phantoms.body.scan import draw_body
@@ -21,14 +26,36 @@ from kits_tf.phantoms.tissues import hard_phase
 from kits_tf.quiet import no_bar
 from kits_tf.scans.nifti import read_labels, write_volume
 
+SUMMARY = "study.json"
+SCHEMA = 1  # of each case in study.json; raise it when a key goes or means something else
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """What is drawn, and over what it is written.
+
+    Attributes:
+        anatomy: folder with KiTS19's case_xxxxx/segmentation.nii.gz, whose kidneys and tumors are used in turn; None
+            for synthetic kidneys and tumors.
+        hard: make cases as hard as those with anatomy: contrast phases in turn, one case in four non-contrast.
+        body: draw whole-body phantoms (kits_tf/phantoms/body); anatomy and hard do not apply.
+        field_mm: range of the field of view of whole-body phantoms; None for about the body's width.
+        overwrite: whether to write over files that this program did not write (kits_tf.files.own).
+    """
+
+    anatomy: str | pathlib.Path | None = None
+    hard: bool = False
+    body: bool = False
+    field_mm: tuple[float, float] | None = None
+    overwrite: bool = False
+
 
 def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scanner, first: int = 0,
-                anatomy: str | pathlib.Path | None = None, hard: bool = False, body: bool = False,
-                field_mm: tuple[float, float] | None = None) -> dict[str, dict]:
+                **options: typing.Any) -> dict[str, dict]:
     """Writes cases `first` to `first + cases - 1`.
 
-    A case depends on its index, the seed, the scanner and the anatomy, but not on the number of cases. Existing cases
-    are overwritten. Every file is either complete or absent.
+    A case depends on its index, the seed, the scanner and the anatomy, but not on the number of cases. Existing
+    phantoms are overwritten, other cases never. Every case is either complete or absent.
 
     Args:
         output: folder, created if absent.
@@ -36,49 +63,50 @@ def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scan
         seed: int, zero or more.
         scanner: a Scanner.
         first: index of the first case, zero or more.
-        anatomy: folder with KiTS19's case_xxxxx/segmentation.nii.gz, whose kidneys and tumors are used in turn;
-            None for synthetic kidneys and tumors.
-        hard: make cases as hard as those with anatomy: contrast phases in turn, one case in four non-contrast.
-        body: draw whole-body phantoms (kits_tf/phantoms/body); anatomy and hard do not apply.
-        field_mm: range of the field of view of whole-body phantoms; None for about the body's width.
+        options: the fields of Drawn.
 
     Returns:
         The written cases as in study.json: a dict from case ID to a dict.
 
     Raises:
-        InputError: if a number is out of range, the output folder cannot be created, or the anatomy cannot be used.
+        InputError: if a number is out of range, the output folder cannot be created, the anatomy cannot be used, or a
+            file is in the way that this program did not write. Nothing is written then.
     """
     for name, value, least in (("cases", cases, 1), ("seed", seed, 0), ("first", first, 0)):
         if value < least:
             raise InputError(f"--{name} must be {least} or more, got {value}")
-    sources = find_anatomy(anatomy) if anatomy else None
-    output = pathlib.Path(output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be created ({error.strerror}); choose another --output") from error
+    drawn, output = Drawn(**options), pathlib.Path(output)
+    sources = find_anatomy(drawn.anatomy) if drawn.anatomy else None
+    indices = range(first, first + cases)
+    _check_free(output, [output / f"case_{index:05d}" for index in indices], sources, drawn)
     written = {}
-    for index in tqdm.tqdm(range(first, first + cases), desc="drawing", unit="case", disable=no_bar()):
-        source = sources[index % len(sources)] if sources else None
-        notes: dict = {}
-        if body:
-            ct, label_volume, notes = draw_body((seed, index), scanner.size_voxels, scanner.slice_mm, field_mm)
-            kind = "body"
-        else:
-            ct, label_volume, kind = _draw(index, seed, scanner, source, hard)
-        case = f"case_{index:05d}"
-        write_volume(output / case / "imaging.nii.gz", ct)
-        written[case] = {
-            "kind": kind, "seed": seed, "spacing_mm": list(ct.spacing_mm), "shape": list(ct.voxels.shape),
-            "kidney_ml": _ml(label_volume, labels.KIDNEY), "tumor_ml": _ml(label_volume, labels.TUMOR), **notes,
-        }
-        if source:
-            written[case]["anatomy"] = source.parent.name
-        if (source or hard) and not body:
-            written[case]["phase"] = _phase(index, source).name
-        _write_summary(output / "study.json", written)
-        write_volume(output / case / "segmentation.nii.gz", label_volume)  # last: it marks the case as complete
+    with only_writer(output):
+        for index in tqdm.tqdm(indices, desc="drawing", unit="case", disable=no_bar()):
+            source = sources[index % len(sources)] if sources else None
+            ct, label_volume, notes = _draw(index, seed, scanner, source, drawn)
+            case = f"case_{index:05d}"
+            written[case] = {
+                "schema": SCHEMA, "kits_tf_version": kits_tf.__version__,
+                "seed": seed, "spacing_mm": list(ct.spacing_mm), "shape": list(ct.voxels.shape),
+                "kidney_ml": _ml(label_volume, labels.KIDNEY), "tumor_ml": _ml(label_volume, labels.TUMOR), **notes,
+            }
+            with staged(output / case, drawn.overwrite) as folder:
+                write_volume(folder / "imaging.nii.gz", ct)
+                _write_summary(output, written, drawn)
+                write_volume(folder / "segmentation.nii.gz", label_volume)  # last: it marks the case as complete
     return written
+
+
+def _check_free(output, folders, sources, drawn):
+    """Raises InputError if a case would replace the anatomy, or if what lies in its place is no phantom."""
+    targets = [folder / f"{name}.nii.gz" for folder in folders for name in ("imaging", "segmentation")]
+    taken = {path.resolve() for path in sources or ()}
+    if sources and (output.resolve() == pathlib.Path(drawn.anatomy).resolve()
+                    or any(target.resolve() in taken for target in targets)):
+        raise InputError(f"{output}: is the folder of --anatomy, whose files the phantoms would replace; choose "
+                         f"another --output")
+    others = [path for folder in folders for name in ("imaging.*", "segmentation.*") for path in folder.glob(name)]
+    check_own([output / SUMMARY, *targets, *others], drawn.overwrite)
 
 
 def _phase(index, source):
@@ -90,25 +118,33 @@ def _phase(index, source):
     return hard_phase(index if source else index + index // len(CYCLE))
 
 
-def _draw(index, seed, scanner, source, hard):
+def _draw(index, seed, scanner, source, drawn):
+    """Returns (scan, labels, notes for study.json)."""
+    if drawn.body:
+        ct, label_volume, notes = draw_body((seed, index), scanner.size_voxels, scanner.slice_mm, drawn.field_mm)
+        return ct, label_volume, {"kind": "body", **notes}
+    phase = _phase(index, source) if source or drawn.hard else None
+    notes = {"phase": phase.name} if phase else {}
     if source is None:
         kind = kind_of(index)
-        return *draw_abdomen((seed, index), kind, scanner, _phase(index, source) if hard else None), kind
+        return *draw_abdomen((seed, index), kind, scanner, phase), {"kind": kind, **notes}
     label_volume = read_labels(source)
     try:
-        return draw_around(label_volume, (seed, index), _phase(index, source)), label_volume, "anatomy"
+        ct = draw_around(label_volume, (seed, index), phase)
     except ValueError as error:
         raise InputError(f"{source}: {error}") from error
+    return ct, label_volume, {"kind": "anatomy", "anatomy": source.parent.name, **notes}
 
 
 def _ml(label_volume, class_id):
     return round(float((label_volume.voxels == class_id).sum()) * label_volume.voxel_ml, 2)
 
 
-def _write_summary(path, written):
+def _write_summary(output, written, drawn):
     """Adds cases to study.json; keeps the entries of earlier runs, unless the file cannot be read."""
     try:
-        known = dict(json.loads(path.read_text()))
+        known = dict(json.loads((output / SUMMARY).read_text()))
     except (OSError, ValueError, TypeError):
         known = {}
-    write_text(path, json.dumps(dict(sorted((known | written).items())), indent=2) + "\n")
+    with staged(output, drawn.overwrite) as folder:
+        write_text(folder / SUMMARY, json.dumps(dict(sorted((known | written).items())), indent=2) + "\n")

@@ -64,7 +64,7 @@ def write_case_page(path: str | pathlib.Path, ct: Volume, labels: Volume, report
     write_text(path, page)
 
 
-def write_run_page(path: str | pathlib.Path, rows: list[dict], title: str) -> None:
+def write_run_page(path: str | pathlib.Path, rows: list[dict], title: str, made_by: dict | None = None) -> None:
     """Writes the table of all cases, worst first. The file appears complete or not at all.
 
     Args:
@@ -72,6 +72,7 @@ def write_run_page(path: str | pathlib.Path, rows: list[dict], title: str) -> No
         rows: one dict per case: the known keys of COLUMNS, `status` ("failed" or another), and optionally `picture`,
             the path of its overlay PNG, and `page`, the file name of its page in the same folder.
         title: shown above the table.
+        made_by: versions to show, by name.
     """
     columns = {key: name for key, name in COLUMNS.items() if any(row.get(key) not in (None, "") for row in rows)}
     cases = [{**row, "page": None if row["status"] == "failed" else row.get("page"),
@@ -80,7 +81,8 @@ def write_run_page(path: str | pathlib.Path, rows: list[dict], title: str) -> No
              for row in sorted(rows, key=worst_first)]
     failed = sum(row["status"] == "failed" for row in rows)
     write_text(path, _TEMPLATES.get_template("run.html").render(
-        title=title, columns=list(columns.values()), cases=cases, failed=failed, total=len(rows)))
+        title=title, columns=list(columns.values()), cases=cases, failed=failed, total=len(rows),
+        made_by=made_by or {}))
 
 
 def worst_first(row: dict) -> tuple:

@@ -6,38 +6,50 @@
     prediction_<id>.html      web page with the slices (optional)
     prediction_<id>.json      the cascade's decisions, measurements, and the inputs of all files; written last
 
-The JSON report records the scan, model and settings, and facts of the files beside it. If all are unchanged, the case
-is skipped. The report has no date and no duration, so that a case gives the same bytes wherever and whenever it runs.
+The JSON report records the scan, model and settings, what the nets were computed with, and facts of the files beside
+it. If all are unchanged, the case is skipped, whatever --xla=auto chose on the machine that made it. The report has no
+date and no duration, so that a case gives the same bytes whenever it runs. A case's new files replace the old ones when
+all of them are whole.
 """
 
 import contextlib
 import dataclasses
+import hashlib
 import json
+import os
 import pathlib
 import threading
 import typing
+from collections.abc import Iterable
 
+import kits_tf
 from kits_tf import cluster, serving
 from kits_tf.errors import InputError, RunError
+from kits_tf.evaluation.rounded import read_rounded_labels
 from kits_tf.evaluation.scores import dice_scores
 from kits_tf.files.atomic import write_text
 from kits_tf.files.checksums import file_facts, folder_digest
+from kits_tf.files.own import check_own, is_own, staged
 from kits_tf.reporting.measurements import add_confidence, measure
 from kits_tf.reporting.overlay import draw_overlay
 from kits_tf.reporting.pages import write_case_page
 from kits_tf.reporting.plausibility import doubts
 from kits_tf.scans import dicom
 from kits_tf.scans.discovery import PREFIX, Case, is_series
-from kits_tf.scans.nifti import pair_of, read_labels, read_volume, write_labels, write_volume
-from kits_tf.volume import check_same_place
+from kits_tf.scans.nifti import pair_of, read_stored_geometry, read_volume, write_labels, write_volume
+from kits_tf.scans.orientation import invert, reorient, to_canonical_transform
+from kits_tf.volume import Volume, check_same_place
 
+SCHEMA = 1  # of the reports, summary.csv and findings.csv; raise it when a key or column goes or means something else
 VERSION = 4  # raise it when the same scan and model would give different labels, a different report or overlay
 FORMATS = {"nifti": ".nii.gz", "dicomseg": ".dcm"}
 FOUND = ("kidneys", "kidney_ml", "tumor_ml", "correction_used", "tumor_fallback_used", "lesions_kept",
          "lesions_dropped", "tumors", "largest_tumor_mm", "tk_dice", "tu_dice")  # the report's keys in summary.csv
+MADE_BY = ("kits_tf_version", "model_version", "model_sha256", "schema")  # in every report and row
+SUMMARY = ("case", "status", *FOUND, "seconds", "message", *MADE_BY)  # columns of summary.csv, one row per case
 # Columns of findings.csv, one row per kidney or tumor (measurements.py); columns that do not apply are empty.
 MEASURED = ("case", "what", "side", "centre_zyx", "volume_ml", "tumor_ml", "tumor_share", "diameter_axial_mm",
-            "diameter_mm", "slice", "confidence")
+            "diameter_mm", "slice", "confidence", "schema")
 # Cases of one process overlap: while the nets compute on one scan, which uses the whole machine, the previous case is
 # measured and written and the next one is read. Matplotlib may draw in only one thread at a time.
 _computing, _drawing = threading.Lock(), threading.Lock()
@@ -51,20 +63,25 @@ class Settings:
     Attributes:
         source: path of an export's version, or a server that holds the cascade.
         model: fingerprint of that model.
+        output: folder to write to.
         xla: as in Predictor.
         overlay: whether to draw a PNG.
-        page: whether to write a web page. The page also shows the case's ground truth and scores, if there are any.
+        report: whether to write a web page. The page also shows the case's ground truth and scores, if there are any.
         formats: names from FORMATS, the file formats of the labels.
-        output: folder to write to.
+        overwrite: whether to write over files that are not is_own (kits_tf.files.own).
+        anonymous: whether to leave the names of files out, and the texts that a scan's header may hold. The cases must
+            be named_by_content.
     """
 
     source: pathlib.Path | serving.Server
     model: str
-    xla: str
-    overlay: bool
-    page: bool
-    formats: tuple[str, ...]
     output: pathlib.Path
+    xla: str = "auto"
+    overlay: bool = True
+    report: bool = False
+    formats: tuple[str, ...] = ("nifti",)
+    overwrite: bool = False
+    anonymous: bool = False
 
     def target(self, case: Case, ending: str) -> pathlib.Path:
         """Returns the path of a case's file with an ending such as ".nii.gz"."""
@@ -72,7 +89,32 @@ class Settings:
 
     def endings(self) -> tuple[str, ...]:
         """Returns the endings of a case's files, without the report's."""
-        return (*(FORMATS[name] for name in self.formats), *[".png"] * self.overlay, *[".html"] * self.page)
+        return (*(FORMATS[name] for name in self.formats), *[".png"] * self.overlay, *[".html"] * self.report)
+
+    def made_by(self) -> dict:
+        """Returns the values of MADE_BY."""
+        version = self.source.version if isinstance(self.source, serving.Server) else self.source.name
+        return dict(zip(MADE_BY, (kits_tf.__version__, str(version), self.model, SCHEMA), strict=True))
+
+
+def named_by_content(cases: Iterable[Case]) -> list[Case]:
+    """Returns the cases, each named by its scan's SHA-256, so that no name says whose scan it is.
+
+    Raises:
+        InputError: if two cases have the same scan.
+    """
+    named: dict[str, Case] = {}
+    for number, case in enumerate(cases):
+        try:
+            facts = json.dumps(_facts(case.imaging))
+            name = hashlib.sha256(facts.encode()).hexdigest()[:16]
+        except InputError:  # it fails when it is read
+            name = f"unreadable-{number}"
+        if name in named:
+            raise InputError(f"{named[name].imaging} and {case.imaging} are the same scan, and --anonymous names cases "
+                             f"by their scans; take one away")
+        named[name] = dataclasses.replace(case, name=name)
+    return list(named.values())
 
 
 def predict_case(case: Case, settings: Settings) -> dict:
@@ -83,27 +125,56 @@ def predict_case(case: Case, settings: Settings) -> dict:
             "unchanged"; `measured` has its rows of MEASURED.
 
     Raises:
-        InputError: if the scan cannot be used; earlier files of the case are deleted.
+        InputError: if the scan cannot be used, or a file is in the way that is not is_own; all files of the case stay.
         RunError: if the model cannot be loaded or the files cannot be written.
     """
-    made_from = {"scan": _facts(case.imaging), "model": settings.model, "xla": settings.xla, "version": VERSION,
+    made_from = {"scan": _facts(case.imaging), "model": settings.model, "version": VERSION,
                  "formats": sorted(settings.formats)}
-    if settings.page and case.segmentation:
+    if settings.report and case.segmentation:
         made_from["truth"] = file_facts(case.segmentation)
-    report = None if case.doubles else _standing(case, settings, made_from)
+    report, message = None if case.doubles else _standing(case, settings, made_from), []
     status = "unchanged" if report else "redone" if settings.target(case, ".json").exists() else "done"
     if report is None:
-        # The existing files are of another scan or were made with other settings.
-        for ending in (".json", *FORMATS.values(), ".png", ".html"):
-            settings.target(case, ending).unlink(missing_ok=True)
+        check_own([settings.target(case, ending) for ending in (*settings.endings(), ".json")], settings.overwrite)
         report = _make(case, settings, made_from)
-    return {"case": case.name, "status": status, **{name: report.get(name) for name in FOUND},
-            "message": " ".join(report["warnings"]), "measured": _measured(case, report["findings"])}
+        message = _remove_others(case, settings, report["files"])
+    return {"case": case.name, "status": status, **{name: report.get(name) for name in (*FOUND, *MADE_BY)},
+            "message": " ".join([*report["warnings"], *message]), "measured": _measured(case, report["findings"])}
+
+
+def failed_row(case: Case, settings: Settings, failure: str | None) -> dict:
+    """Returns the row of summary.csv of a case that failed, whose files, if there are any, are of an earlier run."""
+    message = "the run printed why" if settings.anonymous else str(failure)
+    if any(os.path.lexists(settings.target(case, ending)) for ending in (".json", *FORMATS.values())):
+        message += "; its files here are of an earlier run"
+    return {"case": case.name, "status": "failed", **settings.made_by(), "message": message}
+
+
+def page_row(case: Case, settings: Settings, row: dict) -> dict:
+    """Returns a case's row for the page of the run: with its picture and its page, if they are of this run."""
+    if row["status"] == "failed":
+        return row
+    return {**row, "picture": settings.target(case, ".png"), "page": settings.target(case, ".html").name}
+
+
+def _remove_others(case, settings, made):
+    """Removes earlier files of a case of kinds that were not made this time; returns a note on each that is kept."""
+    kept = []
+    for ending in (*FORMATS.values(), ".png", ".html"):
+        path = settings.target(case, ending)
+        if made.get(path.name):
+            continue
+        if is_own(path):
+            path.unlink(missing_ok=True)
+        else:
+            kept.append(f"{path.name} is not of this run: it was not written by this program or was changed since, and "
+                        f"is kept.")
+    return kept
 
 
 def _measured(case, findings):
     """Returns one row of MEASURED per kidney, then one per tumor, in the report's order."""
-    return [{"case": case.name, "what": what, **found}
+    return [{"case": case.name, "what": what, "schema": SCHEMA, **found}
             for what in ("kidney", "tumor") for found in findings[f"{what}s"]]
 
 
@@ -112,6 +183,8 @@ def _standing(case, settings, made_from):
     try:
         report = json.loads(settings.target(case, ".json").read_text(encoding="utf-8"))
         if report["made_from"] != made_from or not {"warnings", "findings"} <= report.keys():
+            return None
+        if settings.xla != "auto" and report["computed"]["xla"] != (settings.xla == "on"):
             return None
         files = report["files"]
         paths = [settings.target(case, ending) for ending in settings.endings()]
@@ -160,44 +233,57 @@ def _named(case):
 
 def _write(case, settings, made_from, predictor, scan, slices, labels, found):
     """Writes all files of a case, its report last, and returns the report."""
-    if "dicomseg" in settings.formats:
-        with _named(case):
-            dicom.write_segmentation(settings.target(case, ".dcm"), labels, slices, f"model {settings.model[:16]}")
-    if "nifti" in settings.formats and slices is not None:
-        write_volume(settings.target(case, ".nii.gz"), labels)
-    elif "nifti" in settings.formats:
-        write_labels(settings.target(case, ".nii.gz"), labels.voxels, like=case.imaging)
-    if settings.overlay:
-        with _drawing:
-            draw_overlay(settings.target(case, ".png"), scan, labels, case.name)
-    findings = measure(labels, scan)
-    add_confidence(findings, found)
-    found["warnings"] += doubts(findings, labels, scan)
-    report = {"case": case.name, "input": str(case.imaging), "model": str(predictor.path),
-              "preset": predictor.config.preset, "shape_zyx": list(scan.voxels.shape),
-              "spacing_mm_zyx": list(scan.spacing_mm), **found, "tumors": len(findings["tumors"]),
-              "largest_tumor_mm": max((tumor["diameter_axial_mm"] for tumor in findings["tumors"]), default=None),
-              "findings": findings}
-    if settings.page:
-        truth = _truth(case, scan, report["warnings"])
-        if truth:
-            report |= dice_scores(truth.voxels, labels.voxels)
-        write_case_page(settings.target(case, ".html"), scan, labels, report, truth)
-    paths = [settings.target(case, ending) for ending in settings.endings()]
-    report |= {"made_from": made_from, "files": {path.name: file_facts(path) for path in paths}}
-    write_text(settings.target(case, ".json"), json.dumps(report, indent=2) + "\n")
+    with staged(settings.output, settings.overwrite) as folder:
+        here = dataclasses.replace(settings, output=folder)
+        if "dicomseg" in settings.formats:
+            with _named(case):
+                dicom.write_segmentation(here.target(case, ".dcm"), labels, slices, f"model {settings.model[:16]}")
+        if "nifti" in settings.formats:
+            _write_nifti(here.target(case, ".nii.gz"), case, settings, labels, slices)
+        if settings.overlay:
+            with _drawing:
+                draw_overlay(here.target(case, ".png"), scan, labels, case.name)
+        findings = measure(labels, scan)
+        add_confidence(findings, found)
+        found["warnings"] += doubts(findings, labels, scan)
+        report = {"case": case.name, "input": None if settings.anonymous else str(case.imaging), **settings.made_by(),
+                  "model": str(predictor.path), "preset": predictor.config.preset, "computed": predictor.computed,
+                  "shape_zyx": list(scan.voxels.shape), "spacing_mm_zyx": list(scan.spacing_mm), **found,
+                  "tumors": len(findings["tumors"]),
+                  "largest_tumor_mm": max((tumor["diameter_axial_mm"] for tumor in findings["tumors"]), default=None),
+                  "findings": findings}
+        if settings.report:
+            truth = _truth(case, settings, scan, report["warnings"])
+            if truth:
+                report |= dice_scores(truth.voxels, labels.voxels)
+            write_case_page(here.target(case, ".html"), scan, labels, report, truth)
+        paths = [here.target(case, ending) for ending in settings.endings()]
+        report |= {"made_from": made_from, "files": {path.name: file_facts(path) for path in paths}}
+        write_text(here.target(case, ".json"), json.dumps(report, indent=2) + "\n")
     return report
 
 
-def _truth(case, scan, warnings):
+def _write_nifti(path, case, settings, labels, slices):
+    """Writes labels in the scan's own geometry, for an anonymous case without the texts in the scan's header."""
+    if slices is not None:
+        write_volume(path, labels)
+    elif settings.anonymous:
+        _, affine = read_stored_geometry(case.imaging)
+        stored = reorient(labels.voxels, invert(to_canonical_transform(affine)))
+        write_volume(path, Volume.from_affine(stored, affine))
+    else:
+        write_labels(path, labels.voxels, like=case.imaging)
+
+
+def _truth(case, settings, scan, warnings):
     """Returns the case's ground truth or None. Ground truth that cannot be used adds a warning instead of an error."""
     if case.segmentation is None:
         return None
     try:
-        truth = read_labels(case.segmentation)
+        truth = read_rounded_labels(case.segmentation)
         check_same_place(case.segmentation, truth, scan, "scan")
     except InputError as error:
-        warnings.append(f"The ground truth was not used: {error}.")
+        warnings.append("The ground truth was not used" + (f": {error}." if not settings.anonymous else "."))
         return None
     return truth
 

@@ -8,19 +8,22 @@ python predict.py --server=HOST:8500 --server_ca=ca.pem --input=kits19/data --ou
 For each case, writes prediction_<id>.nii.gz (0 background, 1 kidney, 2 tumor, in the scan's own geometry), a JSON
 report of the cascade's decisions, and a PNG overlay. For the run, writes summary.csv (one row per case) and
 findings.csv (one row per kidney and per tumor). With --report, also writes report.html and one web page per case.
-Skips cases that are up to date (same scan, model and settings). A case that fails does not stop the others.
+Skips cases that are up to date (same scan, model and settings). A case that fails does not stop the others; its files
+of an earlier run stay. Files that this program did not write, or that were changed since, are kept and said, unless
+--overwrite is given.
 Exit status: 0 if all cases succeeded, 1 if a case failed or the run could not start, 130 after Ctrl-C.
 """
 
 import dataclasses
 import pathlib
 import re
-from collections.abc import Sequence
+import typing
 
 from absl import flags
 
 from kits_tf import cluster, command
-from kits_tf.files import exports
+from kits_tf.errors import InputError
+from kits_tf.files import exports, own
 from kits_tf.files.atomic import write_table
 from kits_tf.files.lock import only_writer
 from kits_tf.quiet import say
@@ -34,6 +37,8 @@ flags.DEFINE_string("input", None, "a NIfTI file, a DICOM series (folder or zip)
 flags.DEFINE_string("output", None, "folder to write labels, reports and overlays to")
 flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "compile the nets with XLA; auto: on a GPU only")
 flags.DEFINE_boolean("overlay", True, "draw a PNG beside each prediction")
+flags.DEFINE_boolean("anonymous", False, "leave names of files and folders out of all that is written, and texts of "
+                     "the scan's header; cases are named by their scan's SHA-256")
 flags.DEFINE_boolean("report", False, "write report.html and a web page per case, with Dice if there is ground truth")
 flags.DEFINE_list("output_format", ["nifti"], "file formats of the labels: nifti, dicomseg (a DICOM segmentation, only "
                   "for DICOM series), or nifti,dicomseg")
@@ -48,6 +53,7 @@ flags.register_validator("output_format", lambda names: names and set(names) <= 
                          "expected nifti, dicomseg, or nifti,dicomseg")
 flags.register_validator("server", lambda address: address is None or re.fullmatch(r".+:\d+", address),
                          "expected HOST:PORT, such as localhost:8500")
+own.define_flag()
 cluster.define_flags()
 
 
@@ -75,38 +81,49 @@ def choose(model: str | pathlib.Path | None, server: Server | None, xla: str,
     return server, remote.digest, remote.path
 
 
-def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output: str | pathlib.Path, xla: str = "auto",
-            overlay: bool = True, report: bool = False, place: cluster.Place = cluster.HERE,
-            formats: Sequence[str] = ("nifti",), server: Server | None = None) -> int:
+def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output: str | pathlib.Path,
+            place: cluster.Place = cluster.HERE, server: Server | None = None, **options: typing.Any) -> int:
     """Segments every scan under a path, with an exported model or on a server, and returns the exit status.
 
+    Args:
+        model: an export folder or one of its versions, or None.
+        scans, output: paths, as of the flags --input and --output.
+        place: where the cases are processed.
+        server: the server, if there is no model.
+        options: xla, overlay, report, formats, overwrite and anonymous, as of reporting.predictions.Settings.
+
     Raises:
-        InputError: if the run cannot start (no model, server, scan, output folder or cluster, or another run writes to
-            the output folder), or cannot continue (full disk, lost scheduler).
+        InputError: if the run cannot start (no model, server, scan, output folder or cluster, another run writes to the
+            output folder, or a file that is not ours is where a table goes), or cannot continue (full disk, lost
+            scheduler).
     """
     cases = find_scans(place.path(scans))
-    source, fingerprint, name = choose(model, server, xla, place)
+    source, fingerprint, name = choose(model, server, options.get("xla", "auto"), place)
     output = place.path(output)
     from kits_tf.reporting import pages, predictions  # imports matplotlib (1 s), which --help and bad paths do not need
 
+    settings = predictions.Settings(source, fingerprint, output, **options)
+    if settings.anonymous:
+        if "dicomseg" in settings.formats:
+            raise InputError("--anonymous: a DICOM segmentation holds the patient's name and numbers, as its series "
+                             "does; leave dicomseg out of --output_format")
+        cases = predictions.named_by_content(cases)
     with only_writer(output):
-        for table in ("summary.csv", "findings.csv"):
-            (output / table).unlink(missing_ok=True)  # from an earlier run
-        settings = predictions.Settings(source, fingerprint, xla, overlay, report, tuple(formats), output)
+        tables = [output / table for table in ("summary.csv", "findings.csv", *["report.html"] * settings.report)]
+        own.check_own(tables, settings.overwrite)  # before the work, so that it shows at once
         jobs = [cluster.Job(case.name, {"case": case, "settings": settings}) for case in cases]
-        rows = {}
+        named, rows = {case.name: case for case in cases}, {}
         for done in cluster.run(predictions.predict_case, jobs, "predicting", place, gpu=server is None,
                                 overlap=True):
-            row = done.result or {"case": done.name, "status": "failed", "message": done.failure}
+            row = done.result or predictions.failed_row(named[done.name], settings, done.failure)
             rows[done.name] = {**row, "seconds": done.seconds}
-        write_table(output / "summary.csv", ("case", "status", *predictions.FOUND, "seconds", "message"),
-                    [rows[case.name] for case in cases])
-        write_table(output / "findings.csv", predictions.MEASURED,
-                    [found for case in cases for found in rows[case.name].get("measured", ())])
-        if report:
-            shown = [{**rows[case.name], "picture": settings.target(case, ".png"),
-                      "page": settings.target(case, ".html").name} for case in cases]
-            pages.write_run_page(output / "report.html", shown, f"Predictions of {name}")
+        with own.staged(output, settings.overwrite) as folder:
+            write_table(folder / "summary.csv", predictions.SUMMARY, [rows[case.name] for case in cases])
+            write_table(folder / "findings.csv", predictions.MEASURED,
+                        [found for case in cases for found in rows[case.name].get("measured", ())])
+            if settings.report:
+                shown = [predictions.page_row(case, settings, rows[case.name]) for case in cases]
+                pages.write_run_page(folder / "report.html", shown, f"Predictions of {name}", settings.made_by())
     statuses = [row["status"] for row in rows.values()]
     say(f"{cluster.counted(statuses)}; labels in {output}")
     return 1 if "failed" in statuses else 0
@@ -115,14 +132,16 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
 def main() -> int:
     server = FLAGS.server and Server(FLAGS.server, FLAGS.server_model, FLAGS.server_version, FLAGS.server_deadline,
                                      FLAGS.server_ca)
-    return predict(FLAGS.model, FLAGS.input, FLAGS.output, FLAGS.xla, FLAGS.overlay, FLAGS.report,
-                   cluster.place_from_flags(), FLAGS.output_format, server)
+    return predict(FLAGS.model, FLAGS.input, FLAGS.output, cluster.place_from_flags(), server, xla=FLAGS.xla,
+                   overlay=FLAGS.overlay, report=FLAGS.report, formats=tuple(FLAGS.output_format),
+                   overwrite=FLAGS.overwrite, anonymous=FLAGS.anonymous)
 
 
 def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
     command.run(main, {
-        "Input and output": ("model", "input", "output", "output_format", "overlay", "report", "xla"),
+        "Input and output": ("model", "input", "output", "output_format", "overlay", "report", "anonymous", "overwrite",
+                             "xla"),
         "Server": ("server", "server_ca", "server_model", "server_version", "server_deadline"),
         **cluster.FLAGS}, "rerun the command to continue after the last complete case")
 

@@ -127,13 +127,15 @@ def test_a_second_export_is_the_next_version(exported, built, tmp_path):
     assert second.name == "2"
 
 
-def test_the_next_version_is_one_above_the_newest_though_earlier_ones_were_deleted(tmp_path):
+@pytest.mark.parametrize("taken", ["7/saved_model.pb", "7/of the user.txt"])
+def test_the_next_version_is_one_above_the_newest_though_earlier_ones_were_deleted(taken, tmp_path):
     (tmp_path / "7").mkdir()
-    (tmp_path / "7" / "saved_model.pb").touch()
+    (tmp_path / taken).touch()
     module = oracles.Thresholds()  # saved in a moment, as a cascade is not
     module.texts, module.config = {}, tiny_config()
     module.functions = {"serving_default": module.serve.get_concrete_function()}
     assert save_cascade(module, tmp_path).name == "8"
+    assert (tmp_path / taken).exists()
 
 
 def test_a_net_of_the_wrong_shape_is_named_and_leaves_nothing_behind(tmp_path):

@@ -1,10 +1,14 @@
 """Scores studies of a few hundred voxels in this process, or by the command if its exit status is tested."""
 
+import gzip
 import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -16,6 +20,7 @@ import kits_tf
 from kits_tf.cluster import Place
 from kits_tf.errors import InputError
 from kits_tf.evaluation.evaluator import case_id, evaluate_study
+from kits_tf.files import own
 from kits_tf.files.lock import only_writer
 from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume
@@ -61,13 +66,13 @@ def rows_of(folder):
     return {row["case"]: row for row in read_rows(folder / "scores/scores.csv")}
 
 
-def test_columns_begin_with_case_tk_dice_tu_dice_and_end_with_note(study):
+def test_columns_begin_with_case_tk_dice_tu_dice_and_end_with_note_and_schema(study):
     done = command(study)
     assert done.returncode == 0, done.stderr
     header = (study / "scores/scores.csv").read_text().splitlines()[0].split(",")
     assert header == ["case", *SCORES, "true_kidney_ml", "true_tumor_ml", "predicted_kidney_ml", "predicted_tumor_ml",
-                      "note"]
-    assert [path.name for path in sorted((study / "scores").iterdir())] == ["scores.csv", "summary.json"]
+                      "note", "schema"]
+    assert [path.name for path in sorted((study / "scores").iterdir())] == [own.LIST, "scores.csv", "summary.json"]
 
 
 @pytest.mark.parametrize("more", [["--cases=case_00004"], ["--labels=nowhere"]])
@@ -259,3 +264,72 @@ def test_predictions_named_as_kits23_names_them_are_found(study):
     ("case_00210_0000", "case_00210_0000")])
 def test_names_of_one_case_share_an_id(name, identity):
     assert case_id(name) == identity
+
+
+@pytest.mark.parametrize("whose", ["found/prediction_00003", "study/case_00003/segmentation"])
+def test_labels_that_a_tool_rewrote_with_a_scale_factor_score_as_before(whose, study):
+    path = study / f"{whose}.nii.gz"
+    image = nib.load(path)
+    header = image.header.copy()
+    header.set_data_dtype(np.float32)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj, np.float32), image.affine, header), path)
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    raw[112:116] = np.float32(1.00002).tobytes()  # scl_slope
+    path.write_bytes(gzip.compress(raw))
+    assert float(nib.load(path).dataobj[1, 2, 2]) == pytest.approx(2.00004)
+    assert evaluate(study) == 0
+    assert float(rows_of(study)["case_00003"]["tk_dice"]) == float(rows_of(study)["case_00003"]["tu_dice"]) == 1.0
+
+
+@pytest.mark.parametrize("value", [0.02, 0.5, 3.0, np.nan])
+def test_numbers_between_the_classes_are_no_labels(value, study):
+    labels = kidney_with_tumor().astype(np.float32)
+    labels[0, 0, 0] = value
+    write(study / "found/prediction_00003.nii.gz", labels)
+    assert evaluate(study) == 1
+    assert float(rows_of(study)["case_00003"]["tk_dice"]) == 0.0
+
+
+def test_predictions_of_which_none_fits_are_one_line_with_the_nearest_names(study):
+    for path in list((study / "found").iterdir()):
+        path.rename(path.with_name(path.name.replace("prediction_", "prediction_KiTS_")))
+    done = command(study)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r".*/found: none of its 2 predictions is named as a case of .*/study; nearest are "
+                        r"prediction_KiTS_000(03|21)\.nii\.gz and case 000\1, which would be "
+                        r"prediction_000\1\.nii\.gz; rename the files\n", done.stderr)
+    assert not (study / "scores").exists()
+
+
+def test_a_folder_without_predictions_is_one_line(study):
+    (study / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: holds no prediction"):
+        evaluate(study, predictions="empty")
+    with pytest.raises(InputError, match="holds no prediction of case 00210, named in --cases"):
+        evaluate(study, "case_00210")
+
+
+@pytest.mark.parametrize("names", [("scores.csv",), ("summary.json",)])
+def test_tables_that_are_not_ours_are_kept_before_any_work(names, study):
+    (study / "scores").mkdir()
+    for name in names:
+        (study / "scores" / name).write_text("the user's")
+    with pytest.raises(InputError, match=f"{names[0]}: was not written by this program"):
+        evaluate(study)
+    assert {path.name: path.read_text() for path in (study / "scores").iterdir()} == dict.fromkeys(names, "the user's")
+    assert evaluate_study(study / "found", study / "study", study / "scores", overwrite=True) == 0
+
+
+@pytest.mark.parametrize("out", ["a pipe that nobody reads", "a terminal without letters", "closed", "full"])
+def test_scores_are_written_whatever_becomes_of_the_printing(out, study):
+    (study / "study/case_00003").rename(study / "study/größe")
+    (study / "found/prediction_00003.nii.gz").rename(study / "found/prediction_größe.nii.gz")
+    line = {"a pipe that nobody reads": "{} | true; exit ${{PIPESTATUS[0]}}", "closed": "{} >&- 2>&-",
+            "a terminal without letters": "PYTHONIOENCODING=ascii {}", "full": "{} > /dev/full 2> /dev/full"}[out]
+    words = [sys.executable, "-m", "kits_tf.evaluation", f"--predictions={study / 'found'}",
+             f"--labels={study / 'study'}", f"--output={study / 'scores'}"]
+    done = subprocess.run(["bash", "-c", line.format(shlex.join(words))], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "Error" not in done.stderr
+    assert len(rows_of(study)) == 3 and json.loads((study / "scores/summary.json").read_text())["cases"] == 3
+    if "letters" in out:
+        assert "gr\\xf6\\xdfe" in done.stdout

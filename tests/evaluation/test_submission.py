@@ -111,3 +111,11 @@ def test_what_is_wrong_is_named_and_no_zip_is_written(folders, tmp_path, spoil, 
 def test_an_output_that_is_no_zip_is_refused(folders, tmp_path):
     with pytest.raises(InputError, match=r"out\.tar"):
         pack(*folders, tmp_path / "out.tar", IDS)
+
+
+def test_a_zip_that_is_not_ours_is_kept_and_our_own_is_replaced(folders, tmp_path):
+    (tmp_path / "theirs.zip").write_text("the user's")
+    with pytest.raises(InputError, match=r"theirs\.zip: was not written by this program"):
+        pack(*folders, tmp_path / "theirs.zip", IDS)
+    assert (tmp_path / "theirs.zip").read_text() == "the user's"
+    assert pack(*folders, tmp_path / "theirs.zip", IDS, overwrite=True) == pack(*folders, tmp_path / "theirs.zip", IDS)

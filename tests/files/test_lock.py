@@ -49,10 +49,10 @@ def test_a_killed_process_keeps_no_folder_and_its_temporaries_go(holder, tmp_pat
     half.write_bytes(b"half")
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    assert (tmp_path / "out" / ".lock").exists()
+    assert (tmp_path / "out" / ".kits_tf.lock").exists()
     with only_writer(tmp_path / "out"):
         assert not half.exists()
-        assert f"process {os.getpid()} on" in (tmp_path / "out" / ".lock").read_text()
+        assert f"process {os.getpid()} on" in (tmp_path / "out" / ".kits_tf.lock").read_text()
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -87,7 +87,7 @@ def test_a_lock_whose_file_was_just_taken_away_does_not_count(tmp_path, monkeypa
 
     def fstat(handle):
         if not calls:
-            (tmp_path / ".lock").unlink()
+            (tmp_path / ".kits_tf.lock").unlink()
         calls.append(handle)
         return real(handle)
 

@@ -49,7 +49,7 @@ class Thresholds(tf.Module):
 def export_thresholds(directory):
     """Exports Thresholds in place of a cascade."""
     module = Thresholds()
-    tf.saved_model.save(module, str(directory), signatures={"serving_default": module.serve})
+    tf.saved_model.save(module, str(directory), signatures={"serving_default": module.serve, "xla": module.serve})
     (pathlib.Path(directory) / "assets" / "config.json").write_text(configs.to_json(configs.PRESETS["demo"]))
 
 

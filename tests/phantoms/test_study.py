@@ -8,6 +8,7 @@ import pytest
 from harness import commands
 
 from kits_tf.errors import InputError
+from kits_tf.files import own
 from kits_tf.phantoms import study
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen
 from kits_tf.phantoms.anatomy import draw_around
@@ -32,8 +33,8 @@ def test_command_writes_kits19_layout(tmp_path):
     done = run(f"--output={tmp_path}", "--cases=2", "--seed=5", "--size=64", "--slice_mm=8")
     assert done.returncode == 0, done.stderr
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert names == {"study.json", *(f"case_0000{index}/{name}.nii.gz" for index in (0, 1)
-                                     for name in ("imaging", "segmentation"))}
+    assert {name for name in names if own.LIST not in name} == {
+        "study.json", *(f"case_0000{index}/{name}.nii.gz" for index in (0, 1) for name in ("imaging", "segmentation"))}
     summary = json.loads((tmp_path / "study.json").read_text())
     assert [summary[case]["kind"] for case in ("case_00000", "case_00001")] == ["ordinary", "tiny"]
     for case, entry in summary.items():
@@ -78,8 +79,9 @@ def test_who_finds_a_segmentation_finds_all_of_its_case(tmp_path, monkeypatch):
 
 def test_kinds_of_hard_patients_keep_to_no_phase(monkeypatch):
     monkeypatch.setattr(study, "draw_abdomen", lambda seed, kind, scanner, phase: (None, phase.name))
-    drawn = [study._draw(index, 0, SMALL, None, True) for index in range(48)]
-    assert len({(kind, phase) for _, phase, kind in drawn}) == 4 * len({kind for *_, kind in drawn})
+    drawn = [study._draw(index, 0, SMALL, None, study.Drawn(hard=True)) for index in range(48)]
+    kinds = [(notes["kind"], phase) for _, phase, notes in drawn]
+    assert len(set(kinds)) == 4 * len({kind for kind, _ in kinds})
 
 
 def test_cases_added_later_keep_the_summary_of_earlier_ones(tmp_path):
@@ -141,6 +143,65 @@ def test_a_file_in_the_way_of_the_output_is_said(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(InputError, match="taken"):
         write_study(tmp_path / "taken", cases=1, seed=0, scanner=SMALL)
+
+
+@pytest.fixture
+def real(tmp_path):
+    """A study of the user's: one whole case, one without labels, one stored without compression; and their content."""
+    for name in ("case_00000/imaging.nii.gz", "case_00000/segmentation.nii.gz", "case_00001/imaging.nii.gz",
+                 "case_00002/imaging.nii"):
+        (tmp_path / "real" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "real" / name).write_text(f"the patient of {name}")
+    return tmp_path / "real"
+
+
+def tree(folder):
+    return {path.relative_to(folder).as_posix(): path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+@pytest.mark.parametrize("link", ["", "study", "case"])
+def test_patients_are_never_written_over_nor_mixed_with_phantoms(first, link, real, tmp_path):
+    output, before = real, tree(real)
+    if link == "study":
+        output = tmp_path / "link"
+        output.symlink_to(real)
+    elif link:
+        output = tmp_path / "out"
+        output.mkdir()
+        for case in real.iterdir():
+            (output / case.name).symlink_to(case)
+    with pytest.raises(InputError, match=rf"case_0000{first}/\S+: was not written by this program"):
+        write_study(output, cases=3 - first, seed=0, scanner=SMALL, first=first)
+    assert tree(real) == before
+    assert not (output / "study.json").exists()
+
+
+def test_phantoms_replace_themselves_and_patients_that_the_user_gives_up(real):
+    write_study(real, cases=1, seed=0, scanner=SMALL, first=7)
+    before = tree(real)
+    write_study(real, cases=1, seed=1, scanner=SMALL, first=7)
+    changed = {name for name, data in tree(real).items() if before[name] != data}
+    assert {"case_00007/imaging.nii.gz", "case_00007/segmentation.nii.gz", "study.json"} <= changed
+    assert all("case_00007" in name or name in ("study.json", own.LIST) for name in changed)
+    write_study(real, cases=1, seed=0, scanner=SMALL, overwrite=True)
+    assert read_volume(real / "case_00000" / "imaging.nii.gz").voxels.shape
+
+
+@pytest.mark.parametrize("where", ["itself", "link", "linked case"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_phantoms_never_replace_their_anatomy(where, overwrite, anatomy, tmp_path):
+    output, before, first = anatomy, tree(anatomy), 0
+    if where == "link":
+        output = tmp_path / "link"
+        output.symlink_to(anatomy)
+    elif where == "linked case":
+        output, first = tmp_path / "out", 17
+        output.mkdir()
+        (output / "case_00017").symlink_to(anatomy / "case_00017")
+    with pytest.raises(InputError, match="is the folder of --anatomy"):
+        write_study(output, cases=1, seed=0, scanner=SMALL, first=first, anatomy=anatomy, overwrite=overwrite)
+    assert tree(anatomy) == before
 
 
 def test_an_empty_label_file_is_named(tmp_path):

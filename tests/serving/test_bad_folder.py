@@ -62,7 +62,7 @@ def test_the_summary_says_why_a_scan_was_refused(name, predicted):
 def test_nothing_is_half_written(predicted):
     _, _, output, _ = predicted
     expected = {f"prediction_{name}{ending}" for name in GOOD for ending in (".nii.gz", ".json", ".png")}
-    assert {path.name for path in output.rglob("*")} == expected | {"summary.csv", "findings.csv"}
+    assert {path.name for path in output.rglob("*")} == expected | {"summary.csv", "findings.csv", ".kits_tf.sha256"}
     labels = {nib.load(output / f"prediction_{name}.nii.gz").get_fdata().sum() for name in GOOD}
     assert len(labels) == 1 and labels.pop() > 0
 

@@ -1,5 +1,6 @@
 """Tests a second run of predict.py: up-to-date cases are skipped, changed cases are recomputed, counts agree."""
 
+import json
 import os
 import shutil
 import threading
@@ -7,13 +8,15 @@ import threading
 import nibabel as nib
 import numpy as np
 import pytest
+import tensorflow as tf
 from harness import chores
 from harness.patients import HU
 from harness.tables import read_rows
 
+import kits_tf
 from kits_tf import cluster
 from kits_tf.errors import InputError, RunError
-from kits_tf.files import exports
+from kits_tf.files import exports, own
 from kits_tf.files.lock import only_writer
 from kits_tf.reporting import predictions
 from kits_tf.scans.nifti import write_volume
@@ -125,20 +128,94 @@ def test_a_pair_is_done_again_when_either_half_changed(named, quick_export, smal
     assert save(voxels + np.int16(1), small_patient.affine * 1.1) == 1
 
 
-@pytest.mark.parametrize("damage", ["one bit", "cut", "labels gone", "report gone", "no report", "another's report"])
-def test_a_prediction_that_is_not_as_it_was_written_is_made_again_byte_for_byte(damage, run, tmp_path):
+@pytest.mark.parametrize("gone", [".nii.gz", ".json", ".kits_tf.sha256"])
+def test_what_a_killed_run_or_a_user_took_away_is_made_again_byte_for_byte(gone, run, tmp_path):
+    run()
+    before = content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json")
+    (tmp_path / "out" / (f"prediction_00002{gone}" if gone != own.LIST else "prediction_00002.nii.gz")).unlink()
+    said = "1 done, 2 unchanged" if gone == ".json" else "0 done, 1 redone, 2 unchanged"
+    assert run() == (0, f"{said}, 0 failed", 1)
+    after = content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json")
+    assert {name: raw for name, (_, raw) in after.items()} == {name: raw for name, (_, raw) in before.items()}
+
+
+@pytest.mark.parametrize("damage", ["corrected by hand", "cut", "no report", "another's report"])
+def test_a_file_that_was_changed_since_is_kept_and_said_unless_the_user_gives_it_up(damage, run, tmp_path):
     run()
     before = content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json")
     labels, report = tmp_path / "out" / "prediction_00002.nii.gz", tmp_path / "out" / "prediction_00002.json"
     raw = bytearray(labels.read_bytes())
     raw[len(raw) // 2] ^= 1
-    {"one bit": lambda: labels.write_bytes(raw), "cut": lambda: labels.write_bytes(raw[:-9]),
-     "labels gone": labels.unlink, "report gone": report.unlink, "no report": lambda: report.write_text("[]"),
+    {"corrected by hand": lambda: labels.write_bytes(raw), "cut": lambda: labels.write_bytes(raw[:-9]),
+     "no report": lambda: report.write_text("[]"),
      "another's report": lambda: shutil.copy(tmp_path / "out" / "prediction_00001.json", report)}[damage]()
-    said = "1 done, 2 unchanged" if damage == "report gone" else "0 done, 1 redone, 2 unchanged"
-    assert run() == (0, f"{said}, 0 failed", 1)
+    changed = content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json")
+    assert run() == (1, "0 done, 2 unchanged, 1 failed", 0)
+    assert content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json") == changed
+    row = read_rows(tmp_path / "out" / "summary.csv")[1]
+    assert row["status"] == "failed" and "was changed since, and is kept" in row["message"]
+    assert run(overwrite=True) == (0, "0 done, 1 redone, 2 unchanged, 0 failed", 1)
     after = content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json")
     assert {name: raw for name, (_, raw) in after.items()} == {name: raw for name, (_, raw) in before.items()}
+
+
+def test_another_model_redoes_no_case_whose_labels_were_corrected_and_a_kind_not_asked_for_stays(run, tmp_path):
+    run(overlay=True)
+    picture, table = tmp_path / "out" / "prediction_00003.png", tmp_path / "out" / "summary.csv"
+    (tmp_path / "out" / "prediction_00001.nii.gz").write_bytes(b"by hand")
+    picture.write_bytes(b"by hand")
+    assert run(xla="on")[:2] == (1, "0 done, 2 redone, 0 unchanged, 1 failed")
+    assert (tmp_path / "out" / "prediction_00001.nii.gz").read_bytes() == picture.read_bytes() == b"by hand"
+    assert not (tmp_path / "out" / "prediction_00002.png").exists()
+    assert "prediction_00003.png is not of this run" in read_rows(table)[2]["message"]
+
+
+@pytest.mark.parametrize("table", ["summary.csv", "findings.csv", "report.html"])
+def test_a_table_that_is_not_ours_is_kept_and_said_before_any_work(table, run, tmp_path, answers):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / table).write_text("the user's")
+    with pytest.raises(InputError, match=f"{table}: was not written by this program"):
+        run(report=True)
+    assert not answers and [path.name for path in (tmp_path / "out").iterdir()] == [table]
+
+
+@pytest.mark.parametrize("step", ["summary", "overlay"])
+def test_a_run_that_ends_early_keeps_the_tables_and_files_of_the_one_before(step, run, tmp_path, monkeypatch):
+    run(overlay=True)
+    before = content(tmp_path / "out")
+
+    def full(*_):
+        raise RunError("out: cannot be written (No space left on device)")
+
+    monkeypatch.setattr(predict if step == "summary" else predictions,
+                        "write_table" if step == "summary" else "draw_overlay", full)
+    with pytest.raises(RunError):
+        run(overlay=True, overwrite=True, **({} if step == "summary" else {"xla": "on"}))
+    assert content(tmp_path / "out") == before
+
+
+def test_what_auto_chose_makes_no_case_stale_but_a_flag_that_differs_does(run, tmp_path, monkeypatch):
+    assert run(xla="auto")[1] == "3 done, 0 unchanged, 0 failed"
+    report = json.loads((tmp_path / "out" / "prediction_00001.json").read_text())
+    assert report["computed"] == {"device": "CPU", "precision": "float32", "xla": False, "tensorflow": tf.__version__}
+    assert run(xla="off")[1] == "0 done, 3 unchanged, 0 failed"
+    assert run(xla="on")[1] == "0 done, 3 redone, 0 unchanged, 0 failed"
+    assert run(xla="auto")[1] == "0 done, 3 unchanged, 0 failed"
+    assert run(xla="off")[1] == "0 done, 3 redone, 0 unchanged, 0 failed"
+
+
+def test_every_report_and_row_names_the_versions_and_the_model(run, study, tmp_path, quick_export):
+    (study / NAMES[2] / "imaging.nii.gz").write_bytes(b"no scan")
+    run(report=True)
+    version = exports.find_export(quick_export)
+    wanted = {"kits_tf_version": kits_tf.__version__, "model_version": version.name, "schema": 1,
+              "model_sha256": exports.export_digest(version)}
+    report = json.loads((tmp_path / "out" / "prediction_00001.json").read_text())
+    assert {name: report[name] for name in wanted} == wanted
+    for row in read_rows(tmp_path / "out" / "summary.csv"):
+        assert {name: row[name] for name in wanted} == {name: str(value) for name, value in wanted.items()}
+    assert wanted["model_sha256"] in (tmp_path / "out" / "report.html").read_text()
+    assert {row["schema"] for row in read_rows(tmp_path / "out" / "findings.csv")} <= {"1"}
 
 
 def test_another_model_redoes_all_and_the_same_one_elsewhere_nothing(quick_export, run, tmp_path):
@@ -160,23 +237,25 @@ def test_a_picture_that_is_wanted_now_is_drawn_and_one_that_is_not_stays(run, tm
     assert content(tmp_path / "out", ".png") == drawn
 
 
-def test_a_scan_that_turns_bad_takes_its_prediction_along(run, study, tmp_path):
+def test_a_scan_that_turns_bad_keeps_its_prediction_which_is_of_an_earlier_run(run, study, tmp_path):
     run()
+    before = content(tmp_path / "out", ".gz")
     whole = (study / NAMES[0] / "imaging.nii.gz").read_bytes()
     (study / NAMES[0] / "imaging.nii.gz").write_bytes(whole[:200])
     assert run()[:2] == (1, "0 done, 2 unchanged, 1 failed")
-    assert not list((tmp_path / "out").glob("prediction_00001*"))
+    assert content(tmp_path / "out", ".gz") == before
+    assert read_rows(tmp_path / "out" / "summary.csv")[0]["message"].endswith("its files here are of an earlier run")
     assert "case_00001" not in (tmp_path / "out" / "findings.csv").read_text()
     assert statuses(tmp_path / "out") == dict(zip(NAMES, ("failed", "unchanged", "unchanged"), strict=True))
     (study / NAMES[0] / "imaging.nii.gz").write_bytes(whole)
-    assert run()[:2] == (0, "1 done, 2 unchanged, 0 failed")
+    assert run()[:2] == (0, "0 done, 3 unchanged, 0 failed")
 
 
-def test_a_scan_that_is_there_twice_is_refused_and_takes_its_prediction_along(run, study, tmp_path):
+def test_a_scan_that_is_there_twice_is_refused_and_keeps_its_prediction(run, study, tmp_path):
     run()
     (study / NAMES[0] / "imaging.nii").write_bytes(b"another")
     assert run()[:2] == (1, "0 done, 2 unchanged, 1 failed")
-    assert not list((tmp_path / "out").glob("prediction_00001*"))
+    assert (tmp_path / "out" / "prediction_00001.nii.gz").exists()
 
 
 def test_a_model_that_cannot_be_loaded_is_one_line_for_all_cases(quick_export, study, tmp_path, monkeypatch, capsys):

@@ -13,6 +13,7 @@ from harness.patients import HU
 from harness.tables import read_rows
 
 from kits_tf.errors import InputError
+from kits_tf.files import own
 from kits_tf.scans.nifti import write_volume
 from kits_tf.serving.__main__ import predict
 from kits_tf.volume import Volume
@@ -50,7 +51,7 @@ def rows(folder):
 def test_a_study_gets_labels_report_and_overlay_per_case(oracle_export, study, scan, tmp_path):
     assert predict(oracle_export, study, tmp_path) == 0
     expected = {f"prediction_{name}{ending}" for name in ("00210", "00211") for ending in (".nii.gz", ".json", ".png")}
-    assert {path.name for path in tmp_path.iterdir()} == expected | {"summary.csv", "findings.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == expected | {"summary.csv", "findings.csv", own.LIST}
     labels = nib.load(tmp_path / "prediction_00210.nii.gz")
     assert labels.get_data_dtype() == np.uint8
     assert labels.shape == scan.voxels.shape
@@ -95,7 +96,7 @@ def test_a_bad_case_fails_in_one_line_and_the_others_go_on(oracle_export, scan, 
     assert "text.nii.gz" in told[1]
     assert [row["status"] for row in rows(tmp_path / "out")] == ["done", "failed", "failed"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "prediction_good.nii.gz", "prediction_good.json", "summary.csv", "findings.csv"}
+        "prediction_good.nii.gz", "prediction_good.json", "summary.csv", "findings.csv", own.LIST}
 
 
 @pytest.mark.parametrize("shape", [(1, 40, 40), (29, 30, 50)])

@@ -60,4 +60,4 @@ def test_a_segmentation_is_made_of_dicom_alone(oracle_export, small_patient, tmp
     write_volume(tmp_path / "one.nii.gz", small_patient.with_voxels(HU[small_patient.voxels]))
     assert predict(oracle_export, tmp_path / "one.nii.gz", tmp_path / "out", formats=("dicomseg",)) == 1
     assert f"{tmp_path / 'one.nii.gz'}: is not a DICOM series" in capsys.readouterr().err
-    assert {path.name for path in (tmp_path / "out").iterdir()} <= {"summary.csv", "findings.csv", ".lock"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} <= {"summary.csv", "findings.csv", ".kits_tf.sha256"}

@@ -80,15 +80,15 @@ def test_findings_agree_with_the_volumes_that_the_cascade_reports(run):
 
 def test_findings_csv_has_a_row_per_kidney_and_per_tumor_as_the_reports_have_them(run):
     found = read_rows(run / "findings.csv")
-    expected = [{"case": f"case_{number}", "what": what, **{key: str(value) for key, value in one.items()}}
+    expected = [{"case": f"case_{number}", "what": what, "schema": "1",
+                 **{key: str(value) for key, value in one.items()}}
                 for number in ("00001", "00002", "00003") for what in ("kidney", "tumor")
                 for one in report_of(run, number)["findings"][f"{what}s"]]
     assert {row["what"] for row in expected} == {"kidney", "tumor"}
     assert [{key: value for key, value in row.items() if value} for row in found] == expected
     assert list(found[0]) == ["case", "what", "side", "centre_zyx", "volume_ml", "tumor_ml", "tumor_share",
-                              "diameter_axial_mm", "diameter_mm", "slice", "confidence"]
+                              "diameter_axial_mm", "diameter_mm", "slice", "confidence", "schema"]
     assert all(float(row["confidence"]) > 0.9 for row in found)  # the nets are oracles
-
 
 
 def test_new_ground_truth_makes_a_new_page(oracle_export, study, small_patient, tmp_path):

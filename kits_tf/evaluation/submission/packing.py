@@ -12,6 +12,7 @@ import tqdm
 from kits_tf.errors import InputError
 from kits_tf.evaluation.submission import TEST_CASES
 from kits_tf.files.atomic import whole_file
+from kits_tf.files.own import check_own, staged
 from kits_tf.quiet import no_bar
 from kits_tf.scans.discovery import PREFIX, find_study
 from kits_tf.scans.nifti import read_labels, read_stored_geometry
@@ -21,7 +22,7 @@ DATE = (1980, 1, 1, 0, 0, 0)  # a fixed date for every entry, so that the same p
 
 
 def pack(predictions: str | pathlib.Path, study: str | pathlib.Path, output: str | pathlib.Path,
-         ids: range = TEST_CASES) -> int:
+         ids: range = TEST_CASES, overwrite: bool = False) -> int:
     """Checks predictions and zips them.
 
     Args:
@@ -29,20 +30,22 @@ def pack(predictions: str | pathlib.Path, study: str | pathlib.Path, output: str
         study: folder of case_00210/imaging.nii.gz and so on.
         output: the zip to write; it appears complete or not at all.
         ids: numbers of the cases to pack.
+        overwrite: whether to write over a file that this program did not write (kits_tf.files.own).
 
     Returns:
         The number of packed files.
 
     Raises:
         InputError: if a folder is missing, `output` is no .zip, a prediction or a scan is missing, there is a
-            prediction of a case not in `ids`, labels are not 0, 1 and 2, or a prediction's shape or affine differs from
-            its scan's.
+            prediction of a case not in `ids`, `output` is a file of the user's, labels are not 0, 1 and 2, or a
+            prediction's shape or affine differs from its scan's.
     """
     folder, output = pathlib.Path(predictions), pathlib.Path(output)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; --predictions expects a folder of predictions")
     if output.suffix.lower() != ".zip":
         raise InputError(f"{output}: --output expects a file name that ends in .zip")
+    check_own([output], overwrite)
     wanted = [f"{PREFIX}{number:05d}.nii.gz" for number in ids]
     there = {path.name for ending in (".nii.gz", ".nii") for path in folder.glob(f"{PREFIX}*{ending}")}
     missing = [name for name in wanted if name not in there]
@@ -59,7 +62,8 @@ def pack(predictions: str | pathlib.Path, study: str | pathlib.Path, output: str
             raise InputError(f"{study}: has no {case} to compare {name} with")
         scans[case].check_single()
         _check(folder / name, scans[case].imaging)
-    with whole_file(output) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as packed:
+    with (staged(output.parent, overwrite) as staging, whole_file(staging / output.name) as temporary,
+          zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as packed):
         for name in wanted:
             packed.writestr(zipfile.ZipInfo(name, DATE), (folder / name).read_bytes())
     return len(wanted)
