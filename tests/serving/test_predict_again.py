@@ -187,8 +187,8 @@ def test_a_run_that_ends_early_keeps_the_tables_and_files_of_the_one_before(step
     def full(*_):
         raise RunError("out: cannot be written (No space left on device)")
 
-    monkeypatch.setattr(predict if step == "summary" else predictions,
-                        "write_table" if step == "summary" else "draw_overlay", full)
+    monkeypatch.setattr("kits_tf.serving.__main__.write_table" if step == "summary" else
+                        "kits_tf.reporting.predictions.draw_overlay", full)
     with pytest.raises(RunError):
         run(overlay=True, overwrite=True, **({} if step == "summary" else {"xla": "on"}))
     assert content(tmp_path / "out") == before

@@ -72,7 +72,7 @@ def test_ground_truth_that_does_not_fit_is_left_out_without_its_name(quick_expor
     (case / "segmentation.nii.gz").write_bytes(b"no labels of Doe")
     assert predict(quick_export, tmp_path / "Doe", tmp_path / "out", report=True, anonymous=True) == 0
     found = content(tmp_path / "out")
-    assert any(b"The ground truth was left out." in data for data in found.values())
+    assert any(b"The ground truth was not used." in data for data in found.values())
     assert not any(NAMED.encode() in data or b"case_00001" in data for data in found.values())
 
 

@@ -64,7 +64,7 @@ def test_dice_is_shown_where_ground_truth_fits(run):
     dice = {row["case"]: row["tk_dice"] for row in read_rows(run / "summary.csv")}
     assert float(dice.pop("case_00001")) == report_of(run, "00001")["tk_dice"]
     assert set(dice.values()) == {""}
-    assert any("case_00002" in warning and "left out" in warning for warning in report_of(run, "00002")["warnings"])
+    assert any("case_00002" in warning and "not used" in warning for warning in report_of(run, "00002")["warnings"])
 
 
 def test_findings_agree_with_the_volumes_that_the_cascade_reports(run):
