@@ -1,5 +1,6 @@
 """Segments kidneys and tumors in CT scans with an exported cascade.
 
+python predict.py --input=scan.nii.gz --output=out
 python predict.py --model=runs/demo/export --input=scan.nii.gz --output=out
 python predict.py --model=runs/demo/export --input=kits19/data --output=out --workers=4
 python predict.py --model=runs/demo/export --input=dicom_folder --output=out --output_format=nifti,dicomseg
@@ -21,7 +22,8 @@ import typing
 
 from absl import flags
 
-from kits_tf import cluster, command
+import kits_tf
+from kits_tf import cluster, command, weights
 from kits_tf.errors import InputError
 from kits_tf.files import exports, own
 from kits_tf.files.atomic import write_table
@@ -31,7 +33,8 @@ from kits_tf.scans.discovery import find_scans
 from kits_tf.serving import Server
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("model", None, "exported cascade: the export folder (newest version) or one of its versions")
+flags.DEFINE_string("model", None, "exported cascade: the export folder (newest version) or one of its "
+                    "versions; default: the model that ships")
 flags.DEFINE_string("input", None, "a NIfTI file, a DICOM series (folder or zip), a folder of either, or a study of "
                     "case_xxxxx/imaging.nii.gz")
 flags.DEFINE_string("output", None, "folder to write labels, reports and overlays to")
@@ -48,7 +51,7 @@ flags.DEFINE_string("server_model", "kits", "name of the cascade on the server")
 flags.DEFINE_integer("server_version", None, "version of the cascade on the server; default: the newest", lower_bound=1)
 flags.DEFINE_float("server_deadline", 600.0, "seconds that the server may take for one scan", lower_bound=0.001)
 flags.mark_flags_as_required(["input", "output"])
-flags.mark_flags_as_mutual_exclusive(["model", "server"], required=True)
+flags.mark_flags_as_mutual_exclusive(["model", "server"])
 flags.register_validator("output_format", lambda names: names and set(names) <= {"nifti", "dicomseg"},
                          "expected nifti, dicomseg, or nifti,dicomseg")
 flags.register_validator("server", lambda address: address is None or re.fullmatch(r".+:\d+", address),
@@ -59,20 +62,22 @@ cluster.define_flags()
 
 def choose(model: str | pathlib.Path | None, server: Server | None, xla: str,
            place: cluster.Place) -> tuple[pathlib.Path | Server, str, str | pathlib.Path]:
-    """Finds the model in an export folder or on a server.
+    """Finds the model in an export folder or on a server; without either, the one that ships.
 
     Returns:
         (source, fingerprint, name): source and fingerprint as in predictions.Settings, and the name to show.
 
     Raises:
-        ValueError: if neither a model nor a server is given.
         InputError: if there is no export, or the server has no such model ready.
     """
-    if model is not None:
-        version = exports.find_export(place.path(model))
-        return version, exports.export_digest(version), version
     if server is None:
-        raise ValueError("a model or a server must be given, got neither")
+        if model is None:
+            version = weights.shipped_model()
+            say(f"no --model is given: using the model that ships with kits_tf {kits_tf.__version__} (version "
+                f"{version.name}), which was trained on synthetic scans only; not a medical device")
+        else:
+            version = exports.find_export(place.path(model))
+        return version, exports.export_digest(version), version
     server = dataclasses.replace(server, ca=server.ca and str(place.path(server.ca)))
     from kits_tf.reporting import predictions
 
@@ -86,10 +91,10 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
     """Segments every scan under a path, with an exported model or on a server, and returns the exit status.
 
     Args:
-        model: an export folder or one of its versions, or None.
+        model: an export folder or one of its versions; None for the server's or else the one that ships.
         scans, output: paths, as of the flags --input and --output.
         place: where the cases are processed.
-        server: the server, if there is no model.
+        server: the server to use instead of a model.
         options: xla, overlay, report, formats, overwrite and anonymous, as of reporting.predictions.Settings.
 
     Raises:

@@ -5,6 +5,7 @@ import pathlib
 import tensorflow as tf
 
 from kits_tf import config as configs
+from kits_tf import weights
 from kits_tf.errors import InputError
 from kits_tf.files import exports
 from kits_tf.serving import explain, safety
@@ -21,7 +22,7 @@ class Predictor:
             `tensorflow`, its version.
 
     Args:
-        directory: an export folder (the newest version is used) or one of its versions.
+        directory: an export folder (the newest version is used) or one of its versions; None for the model that ships.
         xla: "auto" (compiled nets if TensorFlow finds a GPU), "on" or "off".
 
     Raises:
@@ -30,10 +31,10 @@ class Predictor:
             operations that do more than compute (serving/safety.py).
     """
 
-    def __init__(self, directory: str | pathlib.Path, xla: str = "auto") -> None:
+    def __init__(self, directory: str | pathlib.Path | None = None, xla: str = "auto") -> None:
         if xla not in ("auto", "on", "off"):
             raise ValueError(f'xla must be "auto", "on" or "off", got {xla}')
-        self.path = exports.find_export(directory)
+        self.path = weights.shipped_model() if directory is None else exports.find_export(directory)
         safety.check_graph(self.path)
         try:
             self.config = configs.from_json((self.path / "assets" / "config.json").read_text())
