@@ -1,6 +1,7 @@
 """Tests the features that all commands share: help, flags, positional words, Ctrl-C."""
 
 import ast
+import importlib.metadata
 import pathlib
 import re
 import signal
@@ -45,6 +46,14 @@ def test_help_is_the_docstring_and_every_flag_and_imports_nothing_that_takes_lon
     if "command_line.define_flags" in text:
         assert "--preset=" in done.stdout and "--set=" in done.stdout
     assert "no help available" not in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_version_is_that_of_the_citation_and_of_the_installed_tensorflow(name):
+    cited = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)[1]
+    done = run(*COMMANDS[name], "--version")
+    assert (done.returncode, done.stdout) == (
+        0, f"kits_tf {cited}, TensorFlow {importlib.metadata.version('tensorflow')}\n")
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
