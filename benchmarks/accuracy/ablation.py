@@ -148,7 +148,7 @@ def build(nets, config, variant):
             segment(nets, volume, spacing_mm, config)["labels"])
 
     with parts(variant):
-        return tf.function(run, input_signature=[
+        return tf.function(run, autograph=False, input_signature=[
             tf.TensorSpec((None, None, None), tf.int16), tf.TensorSpec((3,), tf.float32)]).get_concrete_function()
 
 

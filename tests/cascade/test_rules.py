@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from harness.oracles import dice
 from harness.patients import HU, MARK_HU, SPACING_MM, ball
-from harness.threshold_nets import traced
+from harness.threshold_nets import eager
 
 
 def test_perfect_nets_give_the_labels_back_and_a_quiet_report(cascade, patient):
@@ -232,7 +232,7 @@ def test_a_lesion_beyond_the_crops_of_its_kidney_stays_as_tumor3d_found_it(casca
     above = np.broadcast_to((np.arange(40) < 5)[:, None, None], patient.shape)
     labels, report = cascade(hu, tumor3d_marks=1)
     assert report["lesions_kept"] == 2 and (labels[mark] == 2).all()
-    alone = traced(dataclasses.replace(cascade.config, tumor_fusion="tumor2d"))
+    alone = eager(dataclasses.replace(cascade.config, tumor_fusion="tumor2d"))
     labels, _ = alone(hu, tumor3d_marks=1)
     assert (labels[mark & above] == 2).all()
     assert (labels[mark & ~above] == 1).all()  # tumor2d saw it and rejected it

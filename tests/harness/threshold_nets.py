@@ -61,7 +61,7 @@ class Nets:
 
 @dataclasses.dataclass
 class Cascade:
-    """The traced demo cascade with its networks."""
+    """A cascade with its networks."""
 
     nets: Nets
     config: configs.CascadeConfig
@@ -75,10 +75,17 @@ class Cascade:
         return outputs.pop("labels"), outputs
 
 
-def traced(config):
+def eager(config):
+    """Returns a Cascade that is not traced: each call takes a second, but the first one does too."""
     nets = Nets()
     chosen = {stage: nets.net(stage) for stage in configs.STAGES}
-    function = tf.function(lambda volume, spacing_mm: segment(chosen, volume, spacing_mm, config), input_signature=[
-        tf.TensorSpec((None, None, None), tf.int16), tf.TensorSpec((3,), tf.float32)])
-    return Cascade(nets, config, function)
+    return Cascade(nets, config, lambda volume, spacing_mm: segment(
+        chosen, tf.convert_to_tensor(volume), tf.convert_to_tensor(spacing_mm), config))
+
+
+def traced(config):
+    """Returns a Cascade that takes seconds to trace and a fraction of a second for each call."""
+    one = eager(config)
+    return dataclasses.replace(one, function=tf.function(one.function, autograph=False, input_signature=[
+        tf.TensorSpec((None, None, None), tf.int16), tf.TensorSpec((3,), tf.float32)]))
 
