@@ -318,4 +318,4 @@ def test_a_folder_without_scans_is_refused(tmp_path):
 
 def test_an_export_without_the_nets_alone_is_refused(quick_export):
     with pytest.raises(InputError, match="no signature fine"):
-        slices.nets_of(quick_export)
+        slices.nets_of(quick_export / "1")

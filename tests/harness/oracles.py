@@ -27,10 +27,12 @@ def nets():
 
 
 class Thresholds(tf.Module):
-    """A module with the exported cascade's signature that applies two thresholds to the scan.
+    """A module with the exported cascade's main signatures that applies two thresholds to the scan.
 
     It loads and runs in a moment, for tests of the code around the cascade.
     """
+
+    config = configs.PRESETS["demo"]
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None), tf.int16, name="volume"),
                                   tf.TensorSpec((3,), tf.float32, name="spacing_mm")])
@@ -43,14 +45,19 @@ class Thresholds(tf.Module):
         return {"labels": labels, "kidneys_coarse": one + one, "coarse_empty": no, "correction_used": no,
                 "kidneys": one + one, "lesions_kept": one, "lesions_dropped": one - one,
                 "tumor_fallback_used": tf.logical_not(yes), "kidney_ml": ml[0], "tumor_ml": ml[1],
-                "coarse_components_ml": tf.stack(ml)}
+                "coarse_components_ml": tf.stack(ml), "kidney_parts_dropped": one - one}
+
+    @tf.function(input_signature=[])
+    def about(self):
+        return {"config": tf.constant(configs.to_json(self.config)), "contents": tf.constant("{}")}
 
 
 def export_thresholds(directory):
-    """Exports Thresholds in place of a cascade."""
-    module = Thresholds()
-    tf.saved_model.save(module, str(directory), signatures={"serving_default": module.serve, "xla": module.serve})
-    (pathlib.Path(directory) / "assets" / "config.json").write_text(configs.to_json(configs.PRESETS["demo"]))
+    """Exports Thresholds in place of a cascade, as version 1."""
+    module, version = Thresholds(), pathlib.Path(directory, "1")
+    tf.saved_model.save(module, str(version), signatures={
+        "serving_default": module.serve, "xla": module.serve, "about": module.about})
+    (version / "assets" / "config.json").write_text(configs.to_json(module.config))
 
 
 def dice(one, other):

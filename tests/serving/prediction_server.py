@@ -45,7 +45,8 @@ class Model:
         self.session = tf.compat.v1.Session(graph=tf.Graph())
         with self.session.graph.as_default():
             self.meta = tf.compat.v1.saved_model.load(self.session, ["serve"], str(path))
-        for record in tf.compat.v1.io.tf_record_iterator(str(path / "assets.extra" / "tf_serving_warmup_requests")):
+        requests = path / "assets.extra" / "tf_serving_warmup_requests"
+        for record in tf.compat.v1.io.tf_record_iterator(str(requests)) if requests.exists() else ():
             self.predict(prediction_log_pb2.PredictionLog.FromString(record).predict_log.request)
 
     def check(self, spec):

@@ -15,6 +15,7 @@ class Relay(prediction_service_pb2_grpc.PredictionServiceServicer, model_service
         seen: PredictRequests for whole scans, in order of arrival.
         fails: a function of a request for a scan and the number of earlier ones; returns a status code or None.
         delay_s: delay of such requests, in seconds.
+        signature: signature to ask the other server for; None for the one that the client asks for.
         versions: the model's versions and their states, as (10, "AVAILABLE"); if empty, the server is asked.
     """
 
@@ -24,6 +25,7 @@ class Relay(prediction_service_pb2_grpc.PredictionServiceServicer, model_service
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
         self.seen, self.fails, self.delay_s, self.versions = [], lambda request, before: None, 0.0, []
+        self.signature = None
         self._server = grpc.server(futures.ThreadPoolExecutor(4))  # with gRPC's default limit of 4 MB per message
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self._server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(self, self._server)
@@ -46,6 +48,7 @@ class Relay(prediction_service_pb2_grpc.PredictionServiceServicer, model_service
             if code is not None:
                 context.abort(code, "as the test\nwanted")
             time.sleep(self.delay_s)
+            request.model_spec.signature_name = self.signature or request.model_spec.signature_name
         return self._pass_on(self._predictions.Predict, request, context)
 
     def GetModelStatus(self, request, context):  # noqa: N802

@@ -14,6 +14,7 @@ from harness.tables import read_rows
 
 from kits_tf.scans.discovery import ENDINGS
 from kits_tf.scans.nifti import write_volume
+from kits_tf.serving import Predictor
 from kits_tf.volume import Volume
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -23,7 +24,7 @@ GOOD = ("good", "Größe, 腎臓 1", "..good", "-rf")
 
 
 @pytest.fixture(scope="module")
-def predicted(oracle_export, small_patient, tmp_path_factory):
+def predicted(quick_export, small_patient, tmp_path_factory):
     """(finished process, study, output folder, rows of the summary)."""
     folder = tmp_path_factory.mktemp("bad")
     study, output = folder / "study", folder / "predicted"
@@ -33,7 +34,7 @@ def predicted(oracle_export, small_patient, tmp_path_factory):
     (study / "link to nowhere").symlink_to("gone")
     for name in GOOD:
         write_volume(study / name / "imaging.nii.gz", small_patient.with_voxels(HU[small_patient.voxels]))
-    done = commands.run("predict.py", f"--model={oracle_export}", f"--input={study}", f"--output={output}")
+    done = commands.run("predict.py", f"--model={quick_export}", f"--input={study}", f"--output={output}")
     rows = {row["case"]: row for row in read_rows(output / "summary.csv")}
     return done, study, output, rows
 
@@ -69,16 +70,17 @@ def test_nothing_is_half_written(predicted):
 
 def test_what_is_odd_about_a_good_scan_is_in_its_report(predicted):
     warnings = json.loads((predicted[2] / "prediction_good.json").read_text())["warnings"]
-    # Perfect networks on an image of three gray values: no air, and a small field of view.
+    # An image of three gray values: no air, and a small field of view.
     assert "It covers only 105 mm from front to back: organs may be cut off." in warnings
     assert any(line.startswith("Only 0.0% of it is air") for line in warnings)
     assert not any("touches the scan's edge" in line for line in warnings)
 
 
-def test_a_scan_in_other_units_and_a_kidney_cut_off_are_warned_of(oracle_predictor, small_patient):
+def test_a_scan_in_other_units_and_a_kidney_cut_off_are_warned_of(quick_export, small_patient):
+    predictor = Predictor(quick_export)
     moved = HU[small_patient.voxels][:, :, 10:].astype(np.int16)  # through a kidney, to the patient's right
-    labels, report = oracle_predictor.explain(Volume.from_spacing(np.ascontiguousarray(moved), (5.0, 2.1, 2.3)))
+    labels, report = predictor.explain(Volume.from_spacing(np.ascontiguousarray(moved), (5.0, 2.1, 2.3)))
     assert labels.voxels[:, :, 0].any()
     assert report["warnings"][-1] == "A kidney or tumor touches the scan's edge towards the right: it may be cut off."
-    report = oracle_predictor.explain(Volume.from_spacing((moved + 1100).astype(np.int16), (5.0, 2.1, 2.3)))[1]
+    report = predictor.explain(Volume.from_spacing((moved + 1100).astype(np.int16), (5.0, 2.1, 2.3)))[1]
     assert sum("subtract 1024" in line for line in report["warnings"]) == 1

@@ -17,13 +17,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import trustme
+from harness import commands
+from harness.patients import HU
 from harness.tables import read_rows
 from relays import Relay
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from kits_tf.errors import InputError
 from kits_tf.scans.nifti import write_volume
-from kits_tf.serving import RemotePredictor, Server, client
+from kits_tf.serving import Predictor, RemotePredictor, Server, client
 from kits_tf.serving.__main__ import predict
 from kits_tf.volume import Volume
 
@@ -32,10 +34,18 @@ CLIENTS = 8
 Code = grpc.StatusCode
 
 
+@pytest.fixture(scope="module", params=["thresholds", pytest.param("cascade", marks=pytest.mark.soak)])
+def export(request):
+    """Version folder of an export: of two thresholds, and in make soak also of a whole cascade."""
+    if request.param == "thresholds":
+        return request.getfixturevalue("quick_export") / "1"
+    return request.getfixturevalue("tiny_export")[2]
+
+
 @pytest.fixture(scope="module")
-def process(tiny_export):
+def process(export):
     """The server's process, with an attribute `address`."""
-    command = [sys.executable, str(pathlib.Path(__file__).with_name("prediction_server.py")), "--model", tiny_export[2]]
+    command = [sys.executable, str(pathlib.Path(__file__).with_name("prediction_server.py")), "--model", export]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         said = process.stdout.readline()
         assert said.startswith("port "), said
@@ -64,14 +74,16 @@ def no_long_waits(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def scan(tiny_answer):
-    return tiny_answer[0]
+def scan(small_patient):
+    return small_patient.with_voxels(HU[small_patient.voxels])
 
 
 @pytest.fixture(scope="module")
-def expected(tiny_answer):
+def expected(export, scan):
     """(labels, report) of the same export, loaded in this process."""
-    return tiny_answer[1:]
+    labels, report = Predictor(export).explain(scan)
+    assert set(np.unique(labels.voxels)) == {0, 1, 2}
+    return labels.voxels, report
 
 
 @pytest.fixture
@@ -123,8 +135,8 @@ def test_int16_is_what_travels(relay, scan):
     assert len(sent.tensor_content) == 2 * scan.voxels.size
 
 
-def test_predict_writes_the_same_labels_and_report_by_wire(tiny_export, server, study, tmp_path):
-    assert predict(tiny_export[2], study, tmp_path / "here", overlay=False) == 0
+def test_predict_writes_the_same_labels_and_report_by_wire(export, server, study, tmp_path):
+    assert predict(export, study, tmp_path / "here", overlay=False) == 0
     assert predict(None, study, tmp_path / "there", overlay=False, server=Server(server)) == 0
     for case in ("00000", "00001"):
         here, there = ((tmp_path / where / f"prediction_{case}.nii.gz").read_bytes() for where in ("here", "there"))
@@ -211,10 +223,10 @@ def test_another_model_or_version_is_not_there(server, asked, told):
         RemotePredictor(server, **asked)
 
 
-def test_a_model_without_our_signatures_is_one_line(server):
-    remote = RemotePredictor(server)
+def test_a_model_without_our_signatures_is_one_line(relay, scan):
+    relay.signature = "nonsense"
     with pytest.raises(InputError, match=r"does not accept the request .*nonsense.*was it exported by kits_tf"):
-        remote._ask("nonsense", {})
+        RemotePredictor(relay.address).predict(scan)
 
 
 @pytest.mark.parametrize(("inputs", "told"), [
@@ -263,18 +275,24 @@ def test_a_file_without_a_certificate_is_named(tmp_path, content):
         RemotePredictor("localhost:1", ca=tmp_path / "ca.pem")
 
 
-@pytest.mark.parametrize(("ca", "told"), [
-    ("other.pem", r"localhost:\d+: no server answers \(.*CERTIFICATE_VERIFY_FAILED.*--server_ca right\?"),
-    ("scan.nii.gz", r".*scan\.nii\.gz: contains no readable certificate; .*")], ids=["another's", "none"])
-def test_the_command_says_one_line_of_a_wrong_authority(encrypted, scan, tmp_path, ca, told):
+def test_the_command_says_one_line_of_another_authority(encrypted, scan, tmp_path):
     """Uses a new process, not a fork: gRPC reads its log level on import and prints without Python."""
     write_volume(tmp_path / "scan.nii.gz", scan)
-    command = [sys.executable, "predict.py", f"--server={encrypted.address}", f"--server_ca={tmp_path / ca}",
+    command = [sys.executable, "predict.py", f"--server={encrypted.address}", f"--server_ca={tmp_path / 'other.pem'}",
                f"--input={tmp_path / 'scan.nii.gz'}", f"--output={tmp_path / 'out'}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1, done.stderr
-    assert re.fullmatch(told, done.stderr.strip())
+    assert re.fullmatch(r"localhost:\d+: no server answers \(.*CERTIFICATE_VERIFY_FAILED.*--server_ca right\?",
+                        done.stderr.strip())
+
+
+def test_the_command_says_one_line_of_a_file_without_a_certificate(scan, tmp_path):
+    write_volume(tmp_path / "scan.nii.gz", scan)
+    done = commands.run("predict.py", "--server=localhost:1", f"--server_ca={tmp_path / 'scan.nii.gz'}",
+                        f"--input={tmp_path / 'scan.nii.gz'}", f"--output={tmp_path / 'out'}")
+    assert done.returncode == 1
+    assert re.fullmatch(r".*scan\.nii\.gz: contains no readable certificate; .*", done.stderr.strip())
 
 
 def run_clients(address, scan, expected, seconds, process):
@@ -311,13 +329,12 @@ def test_eight_clients_at_once_get_right_answers(process, scan, expected):
 
 
 @pytest.mark.soak
-def test_eight_clients_for_five_minutes_leave_the_server_s_memory_flat(process, scan, expected, capsys):
+def test_eight_clients_for_five_minutes_leave_the_server_s_memory_flat(process, scan, expected, told):
     latencies, faults, resident = run_clients(process.address, scan, expected[0], 300.0, process)
     early, late = (np.mean(part) for part in (resident[60:120], resident[-60:]))
-    with capsys.disabled():
-        print(f"\n{CLIENTS} clients, 300 s: {len(latencies)} scans, {len(faults)} faults, "
-              f"median {np.median(latencies):.2f} s, 95 % within {np.percentile(latencies, 95):.2f} s, "
-              f"server {early:.0f} MiB in the second minute, {late:.0f} MiB in the last")
+    told(f"{CLIENTS} clients, 300 s: {len(latencies)} scans, {len(faults)} faults, "
+         f"median {np.median(latencies):.2f} s, 95 % within {np.percentile(latencies, 95):.2f} s, "
+         f"server {early:.0f} MiB in the second minute, {late:.0f} MiB in the last")
     assert not faults
     assert late < early * 1.05
 

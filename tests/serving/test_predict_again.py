@@ -36,7 +36,6 @@ def answers(monkeypatch):
         return explain(self, volume)
 
     monkeypatch.setattr(Predictor, "explain", counting)
-    monkeypatch.setattr("kits_tf.cluster.jobs._made", {})
     return asked
 
 
@@ -85,11 +84,11 @@ def test_what_stands_is_left_alone_and_in_the_summary(run, tmp_path):
         {k: v for k, v in row.items() if k not in own} for row in first]
 
 
-def test_nothing_to_do_loads_no_model(quick_export, run, monkeypatch):
+def test_nothing_to_do_loads_no_model(quick_export, run, tmp_path, monkeypatch):
     assert run()[0] == 0
-    monkeypatch.setattr("kits_tf.cluster.jobs._made", {})
+    shutil.copytree(quick_export, tmp_path / "another path")  # a model of this path is not loaded yet
     monkeypatch.setattr("kits_tf.serving.Predictor", None)
-    assert run() == (0, "0 done, 3 unchanged, 0 failed", 0)
+    assert run(tmp_path / "another path") == (0, "0 done, 3 unchanged, 0 failed", 0)
 
 
 def test_a_scan_of_the_same_size_and_date_that_changed_is_done_again(run, study, tmp_path):
@@ -258,10 +257,9 @@ def test_a_scan_that_is_there_twice_is_refused_and_keeps_its_prediction(run, stu
     assert (tmp_path / "out" / "prediction_00001.nii.gz").exists()
 
 
-def test_a_model_that_cannot_be_loaded_is_one_line_for_all_cases(quick_export, study, tmp_path, monkeypatch, capsys):
+def test_a_model_that_cannot_be_loaded_is_one_line_for_all_cases(quick_export, study, tmp_path, capsys):
     broken = shutil.copytree(quick_export, tmp_path / "broken")
     (exports.find_export(broken) / "saved_model.pb").write_bytes(b"\x08\x01broken")
-    monkeypatch.setattr("kits_tf.cluster.jobs._made", {})
     with pytest.raises(RunError, match="cannot be loaded"):
         predict(broken, study, tmp_path / "out", overlay=False)
     assert "failed" not in capsys.readouterr().err

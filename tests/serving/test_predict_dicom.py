@@ -13,12 +13,6 @@ from kits_tf.scans.nifti import read_labels, write_volume
 from kits_tf.serving.__main__ import predict
 
 
-@pytest.fixture(autouse=True)
-def loaded_once(monkeypatch, oracle_predictor):
-    """Shares one model among all calls."""
-    monkeypatch.setattr("kits_tf.serving.Predictor", lambda *_: oracle_predictor)
-
-
 @pytest.fixture
 def scans(small_patient, tmp_path):
     """A folder with one scan as a DICOM series; its slices run from feet to head, as is common in DICOM."""
@@ -27,11 +21,11 @@ def scans(small_patient, tmp_path):
     return tmp_path / "scans"
 
 
-def test_a_series_gets_the_labels_of_the_same_scan_as_nifti(oracle_export, scans, tmp_path):
+def test_a_series_gets_the_labels_of_the_same_scan_as_nifti(quick_export, scans, tmp_path):
     volume, _ = read_series(scans / "patient")
     write_volume(tmp_path / "nifti" / "patient.nii.gz", volume)
-    assert predict(oracle_export, scans, tmp_path / "a", formats=("nifti", "dicomseg")) == 0
-    assert predict(oracle_export, tmp_path / "nifti", tmp_path / "b") == 0
+    assert predict(quick_export, scans, tmp_path / "a", formats=("nifti", "dicomseg")) == 0
+    assert predict(quick_export, tmp_path / "nifti", tmp_path / "b") == 0
     by_dicom, by_nifti = (read_labels(tmp_path / name / "prediction_patient.nii.gz") for name in "ab")
     assert set(np.unique(by_nifti.voxels)) == {0, 1, 2}
     np.testing.assert_array_equal(by_dicom.voxels, by_nifti.voxels)
@@ -42,22 +36,22 @@ def test_a_series_gets_the_labels_of_the_same_scan_as_nifti(oracle_export, scans
         np.count_nonzero(by_nifti.voxels == value) for value in (1, 2)]
 
 
-def test_a_series_is_predicted_again_only_if_a_slice_changed(oracle_export, scans, tmp_path, capsys):
+def test_a_series_is_predicted_again_only_if_a_slice_changed(quick_export, scans, tmp_path, capsys):
     told = []
     for _ in range(2):
-        predict(oracle_export, scans, tmp_path / "out")
+        predict(quick_export, scans, tmp_path / "out")
         told.append(capsys.readouterr().err.splitlines()[-1])
     hu = HU[np.zeros((24, 50, 70), int)].astype(np.int16)
     write_series(scans / "patient", slices_of(hu, (5.0, 2.1, 2.3)))
-    predict(oracle_export, scans, tmp_path / "out")
+    predict(quick_export, scans, tmp_path / "out")
     told.append(capsys.readouterr().err.splitlines()[-1])
     assert [line.split(";")[0] for line in told] == [
         "1 done, 0 unchanged, 0 failed", "0 done, 1 unchanged, 0 failed", "0 done, 1 redone, 0 unchanged, 0 failed"]
     assert json.loads((tmp_path / "out" / "prediction_patient.json").read_text())["tumor_ml"] == 0
 
 
-def test_a_segmentation_is_made_of_dicom_alone(oracle_export, small_patient, tmp_path, capsys):
+def test_a_segmentation_is_made_of_dicom_alone(quick_export, small_patient, tmp_path, capsys):
     write_volume(tmp_path / "one.nii.gz", small_patient.with_voxels(HU[small_patient.voxels]))
-    assert predict(oracle_export, tmp_path / "one.nii.gz", tmp_path / "out", formats=("dicomseg",)) == 1
+    assert predict(quick_export, tmp_path / "one.nii.gz", tmp_path / "out", formats=("dicomseg",)) == 1
     assert f"{tmp_path / 'one.nii.gz'}: is not a DICOM series" in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "out").iterdir()} <= {"summary.csv", "findings.csv", ".kits_tf.sha256"}

@@ -12,12 +12,6 @@ from kits_tf.scans.nifti import write_volume
 from kits_tf.serving.__main__ import predict
 
 
-@pytest.fixture(autouse=True)
-def loaded_once(monkeypatch, oracle_predictor):
-    """Shares one model among all calls."""
-    monkeypatch.setattr("kits_tf.serving.Predictor", lambda *_: oracle_predictor)
-
-
 @pytest.fixture(scope="module")
 def study(small_patient, tmp_path_factory):
     """A case with its ground truth, one with that of another scan, one without, and one that is not a scan."""
@@ -34,12 +28,10 @@ def study(small_patient, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(oracle_export, oracle_predictor, study, tmp_path_factory):
+def run(quick_export, study, tmp_path_factory):
     """The output folder of predict.py --report for the study."""
     output = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kits_tf.serving.Predictor", lambda *_: oracle_predictor)
-        assert predict(oracle_export, study, output, report=True) == 1
+    assert predict(quick_export, study, output, report=True) == 1
     return output
 
 
@@ -91,11 +83,11 @@ def test_findings_csv_has_a_row_per_kidney_and_per_tumor_as_the_reports_have_the
     assert all(float(row["confidence"]) > 0.9 for row in found)  # the nets are oracles
 
 
-def test_new_ground_truth_makes_a_new_page(oracle_export, study, small_patient, tmp_path):
+def test_new_ground_truth_makes_a_new_page(quick_export, study, small_patient, tmp_path):
     folder = tmp_path / "study"
     scan = small_patient.with_voxels(HU[small_patient.voxels])
     write_volume(folder / "case_00001" / "imaging.nii.gz", scan)
     for expected in (False, True):
-        predict(oracle_export, folder, tmp_path / "out", report=True)
+        predict(quick_export, folder, tmp_path / "out", report=True)
         assert ("tk_dice" in report_of(tmp_path / "out", "00001")) == expected
         write_volume(folder / "case_00001" / "segmentation.nii.gz", small_patient)

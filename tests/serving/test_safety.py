@@ -73,9 +73,9 @@ def test_an_operation_that_reaches_out_is_named_and_nothing_is_loaded(function, 
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_an_export_computes_and_no_more(oracle_export):
-    safety.check_graph(oracle_export / "1")
-    model = saved_model_pb2.SavedModel.FromString((oracle_export / "1" / "saved_model.pb").read_bytes())
+def test_an_export_computes_and_no_more(tiny_export):
+    safety.check_graph(tiny_export[2])
+    model = saved_model_pb2.SavedModel.FromString((tiny_export[2] / "saved_model.pb").read_bytes())
     assert len(model.meta_graphs[0].graph_def.library.function) > 10  # the graph is not trivial
 
 
@@ -88,9 +88,9 @@ def test_a_graph_that_is_none_is_refused(data, tmp_path):
         Predictor(tmp_path)
 
 
-def test_an_export_holds_no_program(oracle_export):
+def test_an_export_holds_no_program(tiny_export):
     """An export consists of a graph, its variables and JSON: no pickle, Keras archive or Python code."""
-    files = {path.relative_to(oracle_export / "1").as_posix() for path in oracle_export.rglob("*") if path.is_file()}
+    files = {path.relative_to(tiny_export[2]).as_posix() for path in tiny_export[2].rglob("*") if path.is_file()}
     assert files >= {"saved_model.pb", "assets/config.json", "variables/variables.index"}
     assert {path.split("/")[-1].split(".")[-1].split("-")[0] for path in files} <= {
         "pb", "json", "index", "data", "tf_serving_warmup_requests"}
