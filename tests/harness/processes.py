@@ -13,12 +13,12 @@ import tensorflow as tf
 from harness import ellipses
 from kits_tf import config as configs
 from kits_tf.errors import InputError
-from kits_tf.training import epochs, loop, workers
+from kits_tf.training import loop, workers
 from kits_tf.training.task import make_task
 
 
 def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None, stage="fine"):
-    """Trains a stage deterministically on a CPU split into several devices; prints the loss of every step.
+    """Trains a stage deterministically on a CPU split into several devices.
 
     Args:
         config: the config as JSON.
@@ -32,13 +32,6 @@ def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None, st
                                                [tf.config.LogicalDeviceConfiguration()] * devices)
     tf.config.experimental.enable_op_determinism()
     workers.LOOK_EVERY = 0.5  # 3 s in production
-    settle = epochs.Epochs._settle
-
-    def settle_and_tell(self, progress, told, record):
-        print(f"step {len(progress.history)}.{progress.steps} loss {told[0]:.7f}")
-        return settle(self, progress, told, record)
-
-    epochs.Epochs._settle = settle_and_tell
     try:
         task = make_task(configs.from_json(config), stage, data_dir, 0, 0)
         loop.train(task, run_dir, workers.strategy(strategy))

@@ -14,7 +14,7 @@ def killed_once_saved(monkeypatch):
     @contextlib.contextmanager
     def dying():
         with monkeypatch.context() as patch:
-            patch.setattr(checkpoints.Checkpoints, "_publish", killed)
+            patch.setattr(checkpoints, "save_weights", killed)
             with pytest.raises(KeyboardInterrupt):
                 yield
 

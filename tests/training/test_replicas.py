@@ -1,12 +1,11 @@
 """Tests that several replicas and workers train as one device does, and name a worker that dies."""
 
 import contextlib
-import re
 import time
 
 import numpy as np
 import pytest
-from harness import commands, dask_processes, processes
+from harness import commands, dask_processes, events, processes
 
 from kits_tf import config as configs
 from kits_tf import models
@@ -24,11 +23,8 @@ def two_workers(folder, config, data_dir, run_dir):
                                                      run_dir, "multiworker", 1, (ports, index))) for index in (0, 1)]
 
 
-def outcome(config, run_dir, *outputs):
-    """Returns the printed loss of every step, and the last weights per layer, with batch statistics separate."""
-    losses = {}
-    for output in outputs:
-        losses |= dict(re.findall(r"^step (\S+) loss (\S+)$", output, re.MULTILINE))
+def outcome(config, run_dir):
+    """Returns the loss of every step, and the last weights per layer, with batch statistics separate."""
     model = models.load(configs.from_json(config), "fine", runs.stage_folder(run_dir, "fine", 0) / runs.LAST)
     parts = {}
     for layer in model.layers:
@@ -37,7 +33,7 @@ def outcome(config, run_dir, *outputs):
         parts |= {(layer.name, name): values for name, values in statistics.items()}
         if numbers:
             parts[layer.name] = np.concatenate(list(numbers.values()))
-    return {step: float(loss) for step, loss in losses.items()}, parts
+    return events.step_losses(run_dir), parts
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +50,7 @@ def one_device(request, tmp_path_factory):
     with commands.started(folder / "one.txt", processes.train, config, data_dir, folder / "run") as process:
         process.join(120)
     assert process.exitcode == 0, (folder / "one.txt").read_text()
-    return config, data_dir, outcome(config, folder / "run", (folder / "one.txt").read_text())
+    return config, data_dir, outcome(config, folder / "run")
 
 
 def assert_same(found, expected):
@@ -66,13 +62,14 @@ def assert_same(found, expected):
         assert np.linalg.norm(found[1][part] - wanted) <= 1e-3 * np.linalg.norm(wanted), part
 
 
-@pytest.mark.parametrize("one_device", ["adam", pytest.param("sgd", marks=pytest.mark.soak)], indirect=True)
+@pytest.mark.soak  # make test: test_start.py
+@pytest.mark.parametrize("one_device", ["adam", "sgd"], indirect=True)
 def test_two_replicas_learn_what_one_device_learns(one_device, tmp_path):
     config, data_dir, expected = one_device
     with commands.started(tmp_path / "two.txt", processes.train, config, data_dir, tmp_path, "mirrored", 2) as process:
         process.join(120)
     assert process.exitcode == 0, (tmp_path / "two.txt").read_text()
-    assert_same(outcome(config, tmp_path, (tmp_path / "two.txt").read_text()), expected)
+    assert_same(outcome(config, tmp_path), expected)
 
 
 @pytest.mark.parametrize("one_device", ["sgd"], indirect=True)
@@ -94,4 +91,4 @@ def test_two_workers_learn_what_one_device_learns_though_one_dies_in_between(one
     after = (tmp_path / "worker0.txt").read_text()
     assert "resumes after epoch" in after
     assert "epoch" not in (tmp_path / "worker1.txt").read_text()  # only the chief reports and writes
-    assert_same(outcome(config, tmp_path / "run", before, after), expected)
+    assert_same(outcome(config, tmp_path / "run"), expected)
