@@ -1,7 +1,6 @@
 """Kills workers, schedulers and whole runs, and fills disks; nothing may be lost or half-written."""
 
 import json
-import pathlib
 import random
 import re
 import subprocess
@@ -9,7 +8,7 @@ import sys
 import time
 
 import pytest
-from harness import chores, commands, killed, patients
+from harness import chores, commands, disks, killed, patients
 from harness.dask_processes import ROOT, Processes, worker_processes
 from harness.tables import read_rows
 
@@ -57,13 +56,15 @@ def statuses(folder):
 
 
 def test_a_worker_that_is_killed_costs_nothing_but_time(quick_export, six, tmp_path):
-    assert predict(quick_export, six, tmp_path / "quiet") == 0
-    process = start(command("predict", six, tmp_path / "out", quick_export, "--workers=2"))
-    while len(done_so_far(tmp_path / "out")) < 1 and process.poll() is None:
-        time.sleep(0.005)
-    worker_processes(process.pid)[0].kill()
-    said = process.communicate()[1]
-    assert process.returncode == 0, said
+    assert predict(quick_export, six, tmp_path / "quiet", overlay=False) == 0
+    words = command("predict", six, tmp_path / "out", quick_export, "--workers=2", "--nooverlay")[1:]
+    with commands.started(tmp_path / "said.txt", commands.command, *words) as process:
+        while len(done_so_far(tmp_path / "out")) < 1 and process.is_alive():
+            time.sleep(0.005)
+        worker_processes(process.pid)[0].kill()
+        process.join(120)
+    said = (tmp_path / "said.txt").read_text()
+    assert process.exitcode == 0, said
     done, unchanged, failed = map(int, re.findall(r"(\d+) (?:done|unchanged|failed)", said.splitlines()[-1]))
     assert (done + unchanged, failed) == (6, 0)  # unchanged: done by a worker that was killed before it reported
     assert result(tmp_path / "out") == result(tmp_path / "quiet")
@@ -151,47 +152,19 @@ def test_100_kills_leave_whole_files(what, study, quick_export, tmp_path, reques
     assert found["partly done"] > 20
 
 
-FULL_DISK = """
-import json, pathlib, sys
-sys.path[:0] = [{root!r}, {root!r} + "/tests"]
-from kits_tf.serving.__main__ import predict
-from data_prep import preparation
-from kits_tf.config import PRESETS, STAGES
-from kits_tf.errors import InputError
-from harness.killed import files
-small, large, roomy = map(pathlib.Path, {disks!r})
-for name, disk, work in (
-        ("predicted", small, lambda out: predict({model!r}, {study!r}, out, overlay=False)),
-        ("prepared", large, lambda out: preparation.prepare_study({study!r}, out, STAGES, PRESETS["demo"], 0))):
-    assert work(roomy / name) == 0
-    try:
-        said = work(disk / name)
-    except InputError as error:
-        said = str(error)
-    whole, there = files(roomy / name), files(disk / name)
-    print(json.dumps({{"disk": disk.is_mount(), "said": said, "there": sorted(there), "whole": sorted(
-        name for name, raw in there.items() if raw == whole[name]), "hidden": [
-        path.name for path in disk.rglob("*") if path.name.startswith(".") and path.name not in (".done", {own!r})]}}))
-"""
-
-
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(quick_export, two, tmp_path):
     """predict.py and data_prep each run on a full tmpfs, mounted in its own namespace."""
-    disks = [str(tmp_path / name) for name in ("24 kB", "600 kB", "roomy")]
-    mount = []
-    for disk, size in zip(disks, ("24k", "600k"), strict=False):
-        pathlib.Path(disk).mkdir()
-        mount.append(f"mount -t tmpfs -o size={size} tmpfs '{disk}'")
-    inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'{" && ".join(mount)} && exec "$@"', "sh"]
-    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
+    out, err = tmp_path / "out.txt", tmp_path / "err.txt"
+    with commands.started(out, killed.predict_and_prepare, str(tmp_path), str(quick_export), str(two),
+                          errors=err) as process:
+        process.join(120)
+    if process.exitcode == disks.NOT_ALLOWED:
         pytest.skip("this system lets nobody mount a tmpfs")
-    program = FULL_DISK.format(own=LIST, root=str(ROOT), disks=disks, model=str(quick_export), study=str(two))
-    done = subprocess.run([*inside, sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr and "failed:" not in done.stderr
+    assert process.exitcode == 0, err.read_text()
+    assert "Traceback" not in err.read_text() and "failed:" not in err.read_text()
     # The two predictions fill the small disk; their tables do not fit.
     wanted = (r"prediction_0000[01]\.nii\.gz", r"case_00000\.tfrecord")
-    for line, some in zip(done.stdout.splitlines(), wanted, strict=True):
+    for line, some in zip(out.read_text().splitlines(), wanted, strict=True):
         found = json.loads(line)
         print(found)
         assert found["disk"]

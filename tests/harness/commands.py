@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from multiprocessing import forkserver
+from unittest import mock
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -73,16 +74,15 @@ def command(*words):
 
 @functools.cache
 def _start_server():
-    """Starts the server; it needs PYTHONPATH to find its imports, because Python passes it no sys.path."""
+    """Starts the server; it needs PYTHONPATH to find its imports, because Python passes it no sys.path.
+
+    Progress bars at a terminal show every step: tqdm reads its variable on import.
+    """
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests"), *filter(None, [before])])
-    try:
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), *filter(None, [before])])
+    with mock.patch.dict(os.environ, {"PYTHONPATH": path, "TQDM_MININTERVAL": "0"}):
         CONTEXT.set_forkserver_preload(["harness.commands_imports"])
         forkserver.ensure_running()
-    finally:
-        os.environ.pop("PYTHONPATH")
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
 
 
 def _enter(output, errors, cwd, env, function, *arguments):

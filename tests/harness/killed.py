@@ -1,7 +1,7 @@
 """Runs a command's main function repeatedly, kills it at random moments, and checks that all files are complete.
 
 It runs in a fork of the server of harness/commands.py, and each run is a fork of that process, so that a hundred kills
-take minutes, not an hour.
+take minutes, not an hour. `predict_and_prepare` runs commands on full disks instead.
 """
 
 import json
@@ -13,7 +13,9 @@ import signal
 import time
 
 from data_prep import preparation
+from harness import disks
 from kits_tf.config import PRESETS, STAGES
+from kits_tf.errors import InputError
 from kits_tf.files.atomic import TEMPORARY
 from kits_tf.files.own import LIST
 from kits_tf.serving.__main__ import predict
@@ -100,3 +102,23 @@ def files(folder):
         elif path.name not in PASSING and not any(part.startswith(TEMPORARY) for part in path.parts):
             found[path.relative_to(folder).as_posix()] = path.read_bytes()
     return found
+
+
+def predict_and_prepare(folder, model, study):
+    """Fills a disk with predictions and one with records; prints a JSON line on what each then holds."""
+    small, large, roomy = (pathlib.Path(folder, name) for name in ("24 kB", "600 kB", "roomy"))
+    disks.mount(**{str(small): "24k", str(large): "600k"})
+    for name, disk, work in (
+            ("predicted", small, lambda out: predict(model, study, out, overlay=False)),
+            ("prepared", large, lambda out: preparation.prepare_study(study, out, STAGES, PRESETS["demo"], 0))):
+        assert work(roomy / name) == 0
+        try:
+            said = work(disk / name)
+        except InputError as error:
+            said = str(error)
+        whole, there = files(roomy / name), files(disk / name)
+        print(json.dumps({
+            "disk": disk.is_mount(), "said": said, "there": sorted(there),
+            "whole": sorted(name for name, raw in there.items() if raw == whole[name]),
+            "hidden": [path.name for path in disk.rglob("*")
+                       if path.name.startswith(".") and path.name not in (".done", LIST)]}))
