@@ -7,21 +7,24 @@ import subprocess
 import sys
 
 import pytest
+from tensorflow.python.util import _pywrap_util_port
 
 ROOT = pathlib.Path(__file__).parents[1]
-WHETHER = """
-import kits_tf
-from tensorflow.python.util import _pywrap_util_port
-print(_pywrap_util_port.IsMklEnabled())
-"""
+pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"),
+                                reason="elsewhere TensorFlow's own choice stands")
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="elsewhere TensorFlow's own choice stands")
-@pytest.mark.parametrize(("asked", "on"), [(None, "True"), ("1", "True"), ("0", "False")])
-def test_onednn_is_on_unless_told_otherwise(asked, on):
+@pytest.mark.parametrize(("asked", "told"), [(None, "1"), ("1", "1"), ("0", "0")])
+def test_onednn_is_asked_for_unless_told_otherwise(asked, told):
     environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
     if asked is not None:
         environment["TF_ENABLE_ONEDNN_OPTS"] = asked
-    done = subprocess.run([sys.executable, "-c", WHETHER], capture_output=True, text=True, check=True, cwd=ROOT,
+    program = "import os, kits_tf; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT,
                           env=environment)
-    assert done.stdout.split() == [on]
+    assert done.stdout.split() == [told]
+
+
+def test_tensorflow_does_as_asked():
+    """Tests this process, which imported kits_tf before TensorFlow (conftest.py)."""
+    assert _pywrap_util_port.IsMklEnabled() == (os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1")

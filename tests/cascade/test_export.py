@@ -17,7 +17,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from kits_tf import config as configs
 from kits_tf import models
 from kits_tf.cascade import collect, export_cascade
-from kits_tf.cascade.export import build_cascade, save_cascade
+from kits_tf.cascade.export import save_cascade
 from kits_tf.cascade.module import net_shape, segment
 from kits_tf.errors import InputError
 from kits_tf.files import exports, runs
@@ -39,11 +39,12 @@ def loaded(exported):
     return tf.saved_model.load(str(exported[2]))
 
 
-@pytest.fixture(scope="module")
-def built(exported):
-    """The cascade before it is saved."""
-    nets, config, _ = exported
-    return build_cascade(nets, config)
+@pytest.fixture
+def built():
+    """A module with a cascade's attributes that is built and saved in a moment."""
+    module = oracles.Thresholds()
+    module.texts, module.functions = {}, {"serving_default": module.serve.get_concrete_function()}
+    return module
 
 
 def test_the_export_answers_as_the_keras_nets_it_was_made_of(exported, patient):
@@ -117,8 +118,8 @@ def test_the_default_signature_holds_no_compiled_function(loaded):
 
 
 def test_a_second_export_is_the_next_version(exported, built, tmp_path):
-    nets, config, first = exported
-    shutil.copytree(first.parent, tmp_path, dirs_exist_ok=True)
+    nets, config, _ = exported
+    assert save_cascade(built, tmp_path).name == "1"
     with pytest.raises(ValueError, match="tumor2d missing"):
         export_cascade({stage: nets[stage] for stage in configs.STAGES[:-1]}, tmp_path, config)
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
@@ -128,13 +129,10 @@ def test_a_second_export_is_the_next_version(exported, built, tmp_path):
 
 
 @pytest.mark.parametrize("taken", ["7/saved_model.pb", "7/of the user.txt"])
-def test_the_next_version_is_one_above_the_newest_though_earlier_ones_were_deleted(taken, tmp_path):
+def test_the_next_version_is_one_above_the_newest_though_earlier_ones_were_deleted(taken, built, tmp_path):
     (tmp_path / "7").mkdir()
     (tmp_path / taken).touch()
-    module = oracles.Thresholds()  # saved in a moment, as a cascade is not
-    module.texts, module.config = {}, tiny_config()
-    module.functions = {"serving_default": module.serve.get_concrete_function()}
-    assert save_cascade(module, tmp_path).name == "8"
+    assert save_cascade(built, tmp_path).name == "8"
     assert (tmp_path / taken).exists()
 
 
@@ -175,11 +173,20 @@ def run_dir(once, same_weights, tmp_path):
     return pathlib.Path(shutil.copytree(once("two-folds", write_nets), tmp_path / "run"))
 
 
+def with_fine(config, training=None, **changes):
+    """Returns a config with changes of the fine stage and of its training."""
+    trained = dataclasses.replace(config.fine.training, **training or {})
+    return dataclasses.replace(config, fine=dataclasses.replace(config.fine, training=trained, **changes))
+
+
 def test_the_nets_of_each_fold_are_collected_with_their_weights(run_dir):
     config = tiny_config()
+    longer = with_fine(config, {"epochs": 99})  # not another setting
+    runs.save_config(runs.stage_folder(run_dir, "fine", 0), longer)
     nets, collected = collect.collect(run_dir, folds=(1, 0))
     assert collected == config
-    for stage in configs.STAGES:
+    assert {stage: len(found) for stage, found in nets.items()} == dict.fromkeys(configs.STAGES, 2)
+    for stage in ("fine", "tumor3d"):
         image = tf.random.stateless_uniform((1, *net_shape(stage, config)), seed=(1, 2))
         answers = [net(image, training=False) for net in nets[stage]]
         for answer, fold in zip(answers, (1, 0), strict=True):
@@ -191,12 +198,7 @@ def test_the_nets_of_each_fold_are_collected_with_their_weights(run_dir):
 
 
 def test_folds_trained_under_other_settings_are_refused(run_dir):
-    config = tiny_config()
-    longer = dataclasses.replace(config.fine, training=dataclasses.replace(config.fine.training, epochs=99))
-    runs.save_config(runs.stage_folder(run_dir, "fine", 1), dataclasses.replace(config, fine=longer))
-    assert len(collect.collect(run_dir, folds=(0, 1))[0]["fine"]) == 2  # longer training is not a different setting
-    wider = dataclasses.replace(config.fine, extra_slices=7)
-    runs.save_config(runs.stage_folder(run_dir, "fine", 1), dataclasses.replace(config, fine=wider))
+    runs.save_config(runs.stage_folder(run_dir, "fine", 1), with_fine(tiny_config(), extra_slices=7))
     with pytest.raises(InputError, match="fine was trained with other settings than in fold 0"):
         collect.collect(run_dir, folds=(0, 1))
 

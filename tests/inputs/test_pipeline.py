@@ -61,7 +61,7 @@ def test_image_and_target_move_together(prepared, stage):
     assert 2 * both / (found.sum() + np.sum(target)) > 0.95
 
 
-@pytest.mark.parametrize("stage", ["correction", "tumor3d", "tumor2d"])
+@pytest.mark.parametrize("stage", ["tumor3d", "tumor2d", pytest.param("correction", marks=pytest.mark.soak)])
 def test_a_seed_gives_the_same_batches_and_another_gives_others(prepared, stage):
     config, data_dir = prepared
     train, _ = dataset.split(data_dir, stage, 0, config)
@@ -99,7 +99,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_with_its_next_batch(prepared):
             np.testing.assert_array_equal(part, again)
 
 
-@pytest.mark.parametrize("stage", ["fine", "tumor2d", "tumor3d"])
+@pytest.mark.parametrize("stage", ["tumor2d", "tumor3d", pytest.param("fine", marks=pytest.mark.soak)])
 def test_two_workers_make_the_halves_of_each_batch(prepared, stage):
     config, data_dir = prepared
     train, _ = dataset.split(data_dir, stage, 0, config)
