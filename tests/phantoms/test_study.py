@@ -77,11 +77,16 @@ def test_who_finds_a_segmentation_finds_all_of_its_case(tmp_path, monkeypatch):
     assert "case_00000" in json.loads((tmp_path / "study.json").read_text())
 
 
-def test_kinds_of_hard_patients_keep_to_no_phase(monkeypatch):
-    monkeypatch.setattr(study, "draw_abdomen", lambda seed, kind, scanner, phase: (None, phase.name))
-    drawn = [study._draw(index, 0, SMALL, None, study.Drawn(hard=True)) for index in range(48)]
-    kinds = [(notes["kind"], phase) for _, phase, notes in drawn]
-    assert len(set(kinds)) == 4 * len({kind for kind, _ in kinds})
+def test_kinds_of_hard_patients_keep_to_no_phase(tmp_path, monkeypatch):
+    drawn, nothing = set(), Volume.from_spacing(np.zeros((1, 2, 3), np.int16), (5.0, 1.0, 1.0))
+
+    def draw(seed, kind, scanner, phase):
+        drawn.add((kind, phase.name))
+        return nothing, nothing
+
+    monkeypatch.setattr(study, "draw_abdomen", draw)
+    write_study(tmp_path, cases=48, seed=0, scanner=SMALL, hard=True)
+    assert len(drawn) == 4 * len({kind for kind, _ in drawn})
 
 
 def test_cases_added_later_keep_the_summary_of_earlier_ones(tmp_path):
