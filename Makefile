@@ -12,6 +12,8 @@ SIZE ?= 256
 TRAIN_FLAGS ?=
 # More share the tests' work in less time, and take 3 GB of memory each.
 TEST_PROCESSES ?= 2
+# A file's tests run in one process, in the order of tests/conftest.py.
+IN_PARALLEL = --numprocesses=$(TEST_PROCESSES) --dist=loadfile --no-loadscope-reorder
 RUN = "$(VENV)/bin/python"
 GPU ?=
 REQUIREMENTS = $(if $(GPU),requirements-gpu.txt,requirements.txt)
@@ -35,10 +37,10 @@ lint: venv
 	$(RUN) -m mypy
 
 test: lint
-	$(RUN) -m pytest -m "not soak" --numprocesses=$(TEST_PROCESSES) --dist=loadfile
+	$(RUN) -m pytest -m "not soak" $(IN_PARALLEL)
 
 soak: venv
-	$(RUN) -m pytest -m soak --timeout=0
+	$(RUN) -m pytest -m soak --timeout=0 $(IN_PARALLEL)
 
 # Known vulnerabilities in what is installed, looked up by pip-audit from an environment of its own. Status 1: there are
 # some. Status 2: nothing was audited, since the advisory service knew nothing of what is installed or was out of reach.

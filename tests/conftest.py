@@ -16,6 +16,32 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # a process that used gR
 DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 
 
+# Files that take longest, in make test or in make soak: they start first, so that at the end no process works alone.
+FIRST = ("test_deliberate_faults", "test_faults", "test_client", "test_killed", "test_training", "test_export",
+         "test_oracle", "test_replicas", "test_rules", "test_pipeline", "test_body", "test_session_loader")
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the tests of FIRST first; --no-loadscope-reorder keeps that order, where xdist would go by their number."""
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Shows the lines of the fixture `told`, which come from any pytest process."""
+    reports = [report for some in terminalreporter.stats.values() for report in some]
+    for report in reports:
+        if getattr(report, "when", "") == "call":
+            for name, line in report.user_properties:
+                if name == "told":
+                    terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def told(record_property):
+    """Returns a function that shows a line at the end of the run: figures that a slow proof measured."""
+    return lambda line: record_property("told", line)
+
+
 @pytest.fixture(autouse=True)
 def same_numbers():
     """Seeds Python's and NumPy's generators before each test.
