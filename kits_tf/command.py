@@ -4,10 +4,12 @@ Exit status: the command's own, 0 for success; 1 for an error, which is printed 
 Ctrl-C the process ends within half a second and abandons a running TensorFlow call, which cannot be interrupted.
 """
 
+import codecs
 import contextlib
 import importlib.metadata
 import multiprocessing
 import os
+import pathlib
 import re
 import signal
 import sys
@@ -61,7 +63,7 @@ def run(main: Callable[[], int | None], groups: dict[str, tuple[str, ...]], stop
 
 def _parse(arguments):
     try:
-        rest = FLAGS(arguments)
+        rest = FLAGS([arguments[0], *_with_flag_files(arguments[1:])])
     except flags.Error as error:
         sys.exit(f"{' '.join(str(error).split()).rstrip('.')} (--help lists the flags)")
     if len(rest) > 1:
@@ -70,6 +72,36 @@ def _parse(arguments):
         if isinstance(flag.value, str) and flag.value.startswith("~"):  # shells leave --output=~/x as it is
             flag.value = os.path.expanduser(flag.value)
     return rest
+
+
+def _with_flag_files(arguments, above=()):
+    """Replaces each --flagfile by the file's lines.
+
+    absl would do so too, but it takes a byte order mark, which editors on Windows put first, for part of a flag, and
+    UTF-16 for an error.
+    """
+    expanded, rest = [], iter(arguments)
+    for argument in rest:
+        name, given, path = argument.partition("=")
+        if argument == "--":
+            return [*expanded, argument, *rest]
+        if name not in ("--flagfile", "-flagfile"):
+            expanded.append(argument)
+            continue
+        path = pathlib.Path(os.path.expanduser(path if given else next(rest, "")))
+        if path in above:
+            raise flags.CantOpenFlagFileError(f"--flagfile={path}: names itself")
+        try:
+            raw = path.read_bytes()
+            text = raw.decode("utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+        except OSError as error:
+            raise flags.CantOpenFlagFileError(f"--flagfile={path}: cannot be read ({error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise flags.CantOpenFlagFileError(f"--flagfile={path}: is no text in UTF-8, save it so") from error
+        lines = [line.strip() for line in text.splitlines()]
+        expanded += _with_flag_files([line for line in lines if line and not line.startswith(("#", "//"))],
+                                     (*above, path))
+    return expanded
 
 
 def _call(main):

@@ -87,11 +87,25 @@ def test_help_settings_lists_values_and_meanings_and_set_wins_over_flags_for_all
     assert re.search(r"^coarse\.training\.batch_size=16 ", done.stdout, re.MULTILINE)
 
 
-def test_flags_can_come_from_a_file(tmp_path):
-    (tmp_path / "flags.txt").write_text(f"--input={tmp_path}/none\n--output={tmp_path}/data\n")
-    done = run("-m", "data_prep", f"--flagfile={tmp_path}/flags.txt")
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"{tmp_path}/none: no such folder")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])  # the latter two as Windows writes them
+def test_flags_can_come_from_a_file(encoding, tmp_path):
+    (tmp_path / "more.txt").write_text("# where to\r\n\r\n--output=" + f"{tmp_path}/data\r\n", encoding=encoding)
+    (tmp_path / "flags.txt").write_text(f"--flagfile={tmp_path}/more.txt\n  --input={tmp_path}/ö\n", encoding=encoding)
+    for given in ([f"--flagfile={tmp_path}/flags.txt"], ["--flagfile", f"{tmp_path}/flags.txt"]):
+        done = run("-m", "data_prep", *given)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"{tmp_path}/ö: no such folder")
+
+
+@pytest.mark.parametrize(("raw", "said"), [
+    (None, "cannot be read (No such file or directory)"), (b"--output=\xff", "is no text in UTF-8, save it so"),
+    (b"--flagfile=FLAGS", "names itself")])
+def test_a_file_of_flags_that_cannot_be_read_is_one_line(raw, said, tmp_path):
+    path = tmp_path / "flags.txt"
+    if raw:
+        path.write_bytes(raw.replace(b"FLAGS", bytes(path)))
+    done = run("-m", "data_prep", f"--flagfile={path}")
+    assert (done.returncode, done.stderr) == (1, f"--flagfile={path}: {said} (--help lists the flags)\n")
 
 
 def test_a_path_may_begin_with_the_home_folders_tilde(tmp_path, monkeypatch):
