@@ -25,11 +25,11 @@ class Job:
 def counted(statuses: Iterable[str]) -> str:
     """Formats the number of cases per status, such as "3 done, 2 redone, 7 unchanged, 0 failed".
 
-    Commands print it as their last line. "redone" is left out if it is zero.
+    Commands print it as their last line. "redone" and "incomplete" are left out if they are zero.
     """
     count = collections.Counter(statuses)
-    return ", ".join(f"{count[status]} {status}" for status in ("done", "redone", "unchanged", "failed")
-                     if status != "redone" or count[status])
+    return ", ".join(f"{count[status]} {status}" for status in ("done", "redone", "unchanged", "incomplete", "failed")
+                     if status not in ("redone", "incomplete") or count[status])
 
 
 @dataclasses.dataclass(frozen=True)

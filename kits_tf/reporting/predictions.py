@@ -34,8 +34,8 @@ from kits_tf.reporting.measurements import add_confidence, measure
 from kits_tf.reporting.overlay import draw_overlay
 from kits_tf.reporting.pages import write_case_page
 from kits_tf.reporting.plausibility import doubts
-from kits_tf.scans import dicom
-from kits_tf.scans.discovery import PREFIX, Case, is_series
+from kits_tf.scans import dicom, segmentation
+from kits_tf.scans.discovery import PREFIX, Case
 from kits_tf.scans.nifti import pair_of, read_stored_geometry, read_volume, write_labels, write_volume
 from kits_tf.scans.orientation import invert, reorient, to_canonical_transform
 from kits_tf.volume import Volume, check_same_place
@@ -43,6 +43,7 @@ from kits_tf.volume import Volume, check_same_place
 SCHEMA = 1  # of the reports, summary.csv and findings.csv; raise it when a key or column goes or means something else
 VERSION = 4  # raise it when the same scan and model would give different labels, a different report or overlay
 FORMATS = {"nifti": ".nii.gz", "dicomseg": ".dcm"}
+NO_SERIES = "is not a DICOM series; --output_format=dicomseg needs one"
 FOUND = ("kidneys", "kidney_ml", "tumor_ml", "correction_used", "tumor_fallback_used", "lesions_kept",
          "lesions_dropped", "tumors", "largest_tumor_mm", "tk_dice", "tu_dice")  # the report's keys in summary.csv
 MADE_BY = ("kits_tf_version", "model_version", "model_sha256", "schema")  # in every report and row
@@ -106,7 +107,7 @@ def named_by_content(cases: Iterable[Case]) -> list[Case]:
     named: dict[str, Case] = {}
     for number, case in enumerate(cases):
         try:
-            facts = json.dumps(_facts(case.imaging))
+            facts = json.dumps(_facts(case))
             name = hashlib.sha256(facts.encode()).hexdigest()[:16]
         except InputError:  # it fails when it is read
             name = f"unreadable-{number}"
@@ -121,23 +122,24 @@ def predict_case(case: Case, settings: Settings) -> dict:
     """Predicts one case and writes its files, unless they are up to date.
 
     Returns:
-        dict: the case's row of summary.csv. `status` is "done", "redone" if the case already had a report, or
-            "unchanged"; `measured` has its rows of MEASURED.
+        dict: the case's row of summary.csv. `status` is "done", "redone" if the case already had a report,
+            "unchanged", or "incomplete" if one of the files could not be made; `measured` has its rows of MEASURED.
 
     Raises:
         InputError: if the scan cannot be used, or a file is in the way that is not is_own; all files of the case stay.
         RunError: if the model cannot be loaded or the files cannot be written.
     """
-    made_from = {"scan": _facts(case.imaging), "model": settings.model, "version": VERSION,
+    made_from = {"scan": _facts(case), "model": settings.model, "version": VERSION,
                  "formats": sorted(settings.formats)}
     if settings.report and case.segmentation:
         made_from["truth"] = file_facts(case.segmentation)
-    report, message = None if case.doubles else _standing(case, settings, made_from), []
+    report, message = None if case.doubles or case.strange else _standing(case, settings, made_from), []
     status = "unchanged" if report else "redone" if settings.target(case, ".json").exists() else "done"
     if report is None:
         check_own([settings.target(case, ending) for ending in (*settings.endings(), ".json")], settings.overwrite)
         report = _make(case, settings, made_from)
         message = _remove_others(case, settings, report["files"])
+    status = "incomplete" if report.get("missing") else status
     return {"case": case.name, "status": status, **{name: report.get(name) for name in (*FOUND, *MADE_BY)},
             "message": " ".join([*report["warnings"], *message]), "measured": _measured(case, report["findings"])}
 
@@ -193,10 +195,12 @@ def _standing(case, settings, made_from):
         return None
 
 
-def _facts(path):
-    """Returns file_facts of a file, of both files of a header/voxels pair, or one digest of a folder's contents."""
-    if path.is_dir():
-        return {"sha256": folder_digest(path.absolute().parent, [path.absolute().name])}
+def _facts(case):
+    """Returns file_facts of a file, of both files of a header/voxels pair, or one digest of a series' files."""
+    path = case.imaging
+    if case.files:
+        above = path.absolute().parent
+        return {"sha256": folder_digest(above, [file.absolute().relative_to(above).as_posix() for file in case.files])}
     halves = pair_of(path)
     return [file_facts(half) for half in halves] if halves else file_facts(path)
 
@@ -204,12 +208,12 @@ def _facts(path):
 def _make(case, settings, made_from):
     case.check_single()
     slices = None
-    if is_series(case.imaging):
-        scan, slices = dicom.read_series(case.imaging)
+    if case.is_series:
+        scan, slices = dicom.read_series(case.imaging, case.files)
     else:
         scan = read_volume(case.imaging)
-    if "dicomseg" in settings.formats and slices is None:
-        raise InputError(f"{case.imaging}: is not a DICOM series; --output_format=dicomseg needs one")
+    if slices is None and settings.formats == ("dicomseg",):
+        raise InputError(f"{case.imaging}: {NO_SERIES}")
     predictor = load(settings)
     with contextlib.ExitStack() as nets:
         nets.enter_context(_computing)
@@ -234,24 +238,24 @@ def _named(case):
 def _write(case, settings, made_from, predictor, scan, slices, labels, found):
     """Writes all files of a case, its report last, and returns the report."""
     with staged(settings.output, settings.overwrite) as folder:
-        here = dataclasses.replace(settings, output=folder)
-        if "dicomseg" in settings.formats:
-            with _named(case):
-                dicom.write_segmentation(here.target(case, ".dcm"), labels, slices, f"model {settings.model[:16]}")
+        here, missing = dataclasses.replace(settings, output=folder), {}
         if "nifti" in settings.formats:
             _write_nifti(here.target(case, ".nii.gz"), case, settings, labels, slices)
+        if "dicomseg" in settings.formats:
+            missing = _write_segmentation(here.target(case, ".dcm"), case, settings, labels, slices)
         if settings.overlay:
             with _drawing:
                 draw_overlay(here.target(case, ".png"), scan, labels, case.name)
         findings = measure(labels, scan)
         add_confidence(findings, found)
         found["warnings"] += doubts(findings, labels, scan)
+        found["warnings"] += [f"{name} was not written: {why}." for name, why in missing.items()]
         report = {"case": case.name, "input": None if settings.anonymous else str(case.imaging), **settings.made_by(),
                   "model": str(predictor.path), "preset": predictor.config.preset, "computed": predictor.computed,
                   "shape_zyx": list(scan.voxels.shape), "spacing_mm_zyx": list(scan.spacing_mm), **found,
                   "tumors": len(findings["tumors"]),
                   "largest_tumor_mm": max((tumor["diameter_axial_mm"] for tumor in findings["tumors"]), default=None),
-                  "findings": findings}
+                  "findings": findings, **({"missing": missing} if missing else {})}
         if settings.report:
             truth = _truth(case, settings, scan, report["warnings"])
             if truth:
@@ -261,6 +265,21 @@ def _write(case, settings, made_from, predictor, scan, slices, labels, found):
         report |= {"made_from": made_from, "files": {path.name: file_facts(path) for path in paths}}
         write_text(here.target(case, ".json"), json.dumps(report, indent=2) + "\n")
     return report
+
+
+def _write_segmentation(path, case, settings, labels, slices):
+    """Writes the DICOM segmentation; returns {file name: reason} if it cannot be made but other labels can."""
+    try:
+        if slices is None:
+            raise InputError(NO_SERIES)
+        segmentation.write_segmentation(path, labels, slices, f"model {settings.model[:16]}")
+    except RunError:
+        raise
+    except InputError as error:
+        if "nifti" not in settings.formats:
+            raise InputError(f"{case.imaging}: {error}") from error
+        return {path.name: str(error)}
+    return {}
 
 
 def _write_nifti(path, case, settings, labels, slices):

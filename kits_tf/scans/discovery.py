@@ -1,17 +1,22 @@
 """Finds the cases in a folder and names them.
 
 A study has the layout of KiTS: <case>/imaging.nii.gz, and <case>/segmentation.nii.gz if there is ground truth. A scan
-to predict may also be a DICOM series, as a folder or a zip of its files.
+to predict may also be a DICOM series: a zip of its files, or all files of one series in a tree of folders, as a PACS or
+a CD exports it.
 """
 
 import dataclasses
 import errno
+import hashlib
+import itertools
 import os
 import pathlib
 import re
 import sys
 import unicodedata
+from collections.abc import Collection, Iterator
 
+from kits_tf import lazy
 from kits_tf.errors import InputError
 
 ENDINGS = (".nii.gz", ".nii")
@@ -20,7 +25,9 @@ IMAGING = "imaging"
 SEGMENTATION = "segmentation"
 ZIP = ".zip"
 PREFIX = "prediction_"  # of the files that predict.py writes, as KiTS19 requires
-DICOM_MARK = slice(128, 132)  # these bytes of a DICOM file are DICM
+DICOM_MARK = slice(128, 132)  # these bytes of a DICOM file with a preamble are DICM
+MOST_FIRST_BYTES = 256  # of the first element of a DICOM file without preamble
+MOST_LISTED = 3  # texts of a long list in a message
 LONGEST_NAME = 200  # bytes; file systems allow 255, and a prefix and an ending are added
 
 
@@ -33,18 +40,29 @@ class Case:
         imaging: file of the scan, or folder or zip of a DICOM series.
         segmentation: file of the ground truth, or None.
         doubles: files with the name of `imaging` or `segmentation` but the other ending (.nii and .nii.gz).
+        files: the files of a DICOM series in the folder `imaging` or below it; empty for any other scan.
+        strange: why the file's own name cannot be the case's, in one line; empty if it can.
     """
 
     name: str
     imaging: pathlib.Path
     segmentation: pathlib.Path | None = None
     doubles: tuple[pathlib.Path, ...] = ()
+    files: tuple[pathlib.Path, ...] = ()
+    strange: str = ""
 
     def check_single(self) -> None:
-        """Raises InputError if the case has doubles, because it is unclear which file is meant."""
+        """Raises InputError if the case has doubles, so that it is unclear which file is meant, or a strange name."""
+        if self.strange:
+            raise InputError(self.strange)
         for double in self.doubles:
             name = stem(double)
             raise InputError(f"{double.parent}: contains both {name}{ENDINGS[0]} and {name}{ENDINGS[1]}; remove one")
+
+    @property
+    def is_series(self) -> bool:
+        """Whether the scan is a DICOM series."""
+        return bool(self.files) or self.imaging.name.lower().endswith(ZIP)
 
     @property
     def short_name(self) -> str:
@@ -81,12 +99,37 @@ def check_name(name: str, where: str | pathlib.Path) -> None:
         InputError: if it is empty, too long, "." or "..", or has a path separator, a control character or invalid
             Unicode.
     """
-    strange = not (name.isascii() and name.isprintable()) and any(
-        unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name)
-    if strange or name in ("", ".", "..") or "/" in name or "\\" in name or len(os.fsencode(name)) > LONGEST_NAME:
-        shown = ascii(name) if len(name) <= 60 else ascii(name[:60]) + "..."
-        raise InputError(f"{where}: has a case named {shown}; expected a plain file name of at most {LONGEST_NAME} "
-                         f"bytes without /, \\ or control characters; rename it")
+    if any(map(_is_strange, name)) or name in ("", ".", "..") or len(os.fsencode(name)) > LONGEST_NAME:
+        raise InputError(_bad_name(name, where))
+
+
+def _bad_name(name, where):
+    shown = ascii(name) if len(name) <= 60 else ascii(name[:60]) + "..."
+    return (f"{where}: has a case named {shown}; expected a plain file name of at most {LONGEST_NAME} bytes without /, "
+            f"\\ or control characters; rename it")
+
+
+def _is_strange(letter):
+    return letter in "/\\" or (not (letter.isascii() and letter.isprintable())
+                               and unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp"))
+
+
+def _with_plain_name(case, where):
+    """Returns the case with a name that check_name accepts.
+
+    A name that is too long is cut, and a warning says so. Letters that check_name refuses are replaced, and the case
+    becomes strange: its path would break the line of a message, and may not be valid Unicode.
+    """
+    name = "".join("_" if _is_strange(letter) else letter for letter in case.name)
+    name = "_" if name in ("", ".", "..") else name
+    strange = _bad_name(case.name, where) if name != case.name else ""
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        digest = hashlib.sha256(os.fsencode(case.name)).hexdigest()[:8]
+        name = f"{os.fsencode(name)[:LONGEST_NAME - len(digest) - 1].decode(errors='ignore')}_{digest}"
+        if not strange:
+            print(f"warning: {where}: a name of more than {LONGEST_NAME} bytes was shortened; the case is {name}",
+                  file=sys.stderr)
+    return dataclasses.replace(case, name=name, strange=strange) if name != case.name else case
 
 
 def _either(folder, name):
@@ -112,10 +155,10 @@ def find_study(folder: str | pathlib.Path) -> list[Case]:
 
     Incomplete cases are listed too, with the path where imaging is expected: a case without imaging, a folder that is a
     broken link, a folder without read permission. Reading them raises the error. A case that has a file with both
-    endings is also listed (see Case.check_single).
+    endings or a strange name is also listed (see Case.check_single).
 
     Raises:
-        InputError: if the folder is missing or cannot be read, or check_name refuses a case's name.
+        InputError: if the folder is missing or cannot be read.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -124,9 +167,8 @@ def find_study(folder: str | pathlib.Path) -> list[Case]:
     for child in _children(folder):
         (imaging, doubles), (segmentation, more) = _either(child, IMAGING), _either(child, SEGMENTATION)
         if imaging or segmentation or not os.path.exists(child):
-            check_name(child.name, folder)
-            cases.append(Case(child.name, imaging or child / f"{IMAGING}{ENDINGS[0]}", segmentation,
-                              (*doubles, *more)))
+            case = Case(child.name, imaging or child / f"{IMAGING}{ENDINGS[0]}", segmentation, (*doubles, *more))
+            cases.append(_with_plain_name(case, folder))
     return cases
 
 
@@ -146,31 +188,33 @@ def _may_be_folder(link):
 
 
 def find_scans(path: str | pathlib.Path) -> list[Case]:
-    """Finds the scans at a path: a file, a study, one of its cases, a DICOM series, or a folder of files and series.
+    """Finds the scans at a path: a file, a study, one of its cases, or files and DICOM series in a folder.
 
-    Loose files beside a study's cases are left out, and so are DICOM slices or predictions beside scans; a warning on
-    stderr says so. Predictions are returned only if a folder has nothing else.
+    DICOM series are looked for in all folders below, files (also zips of series) in the folder itself. Warnings on
+    stderr say what is left out: what lies beside a study's cases, files in deeper folders, series that are no CT or
+    localizers, DICOM slices beside NIfTI files, predictions beside scans. Predictions are returned only if a folder has
+    nothing else.
 
     Returns:
-        The scans as Cases without ground truth (with it for a study), sorted by name.
+        The scans as Cases without ground truth (with it for a study), sorted by name. A DICOM series is named after its
+        folder, from `path` on, joined by "_", with its number if there are several in that folder.
 
     Raises:
-        InputError: if there are none, if two would have the same name, or if check_name refuses a name.
+        InputError: if there are none, or two would have the same name.
     """
     path = pathlib.Path(path)
     if path.is_dir():
         own, doubles = _either(path, IMAGING)
         cases = [_from_file(own, doubles)] if own else _in_folder(path)
-        if not cases:
-            raise InputError(f"{path}: contains no scan; expected .nii, .nii.gz or .hdr files, "
-                             f"case_xxxxx/{IMAGING}.nii.gz, or DICOM series as folders or zips")
     elif os.path.lexists(path):
+        if looks_like_dicom(path):
+            raise InputError(f"{path}: is a single DICOM file, expected a series; give the folder that it lies in")
         cases = [_from_file(path)]
     else:
         raise InputError(f"{path}: no such file or folder")
+    cases = [_with_plain_name(case, path) for case in cases]
     seen: dict[str, Case] = {}
     for case in cases:
-        check_name(case.name, path)
         if case.short_name in seen:
             raise InputError(f"{path}: {seen[case.short_name].imaging} and {case.imaging} would both be written as "
                              f"prediction_{case.short_name}; rename one")
@@ -179,41 +223,100 @@ def find_scans(path: str | pathlib.Path) -> list[Case]:
 
 
 def _in_folder(path):
-    """Returns the cases of a study, else the folder as a series, else all files and series in the folder."""
+    """Returns the cases of a study, else all NIfTI files and zips in a folder and all DICOM series in it or below."""
     cases = find_study(path)
-    known = {case.imaging.parent.name for case in cases}
-    children = [child for child in sorted(path.iterdir()) if child.name[0] != "." and child.name not in known]
-    endings = (*ENDINGS, *HEADERS)
-    files = [child for child in children if child.name.lower().endswith(endings)]
-    series = [child for child in children if not child.name.lower().endswith(endings) and _may_be_series(child)]
+    tree = list(_tree(path, {case.imaging.parent.name for case in cases}))
+    loose = [child for _, files in tree for child in files if child.name.lower().endswith((*ENDINGS, *HEADERS, ZIP))]
+    files = [child for child in loose if child.parent == path]
+    scans = [child for child in files if not child.name.startswith(PREFIX)]
     predicted = [child for child in files if child.name.startswith(PREFIX)]
-    scans = [child for child in files if not child.name.startswith(PREFIX)] + series
+    deeper = [child for child in loose if child.parent != path and not child.name.startswith(PREFIX)]
+    series, others = _series(path, tree)
     if cases:
-        _leave_out(path, "is taken as a study", [child for child in (*files, *series) if not child.is_dir()])
+        _leave_out(path, "is taken as a study", [*files, *deeper, *(case.imaging for case in series)])
         return cases
-    if is_series(path):
-        if not scans:
-            _leave_out(path, "is taken as a DICOM series", predicted)
-            return [Case(path.resolve().name, path)]
+    direct = [case for case in series if case.imaging == path]
+    if direct and any(not child.name.lower().endswith(ZIP) for child in scans):
+        series = [case for case in series if case not in direct]
         print(f"warning: {path}: is taken as a folder of scans, the DICOM slices in it are left out; give them a "
               f"folder of their own", file=sys.stderr)
-    if scans:
-        _leave_out(path, "is taken as a folder of scans", predicted)
-    return [_from_file(child) for child in sorted(scans or predicted)]
+    found = [*map(_from_file, scans), *series] or [*map(_from_file, predicted)]
+    if not found:
+        deeper = [f"it holds {few(_shown(path, deeper))}, give that folder"] if deeper else []
+        raise InputError("; ".join([f"{path}: holds no scan", *others, *deeper, "expected .nii, .nii.gz or .hdr files, "
+                                    f"case_xxxxx/{IMAGING}.nii.gz, or DICOM series as folders or zips"]))
+    for text in others:
+        print(f"warning: {path}: {text}, left out", file=sys.stderr)
+    if scans or series:
+        _leave_out(path, f"is taken as a {'folder of scans' if scans or series != direct else 'DICOM series'}",
+                   [*predicted, *deeper])
+    return sorted(found, key=lambda case: case.imaging)
 
 
-def _may_be_series(path):
+def _tree(folder: pathlib.Path, known: Collection[str] = (), above: frozenset = frozenset()) -> Iterator[tuple]:
+    """Yields (folder, files) of a folder and all folders below it, sorted; hidden ones and `known` are left out.
+
+    Folders named as NIfTI files count as files, for the reader to refuse. A folder that cannot be read is left out with
+    a warning, and a link to a folder above it without.
+    """
     try:
-        return is_series(path)
+        children = [child for child in sorted(folder.iterdir()) if child.name[0] != "." and child.name not in known]
     except OSError as error:
-        print(f"warning: {path}: cannot be read ({error.strerror}), left out", file=sys.stderr)
-        return False
+        print(f"warning: {folder}: cannot be read ({error.strerror}), left out", file=sys.stderr)
+        return
+    is_folder = [not child.name.lower().endswith(ENDINGS) and child.is_dir() for child in children]
+    yield folder, [child for child, is_one in zip(children, is_folder, strict=True) if not is_one]
+    above |= {os.path.realpath(folder)}
+    for child in itertools.compress(children, is_folder):
+        if os.path.realpath(child) not in above:
+            yield from _tree(child, (), above)
+
+
+def series_below(path: pathlib.Path) -> list[Case]:
+    """Returns the DICOM series of CT in a folder and all folders below it, as cases."""
+    return _series(path, list(_tree(path)))[0]
+
+
+def _series(path, tree):
+    """Returns (the CT series in a tree as cases; a list with one text about other DICOM files, if there are any)."""
+    holding = []
+    for folder, files in tree:
+        files = [file for file in files if not file.name.lower().endswith((*ENDINGS, *HEADERS, ZIP))]
+        if any(map(looks_like_dicom, files)):
+            holding.append((folder, [file for file in files if file.is_file()]))
+    if not holding:
+        return [], []
+    found = lazy.load("kits_tf.scans.dicom_files").find_series(holding, path)
+    if not found:
+        return [], ["its DICOM files are no images (a DICOMDIR, reports, segmentations)"]
+    scans, cases = [one for one in found if one.is_scan], []
+    for one in scans:
+        name = "_".join(one.folder.relative_to(path).parts) or path.resolve().name
+        beside = [other for other in scans if other.folder == one.folder]
+        if len(beside) > 1:
+            numbers = {other.number for other in beside}
+            name += f"_{one.number if len(numbers) == len(beside) and '' not in numbers else one.uid}"
+        cases.append(Case(name, one.folder, files=one.files))
+    others = [one.text for one in found if not one.is_scan]
+    return cases, [f"{len(others)} series are localizers or no CT ({few(others)})"] * bool(others)
 
 
 def _leave_out(path, why, files):
     if files:
-        print(f"warning: {path}: {why}, {_few(files)} left out; give loose files a folder of their own",
-              file=sys.stderr)
+        shown = _shown(path, files)
+        print(f"warning: {path}: {why}, {shown[0]} {f'and {len(shown) - 1} more are' if shown[1:] else 'is'} left out; "
+              f"give loose files a folder of their own", file=sys.stderr)
+
+
+def _shown(path, files):
+    """Formats paths below `path` for a message; of a folder's own DICOM slices, that they are."""
+    return ["".join(letter if letter.isprintable() else "?" for letter in str(file.relative_to(path)))
+            if file != path else "its DICOM slices" for file in files]
+
+
+def few(texts: list[str]) -> str:
+    """Joins texts by commas; of a long list only the first, and the number of the others."""
+    return ", ".join(texts[:MOST_LISTED]) + (f" and {len(texts) - MOST_LISTED} more" if texts[MOST_LISTED:] else "")
 
 
 def _from_file(path, doubles=()):
@@ -223,22 +326,26 @@ def _from_file(path, doubles=()):
     return Case(name, path, doubles=tuple(doubles))
 
 
-def _few(files):
-    return f"{files[0].name} is" if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more are"
+def begins_like_dicom(head: bytes) -> bool:
+    """Returns whether a file's first bytes may be DICOM: the mark after the preamble, or an element of a first group.
+
+    Old writers and some CDs leave the preamble out. The file then begins with an element of group 2 or 8, whose
+    length is that of a short text.
+    """
+    if head[DICOM_MARK] == b"DICM":
+        return True
+    explicit = head[4:6].isalpha() and head[4:6].isupper()
+    length = int.from_bytes(head[6:8] if explicit else head[4:8], "little")
+    least = 0 if explicit else 1
+    return head[:2] in (b"\2\0", b"\10\0") and head[3:4] == b"\0" and least <= length <= MOST_FIRST_BYTES
 
 
-def is_series(path: str | pathlib.Path) -> bool:
-    """Returns whether a path may be a DICOM series: a zip, or a folder that contains a DICOM file."""
-    path = pathlib.Path(path)
-    if path.is_dir():
-        return any(child.is_file() and is_dicom(child) for child in sorted(path.iterdir()))
-    return path.name.lower().endswith(ZIP)
-
-
-def is_dicom(path: str | pathlib.Path) -> bool:
-    """Returns whether a file has DICOM's mark; False if it cannot be read."""
+def looks_like_dicom(path: str | pathlib.Path) -> bool:
+    """Returns whether a file begins like DICOM; False if it cannot be read, or is no regular file."""
+    if not os.path.isfile(path):  # reading from a pipe would block
+        return False
     try:
         with open(path, "rb") as stream:
-            return stream.read(DICOM_MARK.stop)[DICOM_MARK] == b"DICM"
+            return begins_like_dicom(stream.read(DICOM_MARK.stop))
     except OSError:
         return False

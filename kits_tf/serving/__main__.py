@@ -12,14 +12,16 @@ findings.csv (one row per kidney and per tumor). With --report, also writes repo
 Skips cases that are up to date (same scan, model and settings). A case that fails does not stop the others; its files
 of an earlier run stay. Files that this program did not write, or that were changed since, are kept and said, unless
 --overwrite is given.
-Exit status: 0 if all cases succeeded, 1 if a case failed or the run could not start, 130 after Ctrl-C.
+Exit status: 0 if all cases succeeded, 1 if a case failed, is incomplete or the run could not start, 130 after Ctrl-C.
 """
 
 import dataclasses
 import pathlib
 import re
+import sys
 import typing
 
+import tqdm
 from absl import flags
 
 import kits_tf
@@ -122,6 +124,8 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
                                 overlap=True):
             row = done.result or predictions.failed_row(named[done.name], settings, done.failure)
             rows[done.name] = {**row, "seconds": done.seconds}
+            if row["status"] == "incomplete":
+                tqdm.tqdm.write(f"incomplete: {done.name}: {row['message']}", file=sys.stderr)
         with own.staged(output, settings.overwrite) as folder:
             write_table(folder / "summary.csv", predictions.SUMMARY, [rows[case.name] for case in cases])
             write_table(folder / "findings.csv", predictions.MEASURED,
@@ -131,7 +135,7 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
                 pages.write_run_page(folder / "report.html", shown, f"Predictions of {name}", settings.made_by())
     statuses = [row["status"] for row in rows.values()]
     say(f"{cluster.counted(statuses)}; labels in {output}")
-    return 1 if "failed" in statuses else 0
+    return 1 if {"failed", "incomplete"} & set(statuses) else 0
 
 
 def main() -> int:

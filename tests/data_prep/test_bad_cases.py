@@ -166,15 +166,21 @@ def test_what_is_odd_about_a_case_is_a_line_each_that_names_its_file(joined, tmp
         for end in ("head", "feet", "front")]
 
 
-@pytest.mark.parametrize("name", ["a\nb", "tab\there", "x" * 201, os.fsdecode(b"broken\xff"), "\x1b[31mred"])
-def test_a_name_that_would_break_a_line_or_a_path_is_refused_before_anything_is_written(name, tmp_path):
-    write_case(tmp_path / "study", name, two_kidneys())
-    with pytest.raises(InputError, match="expected a plain file name") as caught:
-        prepare_study(tmp_path / "study", tmp_path / "data", ("coarse",), CONFIG, 0)
-    assert str(caught.value).isprintable()
-    with pytest.raises(InputError, match="expected a plain file name"):
-        find_scans(tmp_path / "study")
-    assert not (tmp_path / "data").exists()
+@pytest.mark.parametrize("name", ["a\nb", "tab\there", os.fsdecode(b"broken\xff"), "\x1b[31mred"])
+def test_a_name_that_would_break_a_line_or_a_path_fails_alone_in_one_line(name, tmp_path, capsys):
+    for each in (name, "case_00000"):
+        write_case(tmp_path / "study", each, two_kidneys())
+    assert prepare_study(tmp_path / "study", tmp_path / "data", ("coarse",), CONFIG, 0) == 1
+    failure, = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]
+    assert failure.isprintable() and "expected a plain file name" in failure
+    assert [path.name for path in (tmp_path / "data").rglob("*.tfrecord")] == ["case_00000.tfrecord"]
+
+
+def test_a_name_that_is_too_long_is_cut(tmp_path, capsys):
+    write_case(tmp_path / "study", "x" * 240, two_kidneys())
+    assert prepare_study(tmp_path / "study", tmp_path / "data", ("coarse",), CONFIG, 0) == 0
+    assert "a name of more than 200 bytes was cut" in capsys.readouterr().err
+    assert len(list((tmp_path / "data").rglob("xxx*.tfrecord"))) == 1
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -50,3 +50,93 @@ def write_series(folder, datasets, seed=0):
     for name, index in enumerate(np.random.default_rng(seed).permutation(len(datasets))):
         datasets[index].save_as(folder / f"IM{name:04d}", enforce_file_format=True)
     return folder
+
+
+# What scanners write beside the geometry; None: the scanner writes no such field.
+SCANNERS = {
+    "GE": {"Manufacturer": "GE MEDICAL SYSTEMS", "ManufacturerModelName": "LightSpeed VCT", "StationName": "CT01",
+           "SpecificCharacterSet": "ISO_IR 100", "PatientName": "Müller^Jörg", "PatientSex": "M", "PatientAge": "063Y",
+           "PatientWeight": "", "OtherPatientIDs": "x-17", "AcquisitionDate": "20200102",
+           "AcquisitionTime": "030405.123456", "SoftwareVersions": "07MW18.4", "StudyDescription": "ABD/PEL",
+           "PixelPaddingValue": 63536, "AdditionalPatientHistory": "flank pain\r\n"},
+    "Siemens": {"Manufacturer": "SIEMENS", "ManufacturerModelName": "SOMATOM Definition AS+", "StationName": "CTAWP1",
+                "SpecificCharacterSet": "ISO_IR 100", "InstitutionName": "Universitätsklinikum", "PatientAge": "063Y",
+                "InstitutionAddress": "Straße 1\r\nStadt\r\nDE", "SoftwareVersions": "syngo CT 2012B",
+                "AcquisitionDate": "20200102", "AcquisitionTime": "030405.1", "ImageComments": "",
+                "StudyDescription": "Abdomen^01_ABD (Adult)", "ReferencedStudySequence": [], "PatientSex": "F"},
+    "Philips": {"Manufacturer": "Philips", "ManufacturerModelName": "iCT 256", "SoftwareVersions": ["4.1.6", "5.0"],
+                "PatientSex": None, "AccessionNumber": None, "StudyID": "", "PatientSize": "0.0",
+                "PositionReferenceIndicator": "", "ContentDate": "20200102", "ContentTime": "030405"},
+    "Canon": {"Manufacturer": "TOSHIBA", "ManufacturerModelName": "Aquilion ONE", "InstitutionName": "中央病院" * 9,
+              "SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": "YAMADA^TARO=山田^太郎",
+              "AcquisitionDateTime": "20200102030405.100+0900", "TimezoneOffsetFromUTC": "+0900", "StudyID": "12345",
+              "SoftwareVersions": "V8.45ER006", "ReferringPhysicianName": "", "DeviceSerialNumber": "2CA1562118"},
+}
+# What tells who or when, and no volume needs.
+IDENTIFYING = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight", "StudyDate",
+               "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName", "SeriesNumber", "SeriesDescription",
+               "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "Manufacturer", "SoftwareVersions",
+               "InstitutionName", "FrameOfReferenceUID", "SliceThickness")
+
+
+def written_by(scanner, datasets):
+    """Gives the slices the fields that a scanner of SCANNERS writes."""
+    for dataset in datasets:
+        for field, value in SCANNERS[scanner].items():
+            if value is None:
+                delattr(dataset, field)
+            else:
+                setattr(dataset, field, value)
+        dataset.private_block(0x0029, "A SCANNER'S OWN", create=True).add_new(0x10, "OB", b"\1\2\3\4")
+    return datasets
+
+
+def raw(dataset, field, text):
+    """Sets a field to text that its value representation does not allow, as anonymizers do."""
+    tag = pydicom.tag.Tag(field)
+    vr = pydicom.datadict.dictionary_VR(tag)
+    data = text.encode() + b" " * (len(text) % 2)
+    dataset._dict[tag] = pydicom.dataelem.RawDataElement(tag, vr, len(data), data, 0, False, True)
+
+
+def _delete(datasets):
+    for dataset in datasets:
+        for field in IDENTIFYING:
+            if field in dataset:
+                delattr(dataset, field)
+
+
+def _replace(text):
+    def change(datasets):
+        for dataset in datasets:
+            for field in IDENTIFYING:
+                if field in dataset:
+                    raw(dataset, field, text)
+    return change
+
+
+def _shift_dates(datasets):
+    for dataset in datasets:
+        dataset.StudyDate = dataset.AcquisitionDate = "18991231"
+        dataset.AcquisitionTime, dataset.PatientBirthDate = "", "17000101"
+
+
+def _uids(*fields):
+    """Gives each file its own UIDs of these fields."""
+    def change(datasets):
+        for number, dataset in enumerate(datasets):
+            for field in fields:
+                setattr(dataset, field, f"2.25.{number + 1}{len(field)}")
+            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    return change
+
+
+ANONYMIZERS = {
+    "deletes": _delete,
+    "empties": _replace(""),
+    "writes words": _replace("REMOVED BY ANONYMIZER"),
+    "shifts dates": _shift_dates,
+    "replaces UIDs": _uids("SOPInstanceUID"),
+    "a frame of reference per file": _uids("FrameOfReferenceUID"),
+    "a series per file": _uids("SOPInstanceUID", "SeriesInstanceUID"),
+}

@@ -6,21 +6,22 @@ import types
 import zipfile
 import zlib
 
-import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from harness.dicom_series import slices_of, write_series
+from harness.dicom_series import ANONYMIZERS, IDENTIFYING, raw, slices_of, write_series
 from PIL import Image
 from pydicom import uid
 
 from kits_tf.errors import InputError
 from kits_tf.scans import limits
-from kits_tf.scans.dicom import read_series, write_segmentation
+from kits_tf.scans.dicom import read_series
 from kits_tf.scans.discovery import find_scans
 from kits_tf.scans.nifti import read_volume
+from kits_tf.scans.segmentation import write_segmentation
 from kits_tf.scans.warnings import scan_doubts
+from kits_tf.volume import apart_mm
 
 SPACING_MM = (3.0, 0.8, 0.9)
 TURNED = np.radians(7)
@@ -177,42 +178,6 @@ def test_a_folder_without_dicom_is_refused(tmp_path):
         read_series(tmp_path)
 
 
-@pytest.mark.parametrize("row", [(1, 0, 0), (np.cos(TURNED), np.sin(TURNED), 0)])
-def test_a_segmentation_says_of_the_scans_own_voxels_what_the_labels_say(tmp_path, row):
-    column = np.cross((0, 0, 1), row)
-    folder = write_series(tmp_path / "scan", slices_of(scan(), SPACING_MM, row=row, column=column))
-    volume, slices = read_series(folder)
-    drawn = np.random.default_rng(1).choice(3, volume.voxels.shape, p=(0.7, 0.2, 0.1))
-    labels = volume.with_voxels(drawn.astype(np.uint8))
-    assert write_segmentation(tmp_path / "seg.dcm", labels, slices, "test 1")
-    found = hd.seg.segread(tmp_path / "seg.dcm")
-    assert [segment.SegmentLabel for segment in found.SegmentSequence] == ["kidney", "kidney tumor"]
-    back = found.get_volume(combine_segments=True).to_patient_orientation("FPL")
-    # Frames without a segment are omitted; the others lie at the position of the labels.
-    offset = np.rint(np.linalg.inv(volume.affine) @ np.diag([-1, -1, 1, 1]) @ back.affine)[:3, 3].astype(int)
-    inside = tuple(slice(start, start + size) for start, size in zip(offset, back.array.shape, strict=True))
-    np.testing.assert_array_equal(back.array, labels.voxels[inside])
-    assert np.count_nonzero(labels.voxels) == np.count_nonzero(back.array)
-
-
-def test_the_same_labels_give_the_same_bytes(series, tmp_path):
-    volume, slices = read_series(series)
-    labels = volume.with_voxels((volume.voxels > 1000).astype(np.uint8))
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        assert write_segmentation(tmp_path / name / "seg.dcm", labels, slices, "test 1")
-    assert (tmp_path / "one" / "seg.dcm").read_bytes() == (tmp_path / "two" / "seg.dcm").read_bytes()
-    found = hd.seg.segread(tmp_path / "one" / "seg.dcm")
-    assert [segment.SegmentLabel for segment in found.SegmentSequence] == ["kidney"]
-
-
-def test_labels_with_nothing_in_them_make_no_segmentation(series, tmp_path):
-    volume, slices = read_series(series)
-    assert not write_segmentation(tmp_path / "seg.dcm", volume.with_voxels(np.zeros(volume.voxels.shape, np.uint8)),
-                                  slices, "test 1")
-    assert not (tmp_path / "seg.dcm").exists()
-
-
 def file_of(dataset):
     stream = io.BytesIO()
     dataset.save_as(stream, enforce_file_format=True)
@@ -299,13 +264,6 @@ def test_what_clearly_is_no_slice_is_passed_over(series, tmp_path):
                                   expected)
 
 
-def test_a_segmentation_of_a_series_may_lie_in_its_folder(series):
-    volume, slices = read_series(series)
-    labels = volume.with_voxels((volume.voxels > 1000).astype(np.uint8))
-    assert write_segmentation(series / "seg.dcm", labels, slices, "test 1")
-    assert len(read_series(series)[1]) == 6
-
-
 @pytest.mark.parametrize("class_uid", [uid.MRImageStorage, "1.2.3.4.5"])
 def test_what_may_be_a_slice_and_has_no_pixels_is_refused(series, class_uid):
     (series / "other").write_bytes(file_of(object_of(class_uid)))
@@ -356,8 +314,7 @@ def test_a_single_slice_that_does_not_say_how_thick_it_is_is_refused(tmp_path):
         "IM0000 is a single slice and does not say how thick it is (no SpacingBetweenSlices or SliceThickness)")
 
 
-@pytest.mark.parametrize("field", ["ImageOrientationPatient", "PixelSpacing", "FrameOfReferenceUID",
-                                   "ImagePositionPatient", "SOPClassUID"])
+@pytest.mark.parametrize("field", ["ImageOrientationPatient", "PixelSpacing", "ImagePositionPatient", "Rows"])
 @pytest.mark.parametrize("all_slices", [True, False])
 def test_what_is_missing_is_named(tmp_path, field, all_slices):
     slices = slices_of(scan(), SPACING_MM)
@@ -367,12 +324,154 @@ def test_what_is_missing_is_named(tmp_path, field, all_slices):
     assert f"has no {field}" in message and "None" not in message
 
 
-def test_a_frame_of_reference_that_an_anonymizer_emptied_is_no_reason_to_refuse(series, tmp_path):
+@pytest.mark.parametrize("text", [None, "", "REMOVED"])
+@pytest.mark.parametrize("all_slices", [True, False])
+def test_what_no_volume_needs_may_be_missing_empty_or_odd(series, tmp_path, text, all_slices):
     slices = slices_of(scan(), SPACING_MM)
+    for dataset in slices if all_slices else slices[2:3]:
+        for field in (*IDENTIFYING, "StudyInstanceUID", "SOPInstanceUID", "SOPClassUID", "Modality", "InstanceNumber",
+                      *(["SeriesInstanceUID"] if all_slices else [])):
+            if field == "FrameOfReferenceUID" and text and not all_slices:
+                continue  # a second frame of reference is another matter
+            if text is None and field in dataset:
+                delattr(dataset, field)
+            elif text is not None and not (text and field == "SOPClassUID"):
+                raw(dataset, field, text)
+    volume, _ = read_series(write_series(tmp_path / "odd", slices))
+    np.testing.assert_array_equal(volume.voxels, read_series(series)[0].voxels)
+    assert volume.doubts == ()
+
+
+@pytest.mark.parametrize("anonymizer", ANONYMIZERS)
+def test_anonymized_series_are_read_and_uids_per_file_are_warned_of(anonymizer, series, tmp_path):
+    slices = slices_of(scan(), SPACING_MM)
+    ANONYMIZERS[anonymizer](slices)
+    volume, _ = read_series(write_series(tmp_path / "anonymized", slices))
+    np.testing.assert_array_equal(volume.voxels, read_series(series)[0].voxels)
+    assert len(volume.doubts) == ("per file" in anonymizer)
+    assert [case.imaging.name for case in find_scans(tmp_path)] == ["anonymized", "scan"]
+
+
+def at(places_mm, axis=2, **more):
+    """Makes slices at these places along an axis, in mm, as their positions are written."""
+    datasets = slices_of(np.repeat(scan()[:1], len(places_mm), axis=0), SPACING_MM, **more)
+    for dataset, place in zip(datasets, places_mm, strict=True):
+        dataset.ImagePositionPatient[axis] = place
+    return datasets
+
+
+@pytest.mark.parametrize(("spacing_mm", "decimals"), [
+    (0.625, 1), (0.7, 1), (0.35, 1), (0.75, 1), (1.25, 1), (0.6, 2), (1.25, 0), (2.5, 0), (3.3, 0)])
+@pytest.mark.parametrize("begin_mm", [0.0, -1017.3])
+def test_slice_positions_may_be_rounded_and_a_missing_slice_still_shows(spacing_mm, decimals, begin_mm, tmp_path):
+    places = np.round(begin_mm + spacing_mm * np.arange(40), decimals)
+    volume, _ = read_series(write_series(tmp_path / "scan", at(places)))
+    assert volume.spacing_mm[0] == pytest.approx(spacing_mm, abs=2 * 10.0**-decimals / 40)
+    for missing in (1, 20, 38):
+        message = refusal(write_series(tmp_path / str(missing), at(np.delete(places, missing))))
+        assert "are some missing?" in message
+
+
+def test_positions_of_whole_millimetres_hide_no_missing_slice(tmp_path):
+    assert "1.00 mm apart, but 2.00 mm" in refusal(write_series(tmp_path / "a", at([0, 1, 2, 4, 5, 6, 7, 8])))
+    assert "1.50 mm apart, but" in refusal(write_series(tmp_path / "b", at([0, 1, 3])))
+
+
+def test_rounded_positions_of_an_oblique_series_are_one_stack(tmp_path):
+    row, column = (np.cos(TURNED), 0, np.sin(TURNED)), (0, 1, 0)
+    slices = slices_of(scan(), (0.625, 0.8, 0.9), row=row, column=column)
+    exact, _ = read_series(write_series(tmp_path / "exact", slices))
     for dataset in slices:
-        dataset.FrameOfReferenceUID = ""
-    np.testing.assert_array_equal(read_series(write_series(tmp_path / "emptied", slices))[0].voxels,
-                                  read_series(series)[0].voxels)
+        dataset.ImagePositionPatient = [round(float(mm), 1) for mm in dataset.ImagePositionPatient]
+        dataset.ImageOrientationPatient = [round(float(value), 3) for value in dataset.ImageOrientationPatient]
+    volume, slices = read_series(write_series(tmp_path / "rounded", slices))
+    np.testing.assert_array_equal(volume.voxels, exact.voxels)
+    assert apart_mm(volume, exact) < 0.2
+    assert write_segmentation(tmp_path / "seg.dcm", volume.with_voxels(np.ones(volume.voxels.shape, np.uint8)), slices,
+                              "test 1")
+
+
+def test_spacing_that_drifts_is_no_rounding(tmp_path):
+    places = np.cumsum(np.repeat([3.0, 3.14], 50))  # each step is within 5 percent of the others
+    assert "3.14 mm apart, but 3.00 mm" in refusal(write_series(tmp_path / "scan", at(places)))
+
+
+def test_a_slice_that_lies_beside_the_others_is_named(tmp_path):
+    slices = slices_of(np.repeat(scan()[:1], 30, axis=0), SPACING_MM)
+    slices[17].ImagePositionPatient[0] += 5
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    for number, dataset in enumerate(slices):
+        (folder / f"IM{number:04d}").write_bytes(file_of(dataset))
+    assert refusal(folder).startswith("IM0017 lies 4.8 mm beside the line through the other slices")
+
+
+def without_preamble(dataset, with_meta):
+    """Returns a file as some CDs hold it: without preamble and mark, often without the meta header as well."""
+    if with_meta:
+        return file_of(dataset)[132:]
+    stream = io.BytesIO()
+    dataset.save_as(stream, implicit_vr=True, little_endian=True)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("with_meta", [True, False])
+def test_files_without_preamble_or_ending_are_read(with_meta, series, tmp_path):
+    folder = tmp_path / "plain" / "A"
+    folder.mkdir(parents=True)
+    for number, dataset in enumerate(slices_of(scan(), SPACING_MM)):
+        if not with_meta:
+            del dataset.file_meta
+        (folder / f"{number:08d}").write_bytes(without_preamble(dataset, with_meta))
+    np.testing.assert_array_equal(read_series(folder)[0].voxels, read_series(series)[0].voxels)
+    assert [case.name for case in find_scans(tmp_path / "plain")] == ["A"]
+
+
+def test_a_series_beside_localizers_and_other_modalities_is_read_with_a_warning(series, tmp_path):
+    scout, mri = slices_of(scan()[:1], SPACING_MM, series="7"), slices_of(scan(), SPACING_MM, series="8")
+    scout[0].ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    for dataset in mri:
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = uid.MRImageStorage
+    expected = read_series(series)[0]
+    for number, dataset in enumerate((*scout, *mri)):
+        (series / f"other{number}").write_bytes(file_of(dataset))
+    for path in (series, shutil.make_archive(str(tmp_path / "packed"), "zip", series)):
+        volume, slices = read_series(path)
+        np.testing.assert_array_equal(volume.voxels, expected.voxels)
+        assert len(slices) == 6 and len(volume.doubts) == 1
+        assert volume.doubts[0].startswith("Other series beside it, localizers or no CT, were left out: CT 7 'phase 7'")
+
+
+def test_many_series_in_a_zip_are_counted_and_a_few_named(tmp_path):
+    folder = tmp_path / "many"
+    for number in range(9):
+        write_series(folder / str(number), slices_of(scan()[:1], SPACING_MM, series=str(number)))
+    message = refusal(shutil.make_archive(str(tmp_path / "packed"), "zip", folder))
+    assert message == ("holds 9 series (CT 0 'phase 0' with 1 file, CT 1 'phase 1' with 1 file, CT 2 'phase 2' with 1 "
+                       "file and 6 more); give a folder with one of them, or unpack it and give that folder")
+    assert refusal(folder).endswith("slices of one CT series; 9 series lie in 0, 1, 2 and 6 more, give one of these")
+
+
+def test_the_files_of_a_viewer_in_a_zip_are_no_damaged_slices(series, tmp_path):
+    with zipfile.ZipFile(tmp_path / "cd.zip", "w") as archive:
+        for file in series.iterdir():
+            archive.write(file, f"DICOM/S1/{file.name}")
+        archive.writestr("VIEWER/run.exe", bytes(range(256)) * 9)
+        archive.writestr("DICOMDIR", file_of(object_of(uid.MediaStorageDirectoryStorage)))
+    np.testing.assert_array_equal(read_series(tmp_path / "cd.zip")[0].voxels, read_series(series)[0].voxels)
+
+
+@pytest.mark.parametrize("class_uid", [uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage])
+def test_a_multi_frame_file_says_how_to_convert_it(class_uid, tmp_path):
+    dataset = slices_of(scan()[:1], SPACING_MM)[0]
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = class_uid
+    dataset.NumberOfFrames = 1
+    for field in ("RescaleSlope", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"):
+        delattr(dataset, field)  # they are in its functional groups
+    folder = write_series(tmp_path / "scan", [dataset])
+    assert refusal(folder) == (f"IM0000 holds all slices in one file ({class_uid.name}), expected a file per slice; "
+                               f"convert it by emf2sf of dcm4che, or to NIfTI by dcm2niix")
+    assert [case.imaging for case in find_scans(folder)] == [folder]
 
 
 @pytest.mark.filterwarnings("ignore:::pydicom")

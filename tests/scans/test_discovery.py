@@ -1,13 +1,20 @@
-"""Tests which cases a folder contains and their names; files are not opened, so they may be empty."""
+"""Tests which cases a folder contains and their names; NIfTI files are not opened, so they may be empty."""
 
 import errno
 import os
 import pathlib
+import shutil
 
+import numpy as np
 import pytest
+from harness.dicom_series import slices_of, write_series
+from pydicom import uid
 
 from kits_tf.errors import InputError
-from kits_tf.scans.discovery import find_scans, find_study, short_name, stem
+from kits_tf.scans.dicom import read_series
+from kits_tf.scans.discovery import LONGEST_NAME, find_scans, find_study, short_name, stem
+
+HU = np.zeros((4, 5, 6), np.int16)
 
 
 def touch(folder, *names):
@@ -142,10 +149,146 @@ def test_files_and_series_side_by_side_are_all_scans(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_study_says_which_series_beside_its_cases_it_leaves_out(tmp_path, capsys):
-    touch(tmp_path, "case_00001/imaging.nii.gz", "more.zip")
+@pytest.mark.parametrize("made", ["more.zip", "series", "patient/study/series", "deeper/scan.nii.gz"])
+def test_a_study_says_which_scans_beside_its_cases_it_leaves_out(made, tmp_path, capsys):
+    touch(tmp_path, "case_00001/imaging.nii.gz", "case_00001/other.nii.gz", *([made] if "." in made else []))
+    series_in(tmp_path, *([made] if "." not in made else []))
     assert [case.name for case in find_scans(tmp_path)] == ["case_00001"]
-    assert "is taken as a study, more.zip is left out" in capsys.readouterr().err
+    assert f"is taken as a study, {made} is left out" in capsys.readouterr().err
+
+
+def export(folder, **series):
+    """Writes a tree as a PACS or a CD exports it: {"PA0_ST0_SE1": slices} becomes PA0/ST0/SE1/IM0000 and so on."""
+    folder.mkdir()
+    for name, slices in series.items():
+        write_series(folder.joinpath(*name.split("_")), slices)
+    directory = slices_of(HU[:1], (5, 1, 1))[0]
+    del directory.PixelData
+    directory.SOPClassUID = directory.file_meta.MediaStorageSOPClassUID = uid.MediaStorageDirectoryStorage
+    directory.save_as(folder / "DICOMDIR", enforce_file_format=True)
+    (folder / "VIEWER").mkdir()
+    (folder / "VIEWER" / "run.exe").write_bytes(bytes(range(256)))
+    return folder
+
+
+def numbered(number, **fields):
+    slices = slices_of(HU, (5, 1, 1), series=str(number))
+    for dataset in slices:
+        for field, value in fields.items():
+            setattr(dataset, field, value)
+    return slices
+
+
+def test_every_ct_series_of_an_export_is_a_scan_and_the_others_are_listed(tmp_path, capsys):
+    export(tmp_path / "cd", PA0_ST0_SE1=numbered(1), PA0_ST0_SE2=numbered(2), PA1_ST0_SE1=numbered(3),
+           PA0_ST0_SE0=numbered(7, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]),
+           PA1_ST0_SE9=numbered(9, SOPClassUID=uid.SecondaryCaptureImageStorage, Modality="OT"))
+    cases = find_scans(tmp_path / "cd")
+    assert [case.name for case in cases] == ["PA0_ST0_SE1", "PA0_ST0_SE2", "PA1_ST0_SE1"]
+    assert all(len(case.files) == 4 and case.is_series for case in cases)
+    assert [len(read_series(case.imaging, case.files)[1]) for case in cases] == [4, 4, 4]
+    assert capsys.readouterr().err == (
+        f"warning: {tmp_path}/cd: 2 series are localizers or no CT (CT 7 'phase 7' with 4 files in PA0/ST0/SE0, OT 9 "
+        f"'phase 9' with 4 files in PA1/ST0/SE9), left out\n")
+
+
+def test_an_export_without_ct_says_what_it_holds(tmp_path):
+    export(tmp_path / "cd", **{f"ST{n}": numbered(n, SOPClassUID=uid.MRImageStorage, Modality="MR") for n in range(9)})
+    with pytest.raises(InputError) as caught:
+        find_scans(tmp_path / "cd")
+    assert str(caught.value).startswith(
+        f"{tmp_path}/cd: holds no scan; 9 series are localizers or no CT (MR 0 'phase 0' with 4 files in ST0, MR 1 "
+        f"'phase 1' with 4 files in ST1, MR 2 'phase 2' with 4 files in ST2 and 6 more); expected .nii")
+    export(tmp_path / "bare")
+    with pytest.raises(InputError, match="its DICOM files are no images"):
+        find_scans(tmp_path / "bare")
+
+
+def test_series_in_one_folder_are_told_apart_by_their_number(tmp_path):
+    for number in (2, 3):
+        for place, dataset in enumerate(numbered(number)):
+            (tmp_path / "DICOM").mkdir(exist_ok=True)
+            dataset.save_as(tmp_path / "DICOM" / f"I{number}{place}", enforce_file_format=True)
+    cases = find_scans(tmp_path / "DICOM")
+    assert [case.name for case in cases] == ["DICOM_2", "DICOM_3"]
+    assert [[file.name for file in case.files] for case in cases] == [[f"I{n}{k}" for k in range(4)] for n in (2, 3)]
+    (tmp_path / "DICOM" / "I24").write_bytes(b"\1\2\3")  # may have been a slice of either
+    for case in find_scans(tmp_path / "DICOM"):
+        with pytest.raises(InputError, match="I24 does not say that it is DICOM"):
+            read_series(case.imaging, case.files)
+
+
+def test_a_series_spread_over_folders_is_one_scan_and_a_copy_is_another(tmp_path):
+    slices = numbered(1)
+    export(tmp_path / "cd", A_A=slices[:2], A_B=slices[2:], B=numbered(2))
+    assert [(case.name, len(case.files)) for case in find_scans(tmp_path / "cd")] == [("A", 4), ("B", 4)]
+    shutil.copytree(tmp_path / "cd" / "B", tmp_path / "cd" / "B copy")
+    assert [case.name for case in find_scans(tmp_path / "cd")] == ["A", "B", "B copy"]
+
+
+def test_what_predict_wrote_into_a_series_folder_or_beside_it_is_no_part_of_it(tmp_path, capsys):
+    folder = export(tmp_path / "cd", SE1=numbered(1)) / "SE1"
+    before = find_scans(folder)
+    for output in (folder, folder / "out", tmp_path / "cd" / "out"):
+        touch(output, "prediction_SE1.nii.gz", "prediction_SE1.json", "summary.csv", "findings.csv")
+        segmentation = numbered(8, SOPClassUID=uid.SegmentationStorage, Modality="SEG")[0]
+        segmentation.save_as(output / "prediction_SE1.dcm", enforce_file_format=True)
+        (output / "prediction_SE1.png").write_bytes(b"\x89PNG\r\n")
+        (output / "prediction_SE1.json").write_text("{}")
+        (output / "summary.csv").write_text("case\n")
+        (output / "findings.csv").write_text("case\n")
+    assert find_scans(folder) == before
+    assert [case.name for case in find_scans(tmp_path / "cd")] == ["SE1"]
+    assert "SE1/out" not in capsys.readouterr().err
+
+
+def test_a_single_dicom_file_says_what_to_give(tmp_path):
+    export(tmp_path / "cd", SE1=numbered(1))
+    for name in ("DICOMDIR", "SE1/IM0000"):
+        with pytest.raises(InputError, match=f"{name}: is a single DICOM file, expected a series; give the folder"):
+            find_scans(tmp_path / "cd" / name)
+
+
+def test_scans_in_deeper_folders_are_named(tmp_path, capsys):
+    touch(tmp_path, "sub-01/anat/a.nii.gz", "sub-02/anat/b.nii", "out/prediction_a.nii.gz")
+    with pytest.raises(InputError, match=r"it holds sub-01/anat/a\.nii\.gz, sub-02/anat/b\.nii, give that"):
+        find_scans(tmp_path)
+    touch(tmp_path, "c.nii")
+    assert [case.name for case in find_scans(tmp_path)] == ["c"]
+    assert "sub-01/anat/a.nii.gz and 1 more are left out" in capsys.readouterr().err
+
+
+def test_a_link_to_a_folder_above_is_not_followed(tmp_path):
+    folder = export(tmp_path / "cd", SE1=numbered(1))
+    (folder / "SE1" / "back").symlink_to(folder)
+    (folder / "linked").symlink_to(write_series(tmp_path / "elsewhere", numbered(2)))
+    assert [case.name for case in find_scans(folder)] == ["SE1", "linked"]
+
+
+@pytest.mark.parametrize("kind", ["file", "series", "case"])
+def test_a_name_that_is_too_long_is_cut_and_the_others_are_found(kind, tmp_path, capsys):
+    for number, name in enumerate(("a" * 240, "a" * 241, "b")):
+        if kind == "file":
+            touch(tmp_path, f"{name}.nii.gz")
+        elif kind == "series":
+            write_series(tmp_path / name, numbered(number))
+        else:
+            touch(tmp_path, f"{name}/imaging.nii.gz")
+    names = [case.name for case in find_scans(tmp_path)]
+    assert len(set(names)) == 3 and names[2] == "b"
+    assert all(len(name) == LONGEST_NAME and name.startswith("a" * 191 + "_") for name in names[:2])
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: {tmp_path}: a name of more than 200 bytes was cut, as a case it is {name}" for name in names[:2]]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "tab\there", os.fsdecode(b"broken\xff"), "\x1b[31mred", "back\\slash"])
+def test_a_strange_name_is_refused_by_itself(name, tmp_path):
+    touch(tmp_path, f"{name}.nii.gz", "good.nii.gz")
+    strange, = [case for case in find_scans(tmp_path) if case.name != "good"]
+    assert strange.name.isprintable()
+    with pytest.raises(InputError, match="expected a plain file name of at most 200 bytes") as caught:
+        strange.check_single()
+    assert str(caught.value).isprintable() and str(caught.value).startswith(f"{tmp_path}: ")
 
 
 @pytest.mark.parametrize("scans", ["files", "series", "a series"])
