@@ -224,8 +224,8 @@ def _check_pixels(path, named):
         syntax = dataset.file_meta.get("TransferSyntaxUID")
         if syntax is None:
             raise InputError(f"{path}: {name} does not say how it is stored (no TransferSyntaxUID); is it damaged?")
-        plugin = "openjpeg" if "High-Throughput" in syntax.name else "libjpeg"
-        convert = f"convert the series by dcmdjpeg or gdcmconv --raw, or pip install pylibjpeg pylibjpeg-{plugin}"
+        convert = ("pip install pylibjpeg pylibjpeg-openjpeg" if "High-Throughput" in syntax.name else
+                   "convert the series by dcmdjpeg or gdcmconv --raw, or pip install pylibjpeg pylibjpeg-libjpeg")
         if syntax.is_encapsulated and not _can_decode(syntax):
             raise InputError(f"{path}: {name} is compressed as {one_line(syntax.name)}, which cannot be read here; "
                              f"{convert}")
@@ -250,21 +250,22 @@ def _one_series(path, named):
     Raises:
         InputError: if there are several CT series.
     """
-    series = {}
+    by_uid: dict[str, list] = {}
     for name, dataset in named:
-        series.setdefault(dataset.get("SeriesInstanceUID"), []).append((name, dataset))
+        by_uid.setdefault(str(dataset.get("SeriesInstanceUID") or ""), []).append((name, dataset))
+    series, doubts = dicom_files.join_singles(list(by_uid.values())), []
+    if len(series) < len(by_uid):
+        doubts = ["Every file has its own SeriesInstanceUID (an anonymizer's?); they were taken as one series."]
+    listed = [dicom_files.describe([dataset for _, dataset in members]) for members in series]
+    scans = [number for number, members in enumerate(series)
+             if any(dicom_files.may_be_scan(dataset) for _, dataset in members)]
     if len(series) == 1:
-        return named, []
-    if dicom_files.are_singles([dataset for _, dataset in named]):
-        return named, ["Every file has its own SeriesInstanceUID (an anonymizer's?); they were taken as one series."]
-    datasets = {uid: [dataset for _, dataset in members] for uid, members in series.items()}
-    listed = {uid: dicom_files.describe(members) for uid, members in datasets.items()}
-    scans = [uid for uid, members in datasets.items() if any(map(dicom_files.may_be_scan, members))]
+        return named, doubts
     if len(scans) != 1:
-        raise InputError(f"{path}: holds {len(series)} series ({few(sorted(listed.values()))}); give a folder with one "
-                         f"of them" + ", or unpack it and give that folder" * path.is_file())
-    others = few(sorted(text for uid, text in listed.items() if uid != scans[0]))
-    return series[scans[0]], [f"Other series beside it, localizers or no CT, were left out: {others}."]
+        raise InputError(f"{path}: holds {len(series)} series ({few(sorted(listed))}); give a folder with one of them"
+                         + ", or unpack it and give that folder" * path.is_file())
+    others = few(sorted(text for number, text in enumerate(listed) if number not in scans))
+    return series[scans[0]], [*doubts, f"Other series beside it, localizers or no CT, were left out: {others}."]
 
 
 def _check_series(path, named):

@@ -30,7 +30,8 @@ warnings.filterwarnings("ignore", module="pydicom")
 
 HEAD_BYTES = 4096  # at the start of a file, enough to see whether it may be DICOM
 MOST_DEFLATED_BYTES = 2**26  # of one file of the deflated transfer syntax, unpacked
-LEAST_SINGLES = 3  # as many files with a series of their own, but one series number, are one series
+LEAST_SINGLES = 3  # as many files with a SeriesInstanceUID of their own, but the same fields of SINGLE, are one series
+SINGLE = ("PatientID", "SeriesNumber", "Rows", "Columns", "PixelSpacing", "ImageOrientationPatient")
 CT = pydicom.uid.CTImageStorage
 MULTI_FRAME = (pydicom.uid.EnhancedCTImageStorage, pydicom.uid.LegacyConvertedEnhancedCTImageStorage)
 STANDARD = "1.2.840.10008."  # the SOP classes of the standard begin so; others are a manufacturer's own
@@ -155,11 +156,22 @@ def is_localizer(dataset: pydicom.Dataset) -> bool:
     return "LOCALIZER" in (dataset.get("ImageType") or ())
 
 
-def are_singles(datasets: list[pydicom.Dataset]) -> bool:
-    """Returns whether files with a SeriesInstanceUID each are one series: anonymizers may give every file its own."""
-    uids = {dataset.get("SeriesInstanceUID") for dataset in datasets}
-    return (len(uids) == len(datasets) >= LEAST_SINGLES
-            and len({str(dataset.get("SeriesNumber")) for dataset in datasets}) == 1)
+def join_singles(series: list[list[tuple]]) -> list[list[tuple]]:
+    """Joins series of one file each that belong together: anonymizers may give every file its own SeriesInstanceUID.
+
+    Args:
+        series: per series, pairs of a file and its dataset.
+
+    Returns:
+        The same; LEAST_SINGLES or more series of one file are one if the fields of SINGLE are the same.
+    """
+    alike: dict[tuple, list[tuple]] = {}
+    for members in series:
+        if len(members) == 1:
+            alike.setdefault(tuple(_text(members[0][1], field) for field in SINGLE), []).extend(members)
+    joined = [members for members in alike.values() if len(members) >= LEAST_SINGLES]
+    taken = {id(dataset) for members in joined for _, dataset in members}
+    return [*(members for members in series if id(members[0][1]) not in taken), *joined]
 
 
 def may_be_scan(dataset: pydicom.Dataset) -> bool:
@@ -229,11 +241,7 @@ def _in_folder(folder, files):
         suspects = [file for file in suspects if unknown or file not in marked]
     else:
         suspects += [file for file, _ in unknown]
-    found = [members for members in groups.values() if members]
-    images = [members[0][1] for members in found if len(members) == 1]
-    if len(images) == len(found) and are_singles(images):
-        found = [[members[0] for members in found]]
-    return found, suspects
+    return join_singles([members for members in groups.values() if members]), suspects
 
 
 def _header(folder, file):

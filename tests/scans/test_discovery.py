@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from harness.dicom_series import slices_of, write_series
+from harness.dicom_series import ANONYMIZERS, slices_of, write_series
 from pydicom import uid
 
 from kits_tf.errors import InputError
@@ -216,6 +216,17 @@ def test_series_in_one_folder_are_told_apart_by_their_number(tmp_path):
     for case in find_scans(tmp_path / "DICOM"):
         with pytest.raises(InputError, match="I24 does not say that it is DICOM"):
             read_series(case.imaging, case.files)
+
+
+def test_files_with_a_series_each_are_told_apart_by_what_else_they_say(tmp_path):
+    for number in (2, 3):
+        slices = numbered(number)
+        ANONYMIZERS["a series per file"](slices)
+        for place, dataset in enumerate(slices):
+            dataset.SeriesInstanceUID += f".{number}"
+            dataset.save_as(tmp_path / f"I{number}{place}", enforce_file_format=True)
+    assert [(case.name, len(case.files)) for case in find_scans(tmp_path)] == [
+        (f"{tmp_path.name}_2", 4), (f"{tmp_path.name}_3", 4)]
 
 
 def test_a_series_spread_over_folders_is_one_scan_and_a_copy_is_another(tmp_path):

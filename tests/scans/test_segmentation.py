@@ -117,12 +117,12 @@ def test_a_segmentation_is_made_of_what_scanners_and_anonymizers_write(scanner, 
         assert found.ContributingEquipmentSequence[0].Manufacturer == SCANNERS[scanner]["Manufacturer"]
 
 
-@pytest.mark.parametrize("field", IDENTIFYING)
 @pytest.mark.parametrize("text", ["", "?", "0" * 70, "A\\B\\C", "²³"])
-def test_no_odd_value_of_a_field_that_only_tells_who_or_when_prevents_a_segmentation(field, text, series, tmp_path):
+def test_no_odd_value_of_what_only_tells_who_or_when_prevents_a_segmentation(text, tmp_path):
     slices = written_by("GE", slices_of(scan(), SPACING_MM))
     for dataset in slices:
-        raw(dataset, field, text)
+        for field in IDENTIFYING:
+            raw(dataset, field, text)
     labels, found = segmented(write_series(tmp_path / "odd", slices), tmp_path / "seg.dcm")
     np.testing.assert_array_equal(voxels_in(found, labels), labels.voxels)
 
