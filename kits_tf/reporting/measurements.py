@@ -84,15 +84,15 @@ def add_confidence(findings: dict[str, list[dict]], report: dict) -> None:
     are the findings, but for voxels at their edges.
 
     Args:
-        findings: the result of `measure`; changed in place. Without a component, `confidence` is None.
+        findings: the result of `measure`; changed in place. Without a component, no `confidence` is added.
         report: the cascade's report, with `kidneys_found` and `tumors_found` unless the export is older.
     """
     for what, pieces in findings.items():
         listed = report.get(f"{what}_found", ())
         for piece in pieces:
             distances = [np.linalg.norm(np.subtract(one["centre_zyx"], piece["centre_zyx"])) for one in listed]
-            near = listed[int(np.argmin(distances))] if listed else {}
-            piece["confidence"] = near.get("confidence")
+            if listed:
+                piece["confidence"] = listed[int(np.argmin(distances))]["confidence"]
 
 
 def _pieces(mask, voxel_ml, midline, corner):

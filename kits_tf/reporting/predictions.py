@@ -212,7 +212,7 @@ def _make(case, settings, made_from):
         scan, slices = dicom.read_series(case.imaging, case.files)
     else:
         scan = read_volume(case.imaging)
-    if slices is None and settings.formats == ("dicomseg",):
+    if slices is None and "nifti" not in settings.formats:
         raise InputError(f"{case.imaging}: {NO_SERIES}")
     predictor = load(settings)
     with contextlib.ExitStack() as nets:

@@ -225,7 +225,7 @@ def _check_pixels(path, named):
         if syntax is None:
             raise InputError(f"{path}: {name} does not say how it is stored (no TransferSyntaxUID); is it damaged?")
         convert = ("pip install pylibjpeg pylibjpeg-openjpeg" if "High-Throughput" in syntax.name else
-                   "convert the series by dcmdjpeg or gdcmconv --raw, or pip install pylibjpeg pylibjpeg-libjpeg")
+                   "convert the series with dcmdjpeg or gdcmconv --raw, or pip install pylibjpeg pylibjpeg-libjpeg")
         if syntax.is_encapsulated and not _can_decode(syntax):
             raise InputError(f"{path}: {name} is compressed as {one_line(syntax.name)}, which cannot be read here; "
                              f"{convert}")

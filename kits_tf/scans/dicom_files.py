@@ -90,11 +90,11 @@ def is_dicom(path: str | pathlib.Path, name: str, head: bytes) -> bool:
     if begins_like_dicom(head):
         return True
     if not head:
-        raise InputError(f"{path}: {one_line(name)} is empty; copy it anew, or take it away if it is no slice")
+        raise InputError(f"{path}: {one_line(name)} is empty; copy it again, or remove it if it is no slice")
     if head.startswith(OTHER_FORMATS) or _is_text(head):
         return False
     raise InputError(f"{path}: {one_line(name)} does not say that it is DICOM (DICM from byte {DICOM_MARK.start}); it "
-                     f"is cut or damaged, or no slice: copy it anew, or take it away")
+                     f"is truncated, damaged or not a slice: copy it again, or remove it")
 
 
 def _is_text(head):

@@ -208,7 +208,7 @@ def find_scans(path: str | pathlib.Path) -> list[Case]:
         cases = [_from_file(own, doubles)] if own else _in_folder(path)
     elif os.path.lexists(path):
         if looks_like_dicom(path):
-            raise InputError(f"{path}: is a single DICOM file, expected a series; give the folder that it lies in")
+            raise InputError(f"{path}: is a single DICOM file; expected a series: give its folder")
         cases = [_from_file(path)]
     else:
         raise InputError(f"{path}: no such file or folder")
@@ -243,8 +243,8 @@ def _in_folder(path):
     found = [*map(_from_file, scans), *series] or [*map(_from_file, predicted)]
     if not found:
         deeper = [f"it holds {few(_shown(path, deeper))}, give that folder"] if deeper else []
-        raise InputError("; ".join([f"{path}: holds no scan", *others, *deeper, "expected .nii, .nii.gz or .hdr files, "
-                                    f"case_xxxxx/{IMAGING}.nii.gz, or DICOM series as folders or zips"]))
+        raise InputError("; ".join([f"{path}: contains no scan", *others, *deeper, "expected .nii, .nii.gz or .hdr "
+                                    f"files, case_xxxxx/{IMAGING}.nii.gz, or DICOM series as folders or zips"]))
     for text in others:
         print(f"warning: {path}: {text}, left out", file=sys.stderr)
     if scans or series:

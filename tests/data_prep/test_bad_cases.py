@@ -179,7 +179,7 @@ def test_a_name_that_would_break_a_line_or_a_path_fails_alone_in_one_line(name, 
 def test_a_name_that_is_too_long_is_cut(tmp_path, capsys):
     write_case(tmp_path / "study", "x" * 240, two_kidneys())
     assert prepare_study(tmp_path / "study", tmp_path / "data", ("coarse",), CONFIG, 0) == 0
-    assert "a name of more than 200 bytes was cut" in capsys.readouterr().err
+    assert "a name of more than 200 bytes was shortened" in capsys.readouterr().err
     assert len(list((tmp_path / "data").rglob("xxx*.tfrecord"))) == 1
 
 

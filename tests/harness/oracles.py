@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from harness.patients import HU, KIDNEY_ABOVE, TUMOR_ABOVE
 from kits_tf import config as configs
+from kits_tf.cascade.confidence import findings
 
 WINDOW_HU = (-79, 304)
 NORMALIZED_MM = (3.0, 0.7816, 0.7816)
@@ -45,7 +46,14 @@ class Thresholds(tf.Module):
         return {"labels": labels, "kidneys_coarse": one + one, "coarse_empty": no, "correction_used": no,
                 "kidneys": one + one, "lesions_kept": one, "lesions_dropped": one - one,
                 "tumor_fallback_used": tf.logical_not(yes), "kidney_ml": ml[0], "tumor_ml": ml[1],
-                "coarse_components_ml": tf.stack(ml), "kidney_parts_dropped": one - one}
+                "coarse_components_ml": tf.stack(ml), "kidney_parts_dropped": one - one,
+                "kidneys_found": self.found(labels >= 1), "tumors_found": self.found(labels == 2)}
+
+    def found(self, mask):
+        """Lists the components of a mask of the scan; their confidence is almost 1."""
+        shape = tf.shape(mask)
+        return findings(tf.cast(mask, tf.float32), 0.5, tf.zeros(3, tf.int32), shape, shape, (0.0, 1.0, 0.0),
+                        self.config)
 
     @tf.function(input_signature=[])
     def about(self):

@@ -449,7 +449,7 @@ def test_many_series_in_a_zip_are_counted_and_a_few_named(tmp_path):
     message = refusal(shutil.make_archive(str(tmp_path / "packed"), "zip", folder))
     assert message == ("holds 9 series (CT 0 'phase 0' with 1 file, CT 1 'phase 1' with 1 file, CT 2 'phase 2' with 1 "
                        "file and 6 more); give a folder with one of them, or unpack it and give that folder")
-    assert refusal(folder).endswith("slices of one CT series; 9 series lie in 0, 1, 2 and 6 more, give one of these")
+    assert refusal(folder).endswith("slices of one CT series; it has 9 series in 0, 1, 2 and 6 more: give one of these")
 
 
 def test_the_files_of_a_viewer_in_a_zip_are_no_damaged_slices(series, tmp_path):

@@ -197,7 +197,7 @@ def test_an_export_without_ct_says_what_it_holds(tmp_path):
     with pytest.raises(InputError) as caught:
         find_scans(tmp_path / "cd")
     assert str(caught.value).startswith(
-        f"{tmp_path}/cd: holds no scan; 9 series are localizers or no CT (MR 0 'phase 0' with 4 files in ST0, MR 1 "
+        f"{tmp_path}/cd: contains no scan; 9 series are localizers or no CT (MR 0 'phase 0' with 4 files in ST0, MR 1 "
         f"'phase 1' with 4 files in ST1, MR 2 'phase 2' with 4 files in ST2 and 6 more); expected .nii")
     export(tmp_path / "bare")
     with pytest.raises(InputError, match="its DICOM files are no images"):
@@ -256,7 +256,7 @@ def test_what_predict_wrote_into_a_series_folder_or_beside_it_is_no_part_of_it(t
 def test_a_single_dicom_file_says_what_to_give(tmp_path):
     export(tmp_path / "cd", SE1=numbered(1))
     for name in ("DICOMDIR", "SE1/IM0000"):
-        with pytest.raises(InputError, match=f"{name}: is a single DICOM file, expected a series; give the folder"):
+        with pytest.raises(InputError, match=f"{name}: is a single DICOM file; expected a series: give its folder"):
             find_scans(tmp_path / "cd" / name)
 
 
@@ -289,7 +289,7 @@ def test_a_name_that_is_too_long_is_cut_and_the_others_are_found(kind, tmp_path,
     assert len(set(names)) == 3 and names[2] == "b"
     assert all(len(name) == LONGEST_NAME and name.startswith("a" * 191 + "_") for name in names[:2])
     assert capsys.readouterr().err.splitlines() == [
-        f"warning: {tmp_path}: a name of more than 200 bytes was cut, as a case it is {name}" for name in names[:2]]
+        f"warning: {tmp_path}: a name of more than 200 bytes was shortened; the case is {name}" for name in names[:2]]
 
 
 @pytest.mark.parametrize("name", ["a\nb", "tab\there", os.fsdecode(b"broken\xff"), "\x1b[31mred", "back\\slash"])

@@ -103,7 +103,7 @@ def test_labels_are_written_where_only_the_segmentation_needs_dicom(quick_export
     write_volume(tmp_path / "one.nii.gz", small_patient.with_voxels(HU[small_patient.voxels]))
     given = quick_export, tmp_path / "one.nii.gz", tmp_path / "out"
     assert predict(*given, formats=("nifti", "dicomseg")) == 1
-    assert "prediction_one.dcm was not written: is no DICOM series" in capsys.readouterr().err
+    assert "prediction_one.dcm was not written: is not a DICOM series" in capsys.readouterr().err
     assert files_in(tmp_path / "out").keys() == {f"prediction_one{ending}" for ending in (".nii.gz", ".png", ".json")}
 
 
