@@ -5,7 +5,8 @@ python -m data_prep --input=runs/demo/study --output=runs/demo/data --preset=dem
 python -m data_prep --output=data --check                      # reads only; --input=STUDY and --preset= check more
 
 Shards that are up to date (same source files, same settings) are skipped. A case that cannot be used does not stop the
-others.
+others. Cases keep the folds that they were dealt. Records of cases that left the study, of another study or of another
+preset are not overwritten, unless --discard deletes them first.
 
 Exit status: 0 if all cases are prepared, 1 if a case failed or the run could not start, 130 after Ctrl-C. With
 --check: 0 if all shards are whole, 2 if a shard is damaged, missing, stale or an orphan, 1 if nothing could be checked.
@@ -14,7 +15,7 @@ Exit status: 0 if all cases are prepared, 1 if a case failed or the run could no
 from absl import flags
 
 from data_prep.check import check_data
-from data_prep.preparation import prepare_study
+from data_prep.preparation import discard_others, prepare_study
 from kits_tf import cluster, command
 from kits_tf.config import STAGES, command_line
 from kits_tf.errors import InputError
@@ -24,7 +25,10 @@ flags.DEFINE_string("input", None, "study: a folder of case_xxxxx/imaging.nii.gz
 flags.DEFINE_string("output", "data", "folder to write the records to")
 flags.DEFINE_enum("stage", "all", ["all", *STAGES], "stage to prepare")
 command_line.define_flags()
-flags.DEFINE_integer("seed", 0, "seed that assigns the cases to five folds")
+flags.DEFINE_integer("seed", None, "seed that assigns the cases to five folds when a folder is first prepared; "
+                     "default: 0; later cases join these folds")
+flags.DEFINE_boolean("discard", False, "first delete the records of cases that left the study, of another study or of "
+                     "other settings")
 flags.DEFINE_boolean("check", False, "only check the records in --output against their manifests and, if given, "
                      "against the files of --input and the settings of --preset and --set; writes nothing")
 cluster.define_flags()
@@ -40,6 +44,8 @@ def main() -> int:
         if not FLAGS.input:
             raise InputError("--input is missing; expected a study, a folder of case_xxxxx/imaging.nii.gz and "
                              "segmentation.nii.gz")
+        if FLAGS.discard:
+            discard_others(FLAGS.input, FLAGS.output, stages, config, cluster.place_from_flags())
         return prepare_study(FLAGS.input, FLAGS.output, stages, config, FLAGS.seed,
                              cluster.place_from_flags())
     except OSError as error:
@@ -48,7 +54,7 @@ def main() -> int:
 
 def run() -> None:
     """Runs the installed command (entry point in pyproject.toml)."""
-    command.run(main, {"Input and output": ("input", "output", "stage", "seed", "check"),
+    command.run(main, {"Input and output": ("input", "output", "stage", "seed", "discard", "check"),
                        "Settings": command_line.FLAGS, **cluster.FLAGS},
                 "rerun the command to continue after the last complete case")
 

@@ -61,6 +61,21 @@ def read_note(data_dir: str | pathlib.Path, stage: str, name: str, settings: dic
         return None
 
 
+def forget(data_dir: str | pathlib.Path, stage: str, names: Collection[str]) -> None:
+    """Deletes the shards of some cases and their entries in the manifest, if there are any."""
+    path = dataset.manifest_path(data_dir, stage)
+    for name in names:
+        dataset.shard_path(data_dir, stage, name).unlink(missing_ok=True)
+        _note_path(data_dir, stage, name).unlink(missing_ok=True)
+    with contextlib.suppress(InputError):  # a manifest that cannot be read is written anew
+        known = dataset.read_manifest(data_dir, stage)
+        cases = {name: entry for name, entry in known["cases"].items() if name not in names} if known else {}
+        if cases:
+            write_text(path, json.dumps({**(known or {}), "cases": cases}, indent=1) + "\n")
+        elif names:
+            path.unlink(missing_ok=True)
+
+
 class Manifest:
     """The manifest of one stage. Create it only while holding the lock of the data folder (kits_tf.files.lock).
 
@@ -110,9 +125,8 @@ class Manifest:
         self.cases[case.name] = {"sources": found, "failure": message}
 
     def keep_only(self, names: Collection[str]) -> None:
-        """Removes the entries and shards of all other cases, then saves."""
+        """Removes the entries of all other cases, which have no shards (conflicts.py), then saves."""
         for name in set(self.cases) - set(names):
-            dataset.shard_path(self.data_dir, self.stage, name).unlink(missing_ok=True)
             del self.cases[name]
         self.save()
 

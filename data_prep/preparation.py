@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import tqdm
 
+from data_prep.conflicts import check_conflicts, discard_conflicts
 from data_prep.manifest import Manifest
 from data_prep.shards import prepare_case
 from kits_tf import cluster
@@ -38,8 +39,19 @@ def find_cases(study: str | pathlib.Path) -> list[Case]:
     return cases
 
 
+def discard_others(study: str | pathlib.Path, data_dir: str | pathlib.Path, stages: Sequence[str],
+                   config: CascadeConfig, place: cluster.Place = cluster.HERE) -> None:
+    """Deletes the records in a data folder that prepare_study would refuse. Args as prepare_study."""
+    cases = {case.name: case for case in find_cases(place.path(study))}
+    data_dir = place.path(data_dir)
+    with only_writer(data_dir):
+        number = discard_conflicts(data_dir, cases, stages, config)
+    if number:
+        say(f"{data_dir}: deleted {number} records of cases, studies or settings other than these")
+
+
 def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stages: Sequence[str], config: CascadeConfig,
-                  seed: int, place: cluster.Place = cluster.HERE) -> int:
+                  seed: int | None = None, place: cluster.Place = cluster.HERE) -> int:
     """Prepares every case for the given stages.
 
     A case that cannot be used is reported on stderr and in summary.csv and does not stop the others. Warnings about
@@ -50,21 +62,22 @@ def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stage
         data_dir: folder to write to, created if absent.
         stages: names from config.STAGES.
         config: CascadeConfig.
-        seed: int, assigns the cases to folds.
+        seed: int, assigns new cases to folds; None for the folder's own, or 0.
         place: where the cases are processed (kits_tf.cluster).
 
     Returns:
         The exit status: 0 if all cases are prepared, 1 if at least one failed.
 
     Raises:
-        InputError: if the run cannot start, another run writes to the folder, the disk is full, or the connection to
-            the scheduler is lost.
+        InputError: if the run cannot start, the folder holds records of something else (conflicts.py) or folds of
+            another seed, another run writes to it, the disk is full, or the connection to the scheduler is lost.
     """
     cases = {case.name: case for case in find_cases(place.path(study))}
     data_dir = place.path(data_dir)
     with only_writer(data_dir):
+        check_conflicts(data_dir, cases, stages, config)
+        folds = dataset.update_folds(data_dir, cases, seed)
         (data_dir / "summary.csv").unlink(missing_ok=True)  # from an earlier run
-        folds = {"seed": seed, "folds": dataset.deal_folds(cases, seed)}
         write_text(dataset.folds_path(data_dir), json.dumps(folds, indent=1) + "\n")
         manifests = {stage: Manifest(data_dir, stage, config) for stage in stages}
         for manifest in manifests.values():

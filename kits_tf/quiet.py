@@ -30,6 +30,11 @@ def say(line: str, stream: typing.TextIO | None = None) -> None:
         print(line, file=stream or sys.stderr, flush=True)
 
 
+def warn(line: str) -> None:
+    """Prints a warning to stderr, at every level."""
+    print(f"warning: {line}", file=sys.stderr, flush=True)
+
+
 def no_bar() -> bool | None:
     """Returns tqdm's `disable`: True with --quiet, else None (no bar if stderr is not a terminal)."""
     return True if _level < 0 else None

@@ -8,7 +8,6 @@ resume after the last epoch, which has a few steps; only training time counts.
 Source: Isensee et al. 2021, arXiv:1904.08128; github.com/MIC-DKFZ/nnUNet.
 """
 
-import csv
 import json
 import os
 import pathlib
@@ -25,7 +24,6 @@ from kits_tf.errors import InputError
 from kits_tf.files import runs
 from kits_tf.files.atomic import write_text
 from kits_tf.records.dataset import read_folds
-from kits_tf.training import loop
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("work", None, "Work folder of python -m benchmarks.accuracy.", required=True)
@@ -44,15 +42,11 @@ def trained_seconds(work):
     total = 0.0
     for stage in STAGES:
         folder = runs.stage_folder(work.run, stage, 0)
-        path, rows = folder / runs.HISTORY, []
-        if path.exists():
-            with open(path, newline="") as stream:
-                rows = list(csv.DictReader(stream))
-        if not rows or not loop.finished([{"val_dice": float(row["val_dice"])} for row in rows],
-                                         runs.load_config(folder).stage(stage).training):
-            raise InputError(f"{path}: {stage} is not trained; train first (python -m benchmarks.accuracy), or give "
-                             f"--seconds")
-        total += sum(float(row["seconds"]) for row in rows)
+        rows = runs.load_history(folder)
+        if not rows or not runs.finished(rows, runs.load_config(folder).stage(stage).training):
+            raise InputError(f"{folder / runs.HISTORY}: {stage} is not trained; train first (python -m "
+                             f"benchmarks.accuracy), or give --seconds")
+        total += sum(row["seconds"] for row in rows)
     return total
 
 

@@ -15,7 +15,7 @@ from absl import flags
 
 from kits_tf import command
 from kits_tf.errors import InputError
-from kits_tf.quiet import hushed, say
+from kits_tf.quiet import hushed, say, warn
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "run folder that train.py wrote, with all five stages trained")
@@ -52,7 +52,7 @@ def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[
     """
     with hushed():  # imported late: TensorFlow takes seconds to import, and --help does not need it
         from kits_tf.cascade import compare
-        from kits_tf.cascade.collect import collect
+        from kits_tf.cascade.collect import collect, describe
         from kits_tf.cascade.export import build_cascade, save_cascade
         from kits_tf.phantoms import sample
 
@@ -64,7 +64,10 @@ def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[
         config = dataclasses.replace(config, tumor_fusion=tumor_fusion)
     if lesion_threshold is not None:
         config = dataclasses.replace(config, lesion_threshold=lesion_threshold)
-    origin = {"folds": folds, "weights": weights, "precision": precision}
+    trained, warnings = describe(run_dir, folds)
+    for warning in warnings:
+        warn(warning)
+    origin = {"folds": folds, "weights": weights, "precision": precision, "trained": trained}
     say("building the cascade's graph, which takes most of the time")
     cascade = build_cascade(nets, config, flips, origin)
     if precision != "float32":

@@ -1,6 +1,8 @@
 """Loads the trained nets of a run folder for export: five nets, or five for each of several folds."""
 
 import dataclasses
+import hashlib
+import itertools
 import pathlib
 from collections.abc import Sequence
 
@@ -32,7 +34,7 @@ def collect(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,), weights: s
 
     Raises:
         InputError: if a stage is not trained, its weights cannot be read, the stages were trained on different grids,
-            windows or crop sizes, or the folds with different settings.
+            windows or crop sizes, the folds with different settings, or a net on the validation cases of another.
     """
     if not pathlib.Path(run_dir).is_dir():
         raise InputError(f"{run_dir}: no such run folder; train first: python train.py --stage=all --run_dir={run_dir}")
@@ -41,6 +43,10 @@ def collect(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,), weights: s
     for fold in folds:
         folders = _folders(run_dir, fold, weights)
         trained = _settings(folders)
+        clash = runs.clash({str(folder): runs.load_identity(folder) for folder in folders.values()})
+        if clash:
+            raise InputError(f"{run_dir}: {clash}, so that the scores of fold {fold} would be too good; train all nets "
+                             f"of a fold on the same folds")
         for stage in STAGES:
             if _lasting(trained.stage(stage)) != _lasting(config.stage(stage)) or _grid(trained) != _grid(config):
                 raise InputError(f"{folders[stage] / runs.CONFIG}: {stage} was trained with other settings than in "
@@ -50,13 +56,53 @@ def collect(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,), weights: s
     return nets, config
 
 
+def describe(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,)) -> tuple[dict[str, list[dict]], list[str]]:
+    """Describes the training of the nets that `collect` loads.
+
+    The cases are counted, not named: a model is passed on, and names may be those of patients.
+
+    Args:
+        run_dir, folds: as in `collect`.
+
+    Returns:
+        (described, warnings): for each stage a list of dicts, one per fold, with `fold`, `epochs` that were trained
+        `of_epochs` planned, `best_dice` on the held-out cases after `best_epoch`, the numbers of cases (`train`,
+        `held_out`), one SHA-256 over the records (`records`) and that of the weights it started from (`start_from`);
+        None for what is not known. A line for each net that is unfinished or finds nothing.
+    """
+    described: dict[str, list[dict]] = {stage: [] for stage in STAGES}
+    warnings: list[str] = []
+    for stage, fold in itertools.product(STAGES, folds):
+        folder = runs.stage_folder(run_dir, stage, fold)
+        history, identity = runs.load_history(folder), runs.load_identity(folder)
+        training = runs.load_config(folder).stage(stage).training
+        best = runs.best_epoch(history) if history else {"val_dice": None, "epoch": None}
+        cases = {**identity["train"], **identity["held_out"]}
+        records = [facts.get("records") for _, facts in sorted(cases.items())]
+        described[stage].append({
+            "fold": fold, "epochs": len(history) or None, "of_epochs": training.epochs, "best_dice": best["val_dice"],
+            "best_epoch": best["epoch"], "train": len(identity["train"]) or None,
+            "held_out": len(identity["held_out"]) or None,
+            "records": hashlib.sha256(" ".join(records).encode()).hexdigest() if records and all(records) else None,
+            "start_from": (identity["start_from"] or {}).get("sha256")})
+        if not history:
+            warnings.append(f"{folder}: has no {runs.HISTORY}, which would tell whether this net is trained to its end")
+        elif not runs.finished(history, training):
+            warnings.append(f"{folder}: this net is not trained to its end, it has {len(history)} of {training.epochs} "
+                            f"epochs and a best Dice of {best['val_dice']:.3f}; train.py goes on")
+        elif runs.found_nothing(history):
+            warnings.append(f"{folder}: the best Dice of this net is {best['val_dice']:.3f}: it finds nothing")
+    return described, warnings
+
+
 def _folders(run_dir, fold, weights):
     """Returns each stage's folder of a fold. Raises InputError if a stage has no weights."""
     folders = {stage: runs.stage_folder(run_dir, stage, fold) for stage in STAGES}
     missing = [stage for stage, folder in folders.items() if not (folder / WEIGHTS[weights]).exists()]
     if missing:
-        raise InputError(f"{run_dir}: no {weights} weights of {', '.join(missing)} in fold {fold}; train first: "
-                         f"python train.py --stage={missing[0]} --run_dir={run_dir} --fold={fold}")
+        raise InputError(f"{run_dir}: no {weights} weights of {', '.join(missing)} in fold {fold}; train first, with "
+                         f"the flags of the other stages: python train.py --stage={missing[0]} --run_dir={run_dir} "
+                         f"--fold={fold}")
     return folders
 
 

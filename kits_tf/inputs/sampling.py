@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from kits_tf import labels as classes
 from kits_tf.errors import InputError
 
 SHARDS_AT_ONCE = 16  # shards that are read in parallel, one record of each in turn
@@ -60,6 +61,11 @@ def count_kinds(paths: Sequence[pathlib.Path]) -> np.ndarray:
             raise InputError(f"{path}: is damaged ({type(error).__name__}); rerun python -m data_prep to rewrite it"
                              ) from error
     return np.stack(counts)
+
+
+def has_tumor(paths: Sequence[pathlib.Path]) -> bool:
+    """Returns whether an example of a stage has a tumor; reads shard after shard until it finds one."""
+    return any(count_kinds([path])[0, classes.TUMOR] for path in paths)
 
 
 @tf.autograph.experimental.do_not_convert

@@ -8,8 +8,11 @@ The choice of a net for each stage follows Zhang et al. Their U-Net is that of R
 do not describe their 3D FCN with a long skip connection, so fcn3d.py is our design.
 """
 
+import collections
 import pathlib
+import re
 
+import h5py
 import tensorflow as tf
 
 from kits_tf.config import CascadeConfig
@@ -55,11 +58,40 @@ def load(config: CascadeConfig, stage: str, path: str | pathlib.Path, precision:
     """
     net = build(config, stage, precision)
     try:
+        differs = _difference(net, path)  # Keras ignores arrays that the net has no use for
+        if differs:
+            raise ValueError(differs)
         net.load_weights(str(path))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: cannot be read as weights of the {stage} net "
                          f"({' '.join(str(error).split())[:200]})") from error
     return net
+
+
+def _difference(net, path):
+    """Returns a phrase for the first array in which a weights file differs from a net, or None.
+
+    The file has the arrays under layers/<class>_<number>/vars/<number>, the classes in snake case.
+    """
+    own, numbers = {}, collections.Counter()
+    for layer in net.layers:
+        kind = type(layer).__name__.lower()
+        own |= {(kind, numbers[kind], place): (f"array {place} of layer {layer.name}", tuple(weight.shape))
+                for place, weight in enumerate(layer.weights)}
+        numbers[kind] += 1
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item.shape}) if isinstance(item, h5py.Dataset) else None)
+    strange = []
+    for name, shape in found.items():
+        parts = re.fullmatch(r"layers/(\w+?)(?:_(\d+))?/vars/(\d+)", name)
+        key = (parts[1].replace("_", ""), int(parts[2] or 0), int(parts[3])) if parts else None
+        what, expected = own.pop(key, (name, None))
+        if expected is None:
+            strange.append(f"{name} is of no layer of the net")
+        elif shape != expected:
+            return f"{what} has shape {shape}, expected {expected}"
+    return next((f"{what} is missing" for what, _ in own.values()), next(iter(strange), None))
 
 
 def logits_model(model: tf.keras.Model) -> tf.keras.Model:

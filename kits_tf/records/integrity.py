@@ -68,18 +68,29 @@ def damages(data_dir: str | pathlib.Path, stage: str, entries: dict[str, dict]) 
     return [line for line in found if line]
 
 
-def verify(data_dir: str | pathlib.Path, stage: str, cases: Iterable[str]) -> None:
-    """Checks the shards of some cases against the manifest, before they are read.
+def verify(data_dir: str | pathlib.Path, stage: str, cases: Iterable[str]) -> dict[str, dict]:
+    """Checks the shards of some cases against the manifest, before they are read; returns their entries in it.
 
     Raises:
         InputError: if a shard is missing or damaged; the message names the first one and counts the others.
     """
     manifest = dataset.read_manifest(data_dir, stage) or {"cases": {}}
-    lines = damages(data_dir, stage, {case: manifest["cases"].get(case, {}) for case in cases})
+    entries = {case: manifest["cases"].get(case, {}) for case in cases}
+    lines = damages(data_dir, stage, entries)
     if lines:
         more = f" (and {len(lines) - 1} more shards)" if len(lines) > 1 else ""
         raise InputError(f"{lines[0]}{more}; rerun the data_prep command that made them to rewrite damaged shards "
                          f"(python -m data_prep --output={data_dir} --check lists them)")
+    return entries
+
+
+def stamps(paths: Iterable[pathlib.Path]) -> dict[pathlib.Path, tuple[int, int] | None]:
+    """Returns time of modification (ns) and size of each shard; None for one that is missing."""
+    found = {}
+    for path in paths:
+        stat = path.stat() if path.is_file() else None
+        found[path] = stat and (stat.st_mtime_ns, stat.st_size)
+    return found
 
 
 def strays(data_dir: str | pathlib.Path, stage: str, entries: dict[str, dict]) -> list[str]:

@@ -8,6 +8,7 @@
 To resume an interrupted run, rerun the same command. Results are written to runs/<name>/<stage>/fold<k>/.
 """
 
+import os
 import sys
 import typing
 
@@ -39,6 +40,8 @@ flags.DEFINE_bool("describe", False, "print the five nets of the preset and stop
 command_line.define_flags()
 flags.DEFINE_integer("base_filters", None, "width of all nets: filters of the first level; tumor3d keeps its "
                      "proportions", lower_bound=1)
+flags.DEFINE_string("start_from", None, "trained weights to start from: a weights file of the --stage, or a folder "
+                    "with one for each stage, such as a run folder")
 flags.DEFINE_bool("start_from_fine", None, "start tumor2d from the fine net's best weights instead of a random "
                   "initialization; default: as in the preset")
 # Every int, float and str field of TrainingConfig is a flag of its own, for all stages at once.
@@ -74,7 +77,7 @@ def main() -> int:
         import tensorflow as tf
 
     from kits_tf.models import describe
-    from kits_tf.training import loop, workers
+    from kits_tf.training import loop, start, workers
     from kits_tf.training.task import make_task
 
     if FLAGS.describe:
@@ -82,6 +85,11 @@ def main() -> int:
         return 0
     if FLAGS.stage is None:
         raise InputError("--stage is missing; expected one of " + ", ".join([*configs.STAGES, "all"]))
+    if FLAGS.start_from and FLAGS.start_from_fine:
+        raise InputError("--start_from and --start_from_fine exclude each other; give one of them")
+    if FLAGS.start_from and FLAGS.stage == "all" and os.path.isfile(FLAGS.start_from):
+        raise InputError(f"--start_from={FLAGS.start_from}: is the weights file of one net; give its --stage, or a "
+                         f"folder that has <stage>/best.weights.h5 for each")
     if not tf.config.list_physical_devices("GPU"):  # with a GPU, many input threads use the host memory instead
         keep_freed_memory()
     if FLAGS.deterministic:
@@ -93,6 +101,8 @@ def main() -> int:
         tasks = [make_task(config, stage, FLAGS.data_dir, fold, FLAGS.seed, FLAGS.precision)
                  for stage in (configs.STAGES if FLAGS.stage == "all" else [FLAGS.stage]) for fold in folds]
         run_dir = FLAGS.run_dir or f"runs/{FLAGS.preset}"
+        if FLAGS.start_from:
+            tasks = [start.starting_from(task, FLAGS.start_from, run_dir) for task in tasks]
         for place, task in enumerate(tasks):
             loop.check(task, run_dir, strategy, tasks[:place])
         for task in tasks:
@@ -111,7 +121,7 @@ def run() -> None:
     """Runs the installed command (entry point in pyproject.toml)."""
     command.run(main, {
         "What to train, and where": ("stage", "fold", "data_dir", "run_dir", "describe"),
-        "Settings": (*command_line.FLAGS, "base_filters", "start_from_fine"),
+        "Settings": (*command_line.FLAGS, "base_filters", "start_from", "start_from_fine"),
         "Settings of every stage": tuple(TRAINING),
         "How to compute": ("seed", "deterministic", "strategy", "precision", "xla")},
         "rerun the command to continue after the last whole epoch")

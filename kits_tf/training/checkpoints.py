@@ -1,14 +1,15 @@
 """Saves and restores a run, so that it can be killed at any time and resumed.
 
-The checkpoint contains the complete state: weights, optimizer, history, and the progress within an epoch. history.csv
-and the weight files are derived from it after each epoch, and again when a run resumes after a complete epoch, in case
-it was killed before they were written.
+The checkpoint contains the complete state: weights, optimizer, best weights, history, and the progress within an
+epoch. history.csv and the weight files are derived from it after each epoch, and again when a run resumes, in case it
+was killed before they were written. The last two checkpoints are kept, so that a run goes on if the newest is damaged.
 
 Only the first of several workers writes. The others hold the same values, but reading some of them (the batch
 statistics of Keras 2) requires all workers, so every worker calls the same methods.
 """
 
 import dataclasses
+import itertools
 import json
 import pathlib
 import typing
@@ -20,7 +21,9 @@ from kits_tf import models
 from kits_tf.errors import InputError
 from kits_tf.files import runs
 from kits_tf.files.atomic import whole_file
+from kits_tf.quiet import warn
 from kits_tf.training import watching
+from kits_tf.training.folder import no_checkpoint
 from kits_tf.training.step import TrainStep, tf_variables
 from kits_tf.training.task import Task
 
@@ -61,14 +64,11 @@ def save_weights(model: tf.keras.Model, path: str | pathlib.Path) -> None:
         model.save_weights(str(temporary))
 
 
-def best_epoch(history: list[dict]) -> dict:
-    """Returns the row with the highest validation Dice; the latest if several are equal."""
-    return max(history, key=lambda row: (row["val_dice"], row["epoch"]))
-
-
 def diverged(task: Task, what: str, else_do: str = "") -> InputError:
     """Returns the error for a run with non-finite values. The last checkpoint remains valid."""
-    return InputError(f"{task.name}: the {what}; train with a lower --learning_rate into another --run_dir{else_do}")
+    rate = task.training.learning_rate
+    return InputError(f"{task.name}: the {what}; train this stage with a lower --learning_rate (now {rate:g}), into "
+                      f"another --run_dir or after moving its folder away{else_do}")
 
 
 class Checkpoints:
@@ -93,34 +93,70 @@ class Checkpoints:
         with tf.device("CPU:0"):
             self._copies = {name: [tf.Variable(variable.read_value(), trainable=False) for variable in variables]
                             for name, variables in self._live.items()}
+            self._best = [tf.Variable(variable, trainable=False) for variable in self._copies["weights"]]
             self._progress = tf.Variable("[]", dtype=tf.string, trainable=False)
             self.model = models.build(task.config, task.stage)
         # Track tf.Variables directly, because Keras 2 and 3 track Keras objects differently.
-        state = tf.train.Checkpoint(history=self._progress, **self._copies)
-        self._manager = tf.train.CheckpointManager(state, str(self._folder / "checkpoints"), max_to_keep=2)
+        self._state = tf.train.Checkpoint(history=self._progress, best=self._best, **self._copies)
 
     def restore(self) -> Progress:
-        """Restores the latest checkpoint, if there is one. If it ends an epoch, the epoch's files are rewritten.
+        """Restores the newest whole checkpoint, if there is one, and rewrites the files that are derived from it.
+
+        If history.csv has more epochs than that checkpoint, it and the weights are kept under other names.
 
         Returns:
-            Progress; empty if there is no checkpoint.
+            Progress; empty if nothing was saved yet. Without checkpoints, the history of a finished run.
 
         Raises:
-            InputError: if the checkpoint cannot be read, or belongs to another net.
+            InputError: if checkpoints exist but none is whole, or if none exists though epochs were trained.
         """
-        latest = self._manager.latest_checkpoint
-        if latest is None:
-            return Progress()
-        try:
-            self._manager.checkpoint.restore(latest).assert_existing_objects_matched()
-            progress = Progress.from_json(self._progress.numpy())
-        except (tf.errors.OpError, AssertionError, ValueError, TypeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"{latest}: cannot be read ({reason}); delete {self._folder} to start over") from error
+        found, reasons = runs.checkpoints(self._folder), []
+        for path in reversed(found):
+            try:
+                progress = self._read(path)
+                break
+            except (tf.errors.OpError, AssertionError, ValueError, TypeError, UnicodeDecodeError) as error:
+                reasons.append(f"{path}: cannot be read ({(str(error).strip() or repr(error)).splitlines()[0][:200]})")
+        else:
+            history = runs.load_history(self._folder)
+            if not found and (runs.finished(history, self._task.training) or not runs.begun(self._folder)):
+                return Progress(history)
+            raise no_checkpoint(self._folder, *reasons[:1])
         _copy(self._copies, self._live)
-        if progress.history and not progress.steps:
-            self._publish(progress.history)
+        if self._writes:
+            for reason in reasons:
+                warn(f"{reason}; going on from the one before it, {path.name}")
+            self._keep_longer(progress)
+            self._publish(progress)
         return progress
+
+    def _read(self, path):
+        """Reads a checkpoint into the copies; returns its progress."""
+        has_best = any(name.startswith("best/") for name, _ in tf.train.list_variables(str(path)))
+        state = self._state if has_best else tf.train.Checkpoint(history=self._progress, **self._copies)
+        state.read(str(path)).assert_existing_objects_matched()
+        progress = Progress.from_json(self._progress.numpy())
+        if progress.history and not has_best:  # of an older version, which kept the best weights in their file alone
+            best = models.load(self._task.config, self._task.stage, self._folder / runs.BEST)
+            _assign(self._best, tf_variables(best.weights))
+        return progress
+
+    def _keep_longer(self, progress):
+        """Renames history and weights of more epochs than the progress has, which training would overwrite."""
+        epochs, done = len(runs.load_history(self._folder)), len(progress.history)
+        if epochs <= done:
+            return
+        kept = []
+        for name in (runs.HISTORY, runs.BEST, runs.LAST):
+            path = self._folder / name
+            stem, *endings = name.split(".")
+            more = itertools.chain([""], map(str, itertools.count(-2, -1)))  # "-2", "-3", ... if the name is taken
+            names = (self._folder / ".".join([f"{stem}-of-{epochs}-epochs{number}", *endings]) for number in more)
+            if path.exists():
+                kept.append(next(free for free in names if not free.exists()))
+                path.rename(kept[-1])
+        warn(f"{self._folder}: {epochs} epochs were trained, but the newest whole checkpoint has {done}; going on from "
+             f"there, the results so far are kept as {', '.join(path.name for path in kept)}")
 
     def save(self, progress: Progress) -> None:
         """Saves a checkpoint; at the end of an epoch (`progress.steps` is 0) also history.csv and the weight files.
@@ -135,21 +171,38 @@ class Checkpoints:
             raise diverged(self._task, f"weights are no longer numbers in epoch {epoch}")
         if not self._writes:
             return
+        if not progress.steps and runs.best_epoch(progress.history) is progress.history[-1]:
+            _assign(self._best, self._shown())
         self._progress.assign(progress.to_json())
         steps = len(progress.history) * self._task.training.steps_per_epoch + progress.steps
-        with watching.written_by_tensorflow(self._folder / "checkpoints"):
-            self._manager.save(checkpoint_number=steps)
-        if not progress.steps:
-            self._publish(progress.history)
+        path = self._folder / "checkpoints" / f"ckpt-{steps}"
+        with watching.written_by_tensorflow(path.parent):
+            self._state.write(str(path))
+        self._forget_before(path)
+        self._publish(progress)
 
-    def _publish(self, history):
-        if not self._writes:
+    def _forget_before(self, path):
+        """Deletes all checkpoints older than the one before `path`."""
+        found = runs.checkpoints(self._folder)
+        for old in found[:max(0, found.index(path) - 1)]:
+            for part in old.parent.glob(f"{old.name}.*"):
+                part.unlink(missing_ok=True)
+        (path.parent / "checkpoint").unlink(missing_ok=True)  # of an older version: names checkpoints that are gone
+
+    def _shown(self):
+        """Returns the weights to validate and publish: their moving average, if there is one."""
+        return self._copies.get("average", self._copies["weights"])
+
+    def _publish(self, progress):
+        """Writes the weight files and history.csv."""
+        if not self._writes or not progress.history:
             return
-        _assign(tf_variables(self.model.weights), self._copies.get("average", self._copies["weights"]))
-        save_weights(self.model, self._folder / runs.LAST)
-        if best_epoch(history) is history[-1]:
-            save_weights(self.model, self._folder / runs.BEST)
-        watching.write_history(self._folder, history)
+        _assign(tf_variables(self.model.weights), self._best)
+        save_weights(self.model, self._folder / runs.BEST)
+        if not progress.steps:  # otherwise the weights are those of the middle of an epoch
+            _assign(tf_variables(self.model.weights), self._shown())
+            save_weights(self.model, self._folder / runs.LAST)
+        watching.write_history(self._folder, progress.history)
 
 
 def _assign(variables, values):

@@ -1,38 +1,80 @@
-"""Warm-starts tumor2d from the weights of the fine net, if `start_from_fine` is set.
+"""Starts a run from trained weights in place of random ones: from a file (--start_from), or tumor2d from the fine net.
 
-Both nets see the same crops. The fine net has learned kidney, fat and bowel from all of them, while few crops contain
-a tumor.
+A file must hold the stage's own net. tumor2d may instead start from the fine net of the same fold (`start_from_fine`):
+both see the same crops, and the fine net has learned kidney, fat and bowel from all of them, while few contain a tumor.
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from kits_tf import models
 from kits_tf.errors import InputError
 from kits_tf.files import runs
+from kits_tf.files.checksums import file_facts
+from kits_tf.training import folder
 from kits_tf.training.step import TrainStep, tf_variables
 from kits_tf.training.task import Task
 
-FRESH = "logits"  # the output layer keeps its random initialization: its target differs
+FRESH = "logits"  # the output layer of tumor2d keeps its random initialization: its target is not the fine net's
+
+
+def starting_from(task: Task, given: str | pathlib.Path, run_dir: str | pathlib.Path) -> Task:
+    """Returns the task with `start_from` set; tumor2d then does not start from the fine net.
+
+    Args:
+        task: training.task.Task.
+        given: a weights file of the stage's net, or a folder with one for each stage: <stage>/best.weights.h5 or, as in
+            a run folder, <stage>/fold<k>/best.weights.h5. Of several folds the task's own is taken.
+        run_dir: the run folder. A run that has begun there does not need the file any more.
+
+    Raises:
+        InputError: if there is no such file, or several.
+    """
+    place = runs.stage_folder(run_dir, task.stage, task.fold)
+    begun = runs.load_identity(place)["start_from"] if runs.begun(place) else None
+    if begun and begun["given"] == str(given) and not pathlib.Path(begun["file"]).exists():
+        start_from = begun
+    else:
+        path = _find(task, pathlib.Path(given))
+        start_from = {"given": str(given), "file": str(path), **(file_facts(path) or {}),
+                      "cases": runs.seen(runs.load_identity(path.parent))}
+    tumor2d = dataclasses.replace(task.config.tumor2d, start_from_fine=False)
+    return dataclasses.replace(task, start_from=start_from, config=dataclasses.replace(task.config, tumor2d=tumor2d))
+
+
+def _find(task, given):
+    if given.is_file():
+        return given
+    own = runs.stage_folder(given, task.stage, task.fold) / runs.BEST
+    found = [own] if own.is_file() else sorted([*given.glob(f"{task.stage}/{runs.BEST}"),
+                                                *given.glob(f"{task.stage}/fold*/{runs.BEST}")])
+    if len(found) == 1:
+        return found[0]
+    what = "no such file or folder" if not given.exists() else (
+        f"holds {'several' if found else 'no'} weights of the {task.stage} net and none of fold {task.fold}")
+    raise InputError(f"--start_from={given}: {what}; give a weights file, or a folder that has "
+                     f"{task.stage}/{runs.BEST} or, as a run folder, {task.stage}/fold{task.fold}/{runs.BEST}")
 
 
 def origin(task: Task, run_dir: str | pathlib.Path) -> pathlib.Path | None:
-    """Returns the path of the fine net's best weights for the task's fold, or None if the task does not use them.
+    """Returns the path of the weights to start from, or None for random initialization.
 
-    The file need not exist yet.
+    The file of the fine net's best weights need not exist yet.
     """
+    if task.start_from:
+        return pathlib.Path(task.start_from["file"])
     if task.stage != "tumor2d" or not task.config.tumor2d.start_from_fine:
         return None
     return runs.stage_folder(run_dir, "fine", task.fold) / runs.BEST
 
 
 def check(task: Task, run_dir: str | pathlib.Path, before: Sequence[Task] = ()) -> None:
-    """Checks that the fine net's weights exist, or that an earlier task will train them.
+    """Checks that the weights to start from exist and fit, or that an earlier task will train them.
 
-    Skipped if the task has a checkpoint already or does not start from the fine net.
+    Skipped if the task has a checkpoint already or starts from random weights.
 
     Args:
         task: training.task.Task.
@@ -40,17 +82,19 @@ def check(task: Task, run_dir: str | pathlib.Path, before: Sequence[Task] = ()) 
         before: tasks that are trained before this one.
 
     Raises:
-        InputError: if the fine net is not trained, or its architecture differs.
+        InputError: if the fine net is not trained, the architecture differs, or the weights cannot be read.
     """
     weights = origin(task, run_dir)
-    begun = tf.train.latest_checkpoint(str(runs.stage_folder(run_dir, task.stage, task.fold) / "checkpoints"))
-    if not weights or begun:
+    if not weights or runs.begun(runs.stage_folder(run_dir, task.stage, task.fold)):
+        return
+    if task.start_from:
+        _load(task, weights)
         return
     coming = next((other.config for other in before if (other.stage, other.fold) == ("fine", task.fold)), None)
     if not coming and not weights.exists():
         raise InputError(f"{task.name}: needs the weights of the fine net, which is not trained ({weights}: no "
-                         f"such file); train it first: python train.py --stage=fine --fold={task.fold} "
-                         f"--run_dir={run_dir}; or give --nostart_from_fine")
+                         f"such file); train it first: the same command with --stage=fine; or give "
+                         f"--nostart_from_fine")
     net = (coming or runs.load_config(weights.parent)).fine.net
     if net != task.config.tumor2d.net:
         raise InputError(f"{task.name}: cannot start from the fine net ({weights.parent}), which has {net}, "
@@ -58,24 +102,37 @@ def check(task: Task, run_dir: str | pathlib.Path, before: Sequence[Task] = ()) 
                          f"--nostart_from_fine")
 
 
-def begin(step: TrainStep, weights: pathlib.Path) -> None:
-    """Copies the fine net's weights into a new step's net and its moving average.
+def _load(task, weights):
+    """Returns the task's net with the weights of a file. Raises InputError if they belong to another net."""
+    if (weights.parent / runs.CONFIG).exists():  # its settings say better what differs than the shapes of arrays do
+        net, own = (dataclasses.asdict(config.stage(task.stage).net)
+                    for config in (runs.load_config(weights.parent), task.config))
+        differs = "; ".join(folder.differences(net, own))
+        if differs:
+            raise InputError(f"{weights}: --start_from expects a {task.stage} net like that to be trained, but "
+                             f"{differs}; give its settings (--preset, --base_filters), or other weights")
+    return models.load(task.config, task.stage, weights)
 
-    The last layer keeps its random initialization. So does the part of the first kernel that reads the kidney mask,
-    which is not an input of the fine net.
+
+def begin(task: Task, step: TrainStep, weights: pathlib.Path) -> None:
+    """Copies weights into a new step's net and its moving average.
+
+    From the fine net tumor2d takes all but the last layer and the part of the first kernel that reads the kidney mask,
+    which is not an input of the fine net. These keep their random initialization.
 
     Args:
-        step: training.step.TrainStep of tumor2d.
-        weights: path of the fine net's weights, from `origin`.
+        task: training.task.Task.
+        step: the task's training.step.TrainStep.
+        weights: path from `origin`.
 
     Raises:
         InputError: if the weights cannot be read.
     """
-    fine = models.load(runs.load_config(weights.parent), "fine", weights)
+    net = _load(task, weights) if task.start_from else models.load(runs.load_config(weights.parent), "fine", weights)
     for layer in step.model.layers:
-        if layer.name == FRESH:
+        if layer.name == FRESH and not task.start_from:
             continue
-        for variable, value in zip(tf_variables(layer.weights), fine.get_layer(layer.name).get_weights(), strict=True):
+        for variable, value in zip(tf_variables(layer.weights), net.get_layer(layer.name).get_weights(), strict=True):
             if value.shape != variable.shape:  # the first kernel: y, x, channels in, channels out
                 value = np.concatenate([value, variable.numpy()[:, :, value.shape[2]:]], axis=2)
             variable.assign(value)

@@ -13,7 +13,9 @@ import tensorflow as tf
 from kits_tf import config as configs
 from kits_tf import losses, models
 from kits_tf.errors import InputError
-from kits_tf.inputs import pipeline
+from kits_tf.files import runs
+from kits_tf.inputs import pipeline, sampling
+from kits_tf.quiet import warn
 from kits_tf.records import dataset, integrity
 from kits_tf.training import schedule
 
@@ -33,6 +35,9 @@ class Task:
         seed: seed for initialization, sampling and augmentation.
         train, held_out: shards of the training and the validation cases, one per case, sorted by case.
         precision: computation precision of the net, as in models.build.
+        start_from: `file` and `sha256` of the weights file to start from (start.starting_from); None for others.
+        records: SHA-256 of each case's shard (`records`) and of the scan that it was made of (`scan`, None if unknown).
+        stamps: integrity.stamps of the shards when they were verified.
     """
 
     config: configs.CascadeConfig
@@ -42,6 +47,9 @@ class Task:
     train: tuple[pathlib.Path, ...]
     held_out: tuple[pathlib.Path, ...]
     precision: str = "float32"
+    start_from: dict | None = None
+    records: dict[str, dict] = dataclasses.field(default_factory=dict)
+    stamps: dict[pathlib.Path, tuple[int, int] | None] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -54,9 +62,26 @@ class Task:
         return self.config.stage(self.stage).training
 
     def identity(self) -> dict:
-        """Returns what determines the result besides the config: seed, precision and cases; plain JSON values."""
-        return {"seed": self.seed, "precision": self.precision, "train": [path.stem for path in self.train],
-                "held_out": [path.stem for path in self.held_out]}
+        """Returns what determines the result besides the config: seed, precision, weights to start from and cases, as
+        plain JSON values."""
+        return {"seed": self.seed, "precision": self.precision, "start_from": self.start_from,
+                "train": {path.stem: self.records[path.stem] for path in self.train},
+                "held_out": {path.stem: self.records[path.stem] for path in self.held_out}}
+
+    def check_unchanged(self) -> None:
+        """Checks that the shards are those that the task was made with, since a study may be prepared again meanwhile.
+
+        Raises:
+            InputError: if one is damaged or was written anew with other records; the message names it.
+        """
+        paths = (*self.train, *self.held_out)
+        if integrity.stamps(paths) == {path: self.stamps[path] for path in paths}:
+            return
+        entries = integrity.verify(paths[0].parents[2], self.stage, [path.stem for path in paths])
+        changed = [case for case, entry in entries.items() if entry["shard"]["sha256"] != self.records[case]["records"]]
+        if changed:
+            raise InputError(f"{self.name}: {runs.named(changed)} was prepared anew with other records during the "
+                             f"training, which ends here; its last checkpoint is whole. Train into another --run_dir")
 
     def build(self, replicas: int = 1) -> tuple[tf.keras.Model, tf.keras.Model, tf.keras.optimizers.Optimizer]:
         """Builds (model, logits model, optimizer) with random initialization; the two models share their weights."""
@@ -92,20 +117,35 @@ class Task:
 
 def make_task(config: configs.CascadeConfig, stage: str, data_dir: str | pathlib.Path, fold: int, seed: int,
               precision: str = "float32") -> Task:
-    """Finds and verifies the records of a stage and returns its Task.
+    """Finds and verifies the records of a stage and returns its Task; warns if a tumor stage has no tumors.
 
     Raises:
         InputError: as records.dataset.split and records.integrity.verify; also for tumor3d on a CPU in float16, or in
             bfloat16 with patches of fewer than SHALLOWEST_BFLOAT16 slices.
     """
-    if stage == "tumor3d" and precision != "float32" and not tf.config.list_logical_devices("GPU"):
-        depth = config.tumor3d.patch_voxels[0]
-        if precision == "mixed_float16":
-            raise InputError("tumor3d: --precision=mixed_float16 needs a GPU, since TensorFlow does not pool blocks of "
-                             "float16 on CPUs; mixed_bfloat16 works on both")
-        if depth < SHALLOWEST_BFLOAT16:
-            raise InputError(f"tumor3d: --precision=mixed_bfloat16 needs patches of {SHALLOWEST_BFLOAT16} slices or "
-                             f"more on a CPU, got {depth}; train in float32")
+    trouble = bfloat16_trouble(config, stage)
+    if stage == "tumor3d" and precision == "mixed_float16" and not tf.config.list_logical_devices("GPU"):
+        raise InputError(f"tumor3d: --precision=mixed_float16 needs a GPU, since TensorFlow does not pool blocks of "
+                         f"float16 on CPUs; train in {'float32' if trouble else 'mixed_bfloat16 or float32'}")
+    if precision == "mixed_bfloat16" and trouble:
+        raise InputError(trouble)
     train, held_out = dataset.split(data_dir, stage, fold, config)
-    integrity.verify(data_dir, stage, [path.stem for path in (*train, *held_out)])
-    return Task(config, stage, fold, seed, tuple(train), tuple(held_out), precision)
+    stamps = integrity.stamps((*train, *held_out))
+    entries = integrity.verify(data_dir, stage, [path.stem for path in stamps])
+    records = {case: {"records": entry["shard"]["sha256"], "scan": dataset.scan_of(entry)}
+               for case, entry in entries.items()}
+    task = Task(config, stage, fold, seed, tuple(train), tuple(held_out), precision, None, records, stamps)
+    for paths, what in ((train, "to train on has a tumor: the net learns to find none"),
+                        (held_out, "held out has a tumor: Dice says nothing, and chance picks the best weights")):
+        if stage.startswith("tumor") and not sampling.has_tumor(paths):
+            warn(f"{task.name}: none of the {len(paths)} cases {what}")
+    return task
+
+
+def bfloat16_trouble(config: configs.CascadeConfig, stage: str) -> str | None:
+    """Returns a line on why a stage cannot be trained in bfloat16 on this machine, or None."""
+    depth = config.tumor3d.patch_voxels[0]
+    if stage != "tumor3d" or depth >= SHALLOWEST_BFLOAT16 or tf.config.list_logical_devices("GPU"):
+        return None
+    return (f"tumor3d: --precision=mixed_bfloat16 needs patches of {SHALLOWEST_BFLOAT16} slices or more on a CPU, got "
+            f"{depth}; train in float32")

@@ -27,6 +27,7 @@ COLUMNS = ("epoch", "loss", "dice", "val_loss", "val_dice", "samples_per_second"
 PLOT = "history.png"
 PICTURE_EXAMPLES = 6  # validation examples that TensorBoard shows
 PICTURES_PER_RUN = 10
+SEVERAL = 3  # epochs with one Dice after which a net counts as collapsed
 
 
 def progress_bar(title: str, done: int, steps: int) -> tqdm.tqdm:
@@ -59,6 +60,12 @@ def write_history(folder: str | pathlib.Path, history: list[dict]) -> None:
     """Writes history.csv. Values that were not measured, or that an older version did not record, are left empty."""
     rows = [{name: f"{value:.6g}" for name, value in row.items() if value is not None} for row in history]
     write_table(pathlib.Path(folder) / runs.HISTORY, COLUMNS, rows)
+
+
+def collapsed(history: list[dict]) -> bool:
+    """Returns whether the Dice of the last SEVERAL epochs is zero or the same, as of a net with a constant answer."""
+    scores = [row["val_dice"] for row in history[-SEVERAL:]]
+    return len(scores) == SEVERAL and (max(scores) < runs.NOTHING or max(scores) - min(scores) < 1e-6)
 
 
 def draw_history(folder: str | pathlib.Path, history: list[dict]) -> None:

@@ -21,7 +21,7 @@ from kits_tf.cascade.export import save_cascade
 from kits_tf.cascade.module import net_shape, segment
 from kits_tf.errors import InputError
 from kits_tf.files import exports, runs
-from kits_tf.files.atomic import write_text
+from kits_tf.files.atomic import write_table, write_text
 from kits_tf.scans.nifti import write_volume
 from kits_tf.serving import Predictor
 from kits_tf.volume import Volume
@@ -218,6 +218,50 @@ def test_a_stage_that_is_not_trained_is_named(run_dir):
         shutil.rmtree(runs.stage_folder(run_dir, stage, 0))
     with pytest.raises(InputError, match=r"best weights of tumor3d, tumor2d .* train\.py --stage=tumor3d"):
         collect.collect(run_dir)
+
+
+def identify(run_dir, fold, **changes):
+    """Writes what training writes about the cases of each stage; `changes` replace it in single stages."""
+    for stage in configs.STAGES:
+        train, held_out = changes.get(stage, ("abcd", "e"))
+        facts = {case: {"records": f"{stage} {case}", "scan": f"scan of {case}"} for case in "abcdef"}
+        write_text(runs.stage_folder(run_dir, stage, fold) / runs.IDENTITY, json.dumps({
+            "seed": 0, **{side: {case: facts[case] for case in cases}
+                          for side, cases in (("train", train), ("held_out", held_out))}}))
+
+
+def test_a_net_trained_on_the_validation_cases_of_another_is_refused(run_dir):
+    identify(run_dir, 0, tumor2d=("abcdf", "e"))  # a case was added in between
+    identify(run_dir, 1, fine=("abce", "d"))
+    collect.collect(run_dir, folds=(0,))
+    with pytest.raises(InputError, match=r"fold1 is validated on [de], on which \S*/fold1 was trained, so that "
+                                         r"the scores of fold 1 would be too good; train all nets"):
+        collect.collect(run_dir, folds=(0, 1))
+
+
+def test_an_export_tells_how_far_its_nets_were_trained_and_on_what(run_dir):
+    identify(run_dir, 0, fine=("abc", "de"))
+    for stage, scores in (("coarse", [0.5, 0.9, 0.8]), ("fine", [0.4]), ("tumor3d", [0.0] * 20)):
+        folder = runs.stage_folder(run_dir, stage, 0)
+        rows = [{"epoch": epoch, "val_dice": score} for epoch, score in enumerate(scores, start=1)]
+        write_table(folder / runs.HISTORY, ("epoch", "val_dice"), rows)
+        config = runs.load_config(folder)
+        training = dataclasses.replace(config.stage(stage).training, epochs=20, patience=1)
+        runs.save_config(folder, dataclasses.replace(config, **{stage: dataclasses.replace(
+            config.stage(stage), training=training)}))
+    described, warnings = collect.describe(run_dir)
+    fine, = described["fine"]
+    assert fine.pop("records") != described["coarse"][0]["records"]
+    assert fine == {"fold": 0, "epochs": 1, "of_epochs": 20, "best_dice": 0.4, "best_epoch": 1, "train": 3,
+                    "held_out": 2, "start_from": None}
+    assert described["coarse"][0]["best_epoch"] == 2
+    assert described["tumor2d"][0]["epochs"] is None
+    assert [line.removeprefix(f"{run_dir}/") for line in warnings] == [
+        "correction/fold0: has no history.csv, which would tell whether this net is trained to its end",
+        "fine/fold0: this net is not trained to its end, it has 1 of 20 epochs and a best Dice of 0.400; train.py goes "
+        "on",
+        "tumor3d/fold0: the best Dice of this net is 0.000: it finds nothing",
+        "tumor2d/fold0: has no history.csv, which would tell whether this net is trained to its end"]
 
 
 def test_stages_trained_on_different_grids_are_refused(run_dir):

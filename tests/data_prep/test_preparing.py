@@ -15,7 +15,7 @@ import data_prep
 from data_prep import examples
 from data_prep.cases import NormalizedCase, read_case
 from data_prep.check import problems
-from data_prep.preparation import prepare_study
+from data_prep.preparation import discard_others, prepare_study
 from kits_tf import cluster
 from kits_tf.config import STAGES
 from kits_tf.errors import InputError
@@ -113,32 +113,68 @@ def test_a_changed_source_redoes_its_case_alone(source, folder, capsys):
 def test_other_record_settings_redo_the_stages_they_touch(folder, capsys):
     before = shards(folder)
     other = dataclasses.replace(CONFIG, fine=dataclasses.replace(CONFIG.fine, extra_slices=0))
+    with pytest.raises(InputError, match=r"data: has fine records of other settings than preset tiny's; give another "
+                                         r"--output, or --discard to delete these records first \(2 files\)$"):
+        prepare(folder, config=other)
+    assert shards(folder) == before
+    discard_others(folder / "study", folder / "data", TWO, other)
     assert prepare(folder, config=other) == 0
     after = shards(folder)
     assert {name for name in before if after[name] != before[name]} == {
         "fine/case_00000.tfrecord", "fine/case_00001.tfrecord"}
-    assert "0 done, 2 redone, 0 unchanged, 0 failed" in capsys.readouterr().err
+    assert "2 done, 0 unchanged, 0 failed" in capsys.readouterr().err
     # 4 slices fewer for each of two kidneys, one crop each.
     assert len(read_records(folder / "data", "fine", "case_00000", other)) == dataset.read_manifest(
         folder / "data", "fine")["cases"]["case_00000"]["records"]
 
 
-def test_another_seed_deals_other_folds_and_redoes_nothing(folder):
-    before = shards(folder)
-    folds = [json.loads((folder / "data" / "folds.json").read_text())["folds"]]
-    for seed in range(1, 6):
-        assert prepare(folder, seed=seed) == 0
-        folds.append(json.loads((folder / "data" / "folds.json").read_text())["folds"])
-    assert shards(folder) == before
-    assert any(other != folds[0] for other in folds)
+def everything(folder):
+    return {path: path.read_bytes() for path in (folder / "data").rglob("*") if path.is_file()}
 
 
-def test_a_case_that_left_the_study_leaves_the_records(folder):
+def test_another_seed_is_refused_and_changes_nothing(folder):
+    before = everything(folder)
+    with pytest.raises(InputError, match="dealt with --seed=0, and folds do not change"):
+        prepare(folder, stages=("fine",), seed=1)
+    assert everything(folder) == before
+    assert prepare(folder, seed=None) == 0
+
+
+def test_a_case_that_joins_leaves_the_folds_of_the_others_as_they_are(folder):
+    before = json.loads(dataset.folds_path(folder / "data").read_text())["folds"]
+    write_case(folder / "study", "case_00000a", two_kidneys(), seed=2)
+    assert prepare(folder) == 0
+    after = json.loads(dataset.folds_path(folder / "data").read_text())["folds"]
+    assert [fold for fold in after if fold != ["case_00000a"]] == [fold for fold in before if fold] + [[]] * 2
+
+
+def test_a_case_that_left_the_study_leaves_the_records_of_all_stages_on_demand(folder):
     for path in (folder / "study" / "case_00001").iterdir():
         path.unlink()
-    assert prepare(folder) == 0
+    before = everything(folder)
+    with pytest.raises(InputError, match=r"data: has records of case_00001, which the study lacks; give another "
+                                         r"--output, or --discard to delete these records first \(2 files\)$"):
+        prepare(folder, stages=("coarse",))
+    assert everything(folder) == before
+    discard_others(folder / "study", folder / "data", ("coarse",), CONFIG)
+    assert prepare(folder, stages=("coarse",)) == 0
     assert list(shards(folder)) == ["coarse/case_00000.tfrecord", "fine/case_00000.tfrecord"]
     assert list(dataset.read_manifest(folder / "data", "fine")["cases"]) == ["case_00000"]
+    assert set().union(*dataset.read_folds(folder / "data")) == {"case_00000"}
+
+
+def test_another_study_with_the_same_case_names_is_refused_and_taken_on_demand(folder):
+    shutil.move(folder / "study", folder / "first")
+    for seed in (7, 8, 9):
+        write_case(folder / "study", f"case_0000{seed - 7}", two_kidneys(), seed)
+    before = everything(folder)
+    with pytest.raises(InputError, match=r"data: has records of another study with the same case names \(all scans "
+                                         r"differ\); give another --output, or --discard"):
+        prepare(folder, stages=("tumor3d",))
+    assert everything(folder) == before
+    discard_others(folder / "study", folder / "data", TWO, CONFIG)
+    assert everything(folder).keys() == {dataset.folds_path(folder / "data"), folder / "data" / "summary.csv"}
+    assert prepare(folder) == 0 and len(shards(folder)) == 6
 
 
 def check(data_dir, stage):

@@ -139,7 +139,7 @@ def test_head_and_feet_are_drawn_alike_when_an_epoch_reads_a_part_of_each_shard(
 
 def test_no_example_at_all_is_refused(tmp_path, config):
     paths, counts = prepare(tmp_path, config, "fine")
-    with pytest.raises(ValueError, match="hold no example"):
+    with pytest.raises(ValueError, match="contain no example"):
         sampling.draw(paths, counts * 0, "fine", 1000, tf.constant([0, 0]))
 
 

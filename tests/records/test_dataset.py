@@ -56,7 +56,7 @@ def test_without_records_the_command_that_makes_them_is_named(tmp_path):
 
 
 def test_records_of_other_settings_are_refused(data):
-    with pytest.raises(InputError, match="made with other settings; make them again, with the same --set"):
+    with pytest.raises(InputError, match="made with other settings than preset paper's; give the --preset and --set"):
         dataset.split(data, "fine", 0, PRESETS["paper"])
 
 

@@ -1,10 +1,16 @@
-"""Tests five folds: disjoint, complete, equal in size within one case, the same for the same names and seed."""
+"""Tests five folds: disjoint, complete, equal in size within one case, the same for the same names and seed.
+
+A case that was dealt keeps its fold.
+"""
+
+import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kits_tf.records.dataset import deal_folds
+from kits_tf.errors import InputError
+from kits_tf.records.dataset import deal_folds, folds_path, update_folds
 
 NAMES = [f"case_{number:05d}" for number in range(210)]
 
@@ -40,3 +46,38 @@ def test_the_deal_is_the_same_in_every_process_and_python(seed, order):
     # Ranked by `printf "$seed $name" | sha256sum`, one case to each fold.
     names = [f"case_0000{number}" for number in range(5)]
     assert deal_folds(names, seed) == [[f"case_0000{number}"] for number in order]
+
+
+def deal_again(data_dir, names, seed=None):
+    """Deals as data_prep does; returns the fold of each case."""
+    folds = update_folds(data_dir, names, seed)
+    folds_path(data_dir).write_text(json.dumps(folds))
+    return {name: fold for fold, cases in enumerate(folds["folds"]) for name in cases}
+
+
+def test_a_case_keeps_its_fold_whoever_joins_or_leaves_and_returns(tmp_path):
+    first = deal_again(tmp_path, NAMES[:7], 5)
+    assert first == {name: fold for fold, names in enumerate(deal_folds(NAMES[:7], 5)) for name in names}
+    more = deal_again(tmp_path, NAMES[:12])
+    assert more.items() >= first.items() and len(more) == 12
+    sizes = [list(more.values()).count(fold) for fold in range(5)]
+    assert max(sizes) - min(sizes) <= 1
+    fewer = deal_again(tmp_path, NAMES[3:12])
+    assert fewer == {name: more[name] for name in NAMES[3:12]}
+    assert deal_again(tmp_path, NAMES[:12]) == more
+    assert json.loads(folds_path(tmp_path).read_text())["seed"] == 5
+
+
+def test_another_seed_is_refused_by_the_one_that_dealt(tmp_path):
+    deal_again(tmp_path, NAMES[:7], 5)
+    before = folds_path(tmp_path).read_text()
+    with pytest.raises(InputError, match=r"folds.json: the cases were dealt with --seed=5, and folds do not change; "
+                                         r"give that seed or none, or another --output for folds of --seed=0"):
+        update_folds(tmp_path, NAMES[:7], 0)
+    assert folds_path(tmp_path).read_text() == before
+
+
+def test_folds_that_cannot_be_read_are_not_dealt_anew(tmp_path):
+    folds_path(tmp_path).write_text("{")
+    with pytest.raises(InputError, match="put it back from a copy, or delete it: python -m data_prep then deals"):
+        update_folds(tmp_path, NAMES[:7])

@@ -39,9 +39,8 @@ def wait_for_an_epoch(process, output):
 
 def assert_whole(folder):
     """Checks that every checkpoint can be read and that the history has each epoch once."""
-    state = tf.train.get_checkpoint_state(str(folder / "checkpoints"))
-    for path in state.all_model_checkpoint_paths if state else ():
-        reader = tf.train.load_checkpoint(path)
+    for path in runs.checkpoints(folder):
+        reader = tf.train.load_checkpoint(str(path))
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
     if (folder / runs.HISTORY).exists():

@@ -1,6 +1,8 @@
 """Tests the warm start of tumor2d from the fine network's weights, which must exist and fit."""
 
+import contextlib
 import dataclasses
+import json
 import re
 import shutil
 
@@ -14,6 +16,7 @@ from kits_tf import config as configs
 from kits_tf import models
 from kits_tf.errors import InputError
 from kits_tf.files import runs
+from kits_tf.records import dataset
 from kits_tf.training import loop, start, step
 from kits_tf.training.task import make_task
 
@@ -60,6 +63,20 @@ def run_dir(tmp_path, with_fine):
     return tmp_path / "run"
 
 
+@pytest.fixture(scope="module")
+def trained(data_dir, tmp_path_factory):
+    """A run folder in which the fine net was trained."""
+    run_dir = tmp_path_factory.mktemp("trained")
+    train("fine", data_dir, run_dir)
+    return run_dir
+
+
+@pytest.fixture
+def fine_run(tmp_path, trained):
+    """A private copy of `trained`."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
 @pytest.mark.parametrize("average_decay", [0.0, 0.9])
 def test_what_the_nets_have_alike_is_fines_and_the_rest_is_fresh(data_dir, with_fine, average_decay):
     config = ellipses.with_training(CONFIG, "tumor2d", average_decay=average_decay)
@@ -67,7 +84,7 @@ def test_what_the_nets_have_alike_is_fines_and_the_rest_is_fresh(data_dir, with_
     fresh, *_ = task.build()
     one = step.TrainStep(task, tf.distribute.get_strategy())
     weights = start.origin(task, with_fine)
-    start.begin(one, weights)
+    start.begin(task, one, weights)
     fine = models.load(config, "fine", weights)
     for layer in one.model.layers:
         for value, old, own in zip(layer.get_weights(), fine.get_layer(layer.name).get_weights(),
@@ -96,7 +113,7 @@ def test_training_begins_there_and_says_so(data_dir, whole):
         return float(task.loss()(target, one.net(image, training=True)))
 
     fresh = loss()
-    start.begin(one, start.origin(task, run_dir))
+    start.begin(task, one, start.origin(task, run_dir))
     first = events.step_losses(run_dir, "tumor2d")[0]
     assert first == pytest.approx(loss(), rel=1e-5) and first != pytest.approx(fresh, rel=1e-3)
 
@@ -104,8 +121,7 @@ def test_training_begins_there_and_says_so(data_dir, whole):
 def test_without_the_fine_net_one_line_says_how_to_train_it(data_dir, tmp_path):
     with pytest.raises(InputError, match=r"^tumor2d fold 0: needs the weights of the fine net, which is not "
                                          r"trained \(\S*/fine/fold0/best.weights.h5: no such file\); train it first: "
-                                         r"python train.py --stage=fine --fold=0 --run_dir=\S*; or give "
-                                         r"--nostart_from_fine$"):
+                                         r"the same command with --stage=fine; or give --nostart_from_fine$"):
         train("tumor2d", data_dir, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -181,3 +197,114 @@ def test_two_replicas_learn_with_adam_what_one_device_learns_from_the_same_start
                                for some in (layer, other))
             # One device's moving variance is larger by n / (n - 1), where n is 576 voxels or more.
             assert np.linalg.norm(found - expected) <= 3e-3 * np.linalg.norm(expected), layer.name
+
+
+def started(stage, data_dir, run_dir, given, config=TINY):
+    task = start.starting_from(make_task(config, stage, data_dir, 0, 0), given, run_dir)
+    lines = []
+    history = loop.train(task, run_dir, report=lines.append)
+    return history, lines
+
+
+@pytest.mark.parametrize("given", ["run/fine/fold0/best.weights.h5", "model"])
+def test_a_run_starts_from_given_weights_and_goes_on_without_them(data_dir, fine_run, tmp_path, given,
+                                                                  killed_once_saved):
+    best = runs.stage_folder(fine_run, "fine", 0) / runs.BEST
+    if given == "model":
+        shutil.copytree(best.parent, tmp_path / "model" / "fine", ignore=shutil.ignore_patterns("config.json"))
+    place, own = tmp_path / "own", runs.stage_folder(tmp_path / "own", "fine", 0)
+    still = ellipses.with_training(TINY, "fine", learning_rate=1e-12)
+    with killed_once_saved():
+        started("fine", data_dir, place, tmp_path / given, still)
+    for name in ("run", "model"):
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+    lines = started("fine", data_dir, place, tmp_path / given, still)[1]
+    assert "resumes after epoch 1 of 2" in lines[0]
+    recorded = json.loads((own / "training.json").read_text())["start_from"]
+    assert recorded["given"] == str(tmp_path / given) and len(recorded["sha256"]) == 64
+    with pytest.raises(InputError, match=r"it began from \S*best.weights.h5 \(SHA-256 \w{8}\.\.\.\) there and from no "
+                                         r"--start_from here"):
+        train("fine", data_dir, place, still)
+
+
+def test_training_from_given_weights_begins_with_their_score(data_dir, with_fine, tmp_path):
+    still = ellipses.with_training(TINY, "fine", epochs=1, learning_rate=1e-12)
+    net = dataclasses.replace(still.fine.net, normalization="none")  # batch statistics would change the score
+    still = dataclasses.replace(still, fine=dataclasses.replace(still.fine, net=net))
+    learned = ellipses.with_training(still, "fine", learning_rate=1e-2)
+    before = loop.train(make_task(learned, "fine", data_dir, 0, 0), tmp_path / "before", report=str)
+    history, lines = started("fine", data_dir, tmp_path / "own", tmp_path / "before", still)
+    assert f"1 epochs, starting from {tmp_path}/before/fine/fold0/best.weights.h5's weights" in lines[0]
+    assert history[0]["val_loss"] == pytest.approx(before[0]["val_loss"], abs=1e-5)
+
+
+def test_tumor2d_takes_the_given_weights_rather_than_fines(data_dir, whole, tmp_path):
+    task = start.starting_from(make_task(CONFIG, "tumor2d", data_dir, 0, 0), whole[2], tmp_path)
+    assert start.origin(task, tmp_path) == runs.stage_folder(whole[2], "tumor2d", 0) / runs.BEST
+    loop.check(task, tmp_path, tf.distribute.get_strategy())  # without a fine net in that run folder
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ("nowhere", "nowhere: no such file or folder; give a weights file, or a folder that has coarse/best.weights.h5 or"),
+    ("run", "holds no weights of the coarse net and none of fold 0; give"),
+    ("run/fine/fold0/history.csv", "history.csv: cannot be read as weights of the coarse net"),
+    ("wider/fine/fold0/best.weights.h5", "--start_from expects a coarse net like that to be trained, but "
+                                         "base_filters=6, now 4; give its settings"),
+    ("wider.weights.h5", r"of the coarse net \(array 0 of layer down0_1_norm has shape \(6,\), expected \(4,\)\)"),
+    ("deeper.weights.h5", r"of the coarse net \(array 0 of layer \S+ has shape"),
+], ids=["nowhere", "no such stage", "no weights", "wider run", "wider file", "deeper file"])
+def test_weights_that_do_not_fit_are_one_line_that_says_what_differs(data_dir, fine_run, tmp_path, given, said):
+    for name, net in (("wider", configs.UNetConfig(base_filters=6, levels=2)),
+                      ("deeper", configs.UNetConfig(base_filters=4, levels=3))):
+        config = dataclasses.replace(TINY, **{stage: dataclasses.replace(TINY.stage(stage), net=net)
+                                              for stage in ("coarse", "fine")})
+        folder = runs.stage_folder(tmp_path / name, "fine", 0)
+        runs.save_config(folder, config)
+        models.build(config, "fine").save_weights(str(folder / runs.BEST))
+        shutil.copy(folder / runs.BEST, tmp_path / f"{name}.weights.h5")
+    ellipses.write(tmp_path / "data", TINY, stages=["coarse"], per_case=1)
+    task = make_task(TINY, "coarse", tmp_path / "data", 0, 0)
+    with pytest.raises(InputError, match=re.escape(said) if "(" not in said else said) as caught:
+        loop.check(start.starting_from(task, tmp_path / given, tmp_path / "own"), tmp_path / "own",
+                   tf.distribute.get_strategy())
+    assert "\n" not in str(caught.value) and not (tmp_path / "own").exists()
+
+
+def deal(data_dir, folds):
+    """Writes folds of the cases with these numbers."""
+    named = [[f"case_0000{number}" for number in fold] for fold in folds]
+    dataset.folds_path(data_dir).write_text(json.dumps({"folds": named}))
+
+
+@pytest.mark.parametrize(("folds", "said"), [
+    ([[1], [0], [2], [3], [4]], r"\S*/fine/fold0 is validated on case_00000, on which tumor2d fold 0 was trained"),
+    ([[0, 1], [], [2], [3], [4]], r"tumor2d fold 0 is validated on case_00001, on which \S*/fine/fold0 was trained")])
+def test_tumor2d_does_not_train_on_what_fine_is_validated_on_nor_the_other_way_round(folds, said, data_dir, fine_run,
+                                                                                     tmp_path):
+    data = shutil.copytree(data_dir, tmp_path / "dealt anew")
+    deal(data, folds)
+    before = sorted(fine_run.rglob("*"))
+    with pytest.raises(InputError, match=rf"^tumor2d fold 0: {said}, so that its scores would be too good; train all "
+                                         r"nets of a fold on the same folds into another --run_dir$"):
+        train("tumor2d", data, fine_run)
+    assert sorted(fine_run.rglob("*")) == before
+
+
+def test_cases_that_were_added_after_fine_was_trained_refuse_nothing(data_dir, fine_run, tmp_path):
+    config = ellipses.with_training(CONFIG, "tumor2d", epochs=1, steps_per_epoch=1)
+    more = ellipses.write(tmp_path / "more", config, stages=["tumor2d"], cases=7)  # one held out, one to train on
+    assert "5 training cases, 2 validation cases" in train("tumor2d", more, fine_run, config)[0]
+
+
+def test_weights_that_have_seen_the_held_out_cases_are_refused_under_any_name(data_dir, trained, tmp_path):
+    scans = {f"case_0000{number}": {"records": "-", "scan": f"scan {number}"} for number in range(5)}
+    place = runs.stage_folder(shutil.copytree(trained, tmp_path / "run"), "fine", 0)
+    identity = json.loads((place / runs.IDENTITY).read_text())
+    (place / runs.IDENTITY).write_text(json.dumps(identity | {"train": {"patient": scans["case_00003"]}}))
+    task = make_task(TINY, "fine", data_dir, 3, 0)
+    others = {name: facts | {"scan": f"another {name}"} for name, facts in scans.items()}
+    for records, refused in ((scans, True), (others, False)):
+        own = start.starting_from(dataclasses.replace(task, records=records), tmp_path / "run", tmp_path / "own")
+        said = r"^fine fold 3: fine fold 3 is validated on case_00003, on which \S*best.weights.h5 was .* weights$"
+        with pytest.raises(InputError, match=said) if refused else contextlib.nullcontext():
+            loop.check(own, tmp_path / "own", tf.distribute.get_strategy())

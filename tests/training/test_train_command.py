@@ -72,7 +72,7 @@ def test_flags_replace_the_presets_settings_and_the_run_is_written(trained):
 
 
 @pytest.mark.parametrize(("flags", "said"), [
-    (["--epochs=2"], "coarse.training.epochs=1, now 2"),
+    (["--batch_size=4"], "coarse.training.batch_size=2, now 4"),
     (["--steps_per_epoch=1", "--fold=all"], "fold1: was trained with different settings: "
                                             "coarse.training.steps_per_epoch=2, now 1")])
 def test_a_folder_of_another_run_is_refused_before_any_stage_or_fold_is_trained(trained, demo_data, flags, said):
@@ -84,7 +84,7 @@ def test_a_folder_of_another_run_is_refused_before_any_stage_or_fold_is_trained(
     assert [path.name for path in (cwd / "runs" / "demo" / "coarse").iterdir()] == ["fold1"]
 
 
-@pytest.mark.parametrize(("room", "full"), [("60k", "checkpoints"), ("200k", "last.weights.h5")])
+@pytest.mark.parametrize(("room", "full"), [("60k", "checkpoints"), ("200k", "best.weights.h5")])
 def test_a_full_disk_is_one_line(demo_data, tmp_path, room, full):
     disk, out, err = (tmp_path / name for name in ("disk", "out.txt", "err.txt"))
     flags = [f"--data_dir={demo_data}", "--epochs=2", "--steps_per_epoch=1", "--batch_size=2", "--base_filters=2"]
@@ -172,4 +172,6 @@ def test_a_shard_that_goes_bad_in_the_middle_is_named(demo_data, tmp_path):
         said = err.read_text()
     assert process.exitcode == 1, said
     assert "Traceback" not in said
-    assert said.splitlines()[-1] == f"{shard}: is damaged (DataLossError); rerun python -m data_prep to rewrite it"
+    # Found while it is read, or when the epoch's end looks after the shards.
+    assert said.splitlines()[-1].startswith((
+        f"{shard}: is damaged (DataLossError); rerun python -m data_prep to rewrite it", f"{shard}: is damaged, its "))

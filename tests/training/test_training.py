@@ -20,6 +20,7 @@ from kits_tf import models
 from kits_tf.errors import InputError
 from kits_tf.files import runs
 from kits_tf.files.lock import only_writer
+from kits_tf.records import dataset
 from kits_tf.training import checkpoints, loop, scoring, step, watching
 from kits_tf.training.task import make_task
 
@@ -54,7 +55,7 @@ def test_a_few_dozen_steps_learn_to_find_ellipses(config, data_dir, tmp_path, st
     history, lines = train(config, stage, data_dir, tmp_path)
     assert history[-1]["loss"] < 0.6 * history[0]["loss"]
     assert history[-1]["val_dice"] > 0.8
-    assert "held out" in lines[-2]
+    assert "validation:" in lines[-2]
     assert "samples/s" in lines[-2]
     rows = read_history(tmp_path, stage)
     assert list(rows[0]) == list(watching.COLUMNS)
@@ -133,7 +134,7 @@ def test_sigterm_while_a_finished_run_is_looked_at_stops_what_comes_after_it(con
 @pytest.mark.parametrize(("change", "seed", "message"), [
     ({}, 3, "seed=0, now 3"),
     ({"preset": "other"}, 0, "preset=tiny, now other"),
-    ({"coarse": {"epochs": 5}}, 0, "coarse.training.epochs=2, now 5"),
+    ({"coarse": {"epochs": 1}}, 0, "coarse.training.epochs=2, now 1"),
     ({"coarse": {"optimizer": "sgd"}}, 3, "training.optimizer=adam, now sgd; seed=0, now 3"),
 ], ids=["seed", "preset", "epochs", "both"])
 def test_a_folder_of_another_run_is_refused_in_one_line(config, data_dir, finished, change, seed, message):
@@ -172,25 +173,147 @@ def test_a_record_that_can_be_read_at_a_second_look_is_one_line_too(config, data
         train(config, "fine", data_dir, tmp_path)
 
 
-def test_other_cases_are_refused(config, finished, tmp_path):
+def test_a_run_goes_on_with_its_own_cases_when_others_are_added(config, finished, tmp_path):
     ellipses.write(tmp_path, config, stages=["coarse"], cases=7)
-    with pytest.raises(InputError, match=r"train=\["):
+    _, lines = train(config, "coarse", tmp_path, finished)
+    assert "leaves out 2 cases that were added since it began; another --run_dir takes them in" in lines[0]
+    assert "already trained" in lines[1]
+
+
+def test_a_run_whose_case_left_or_changed_sides_is_refused(config, finished, tmp_path):
+    ellipses.write(tmp_path, config, stages=["coarse"], cases=4)
+    with pytest.raises(InputError, match=r"it was trained on case_00004 there and is not here"):
+        train(config, "coarse", tmp_path, finished)
+    ellipses.write(tmp_path, config, stages=["coarse"])
+    names = [f"case_0000{number}" for number in range(5)]
+    dataset.folds_path(tmp_path).write_text(json.dumps({"folds": [names[:2], names[2:], [], [], []]}))
+    with pytest.raises(InputError, match=r"it was trained on case_00001 there and is not here"):
         train(config, "coarse", tmp_path, finished)
 
 
-def test_a_damaged_checkpoint_is_named(config, data_dir, finished, tmp_path):
+def test_a_run_whose_records_were_prepared_again_with_other_labels_is_refused(config, finished, tmp_path):
+    ellipses.write(tmp_path, config, stages=["coarse"], kinds=(2, 1, 0))
+    with pytest.raises(InputError, match=r"it was trained on other records of case_00001 and 3 more, which were "
+                                         r"prepared again since; it was validated on other records of case_00000, "
+                                         r".*; choose another --run_dir") as caught:
+        train(config, "coarse", tmp_path, finished)
+    assert "\n" not in str(caught.value)
+
+
+def test_records_that_are_written_anew_while_they_are_trained_on_end_the_run(config, tmp_path, monkeypatch):
+    ellipses.write(tmp_path / "data", config, stages=["coarse"])
+    save = checkpoints.Checkpoints.save
+
+    def save_and_prepare(*arguments):
+        save(*arguments)
+        ellipses.write(tmp_path / "data", config, stages=["coarse"], kinds=(2, 1, 0))
+
+    monkeypatch.setattr(checkpoints.Checkpoints, "save", save_and_prepare)
+    with pytest.raises(InputError, match=r"^coarse fold 0: case_00001 and 4 more was prepared anew with other records"):
+        train(config, "coarse", tmp_path / "data", tmp_path / "run")
+    assert len(read_history(tmp_path / "run", "coarse")) == 1
+
+
+def test_folders_of_older_versions_name_cases_without_checksums(config, data_dir, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    path = runs.stage_folder(tmp_path / "run", "coarse", 0) / runs.IDENTITY
+    identity = json.loads(path.read_text())
+    del identity["start_from"]
+    path.write_text(json.dumps(identity | {side: list(identity[side]) for side in ("train", "held_out")}))
+    assert "already trained" in train(config, "coarse", data_dir, tmp_path / "run")[1][0]
+
+
+@pytest.fixture
+def place(finished, tmp_path):
+    """The folder of a finished run of two epochs, a private copy in tmp_path."""
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
-    state = runs.stage_folder(tmp_path, "coarse", 0) / "checkpoints" / "checkpoint"
-    state.write_text(state.read_text().replace(str(finished), str(tmp_path)))
-    for path in (runs.stage_folder(tmp_path, "coarse", 0) / "checkpoints").glob("ckpt-12*"):
+    return runs.stage_folder(tmp_path, "coarse", 0)
+
+
+def test_a_run_goes_on_from_the_newest_whole_checkpoint_and_keeps_all(config, data_dir, place, tmp_path, capsys):
+    kept = {name: (place / name).read_bytes() for name in (runs.HISTORY, runs.BEST, runs.LAST)}
+    before = runs.load_history(place)
+    for path in (place / "checkpoints").glob("ckpt-12*"):
         path.write_bytes(b"not a checkpoint")
-    with pytest.raises(InputError, match="ckpt-12: cannot be read"):
+    history, lines = train(config, "coarse", data_dir, tmp_path)
+    assert "resumes after epoch 1 of 2" in lines[0] and len(history) == 2
+    assert [re.sub(r" \(.*\)", "", line) for line in capsys.readouterr().err.splitlines()] == [
+        f"warning: {place}/checkpoints/ckpt-12: cannot be read; going on from the one before it, ckpt-6",
+        f"warning: {place}: 2 epochs were trained, but the newest whole checkpoint has 1; going on from there, the "
+        f"results so far are kept as history-of-2-epochs.csv, best-of-2-epochs.weights.h5, last-of-2-epochs.weights.h5"]
+    for name, other in ((runs.HISTORY, "history-of-2-epochs.csv"), (runs.BEST, "best-of-2-epochs.weights.h5")):
+        assert (place / other).read_bytes() == kept[name]
+    again = [row["val_dice"] for row in runs.load_history(place)]
+    assert again == pytest.approx([row["val_dice"] for row in before], rel=1e-3)
+
+
+def test_a_checkpoint_that_is_empty_or_lacks_a_part_is_not_whole(config, data_dir, place):
+    task = make_task(config, "coarse", data_dir, 0, 0)
+    saved = checkpoints.Checkpoints(place, task, step.TrainStep(task, tf.distribute.get_strategy()))
+    newest = place / "checkpoints" / "ckpt-12"
+    whole = {path: path.read_bytes() for path in newest.parent.glob("ckpt-12*")}
+    for spoil in (lambda path: path.write_bytes(b""), lambda path: "data" in path.name and path.unlink(),
+                  lambda path: "index" in path.name and path.unlink()):
+        assert len(saved.restore().history) == 2
+        for path in whole:
+            spoil(path)
+        assert len(saved.restore().history) == 1
+        for path, raw in whole.items():
+            path.write_bytes(raw)
+    assert len(list(place.glob("history-of-2-epochs*.csv"))) == 3  # none takes the name of another
+
+
+def test_the_best_weights_come_back_from_the_checkpoint(config, data_dir, place, tmp_path):
+    best = runs.best_epoch(runs.load_history(place))
+    for name in (runs.BEST, runs.HISTORY, watching.PLOT):
+        (place / name).unlink()
+    (place / "checkpoints" / "checkpoint").write_text("")  # of an older version; nothing reads it
+    assert "already trained" in train(config, "coarse", data_dir, tmp_path)[1][0]
+    assert (place / watching.PLOT).exists()
+    task = make_task(config, "coarse", data_dir, 0, 0)
+    model = models.load(config, "coarse", place / runs.BEST)
+    score = scoring.scorer(tf.distribute.get_strategy(), models.logits_model(model), task, task.held_out_batches())
+    assert score()[1] == pytest.approx(best["val_dice"], rel=1e-4)
+
+
+@pytest.mark.parametrize("what", ["folder", "all damaged"])
+def test_without_a_whole_checkpoint_a_begun_run_is_refused_and_left_alone(config, data_dir, place, tmp_path, what):
+    history = (place / runs.HISTORY).read_text().splitlines()
+    (place / runs.HISTORY).write_text("\n".join(history[:-1]))  # one epoch of two
+    if what == "folder":
+        shutil.rmtree(place / "checkpoints")
+    else:
+        for path in (place / "checkpoints").iterdir():
+            path.write_bytes(b"")
+    before = {path: path.read_bytes() for path in place.iterdir() if path.is_file()}
+    with pytest.raises(InputError, match=rf"^{place}/checkpoints\S*: (holds no checkpoint|cannot be read \(.*\)), "
+                                         rf"though {place} holds results of training; put its checkpoints back .* move "
+                                         rf"{place} away: .* --start_from$"):
+        train(config, "coarse", data_dir, tmp_path)
+    assert before == {path: path.read_bytes() for path in place.iterdir() if path.is_file()}
+
+
+def test_a_finished_run_whose_checkpoints_were_cleared_away_is_finished(config, data_dir, place, tmp_path):
+    shutil.rmtree(place / "checkpoints")
+    assert "already trained, 2 epochs" in train(config, "coarse", data_dir, tmp_path)[1][0]
+
+
+def test_a_finished_run_takes_more_epochs_and_says_what_becomes_of_the_learning_rate(config, data_dir, place, tmp_path):
+    longer = ellipses.with_training(config, "coarse", epochs=4)
+    history, lines = train(longer, "coarse", data_dir, tmp_path)
+    rate = 1e-2 * 0.5 ** 0.9
+    assert (f"resumes after epoch 2 of 4 (before: 2; the learning rate now falls to zero over all 4 epochs, and is "
+            f"{rate:.3g} here in place of 0)") in lines[0]
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    assert 0 < history[-1]["learning_rate"] < history[2]["learning_rate"] < rate
+    assert runs.load_config(place).coarse.training.epochs == 4
+    with pytest.raises(InputError, match="epochs=4, now 2"):
         train(config, "coarse", data_dir, tmp_path)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_names_the_records_and_saves_nothing(config, data_dir, tmp_path):
     config = ellipses.with_training(config, "fine", learning_rate=1e38)
-    with pytest.raises(InputError, match=r"loss became \S+ in epoch 1; train with a lower --learning_rate") as caught:
+    with pytest.raises(InputError, match=r"loss became \S+ in epoch 1; train this stage with a lower --lear") as caught:
         train(config, "fine", data_dir, tmp_path)
     step, *records = re.search(r"records of step (\d+): (.*)$", str(caught.value)).groups()
     batches = list(make_task(config, "fine", data_dir, 0, 0).training_batches())
@@ -201,14 +324,14 @@ def test_a_loss_that_is_no_number_stops_the_run_names_the_records_and_saves_noth
 
 def test_weights_that_the_last_step_broke_are_not_saved(config, data_dir, tmp_path):
     config = ellipses.with_training(config, "fine", epochs=1, steps_per_epoch=1, learning_rate=1e38)
-    with pytest.raises(InputError, match=r"validation loss became nan in epoch 1; train with a lower"):
+    with pytest.raises(InputError, match=r"validation loss became nan in epoch 1; train this stage with a"):
         train(config, "fine", data_dir, tmp_path)
     assert not (runs.stage_folder(tmp_path, "fine", 0) / runs.LAST).exists()
     task = make_task(config, "fine", data_dir, 0, 0)
     train_step = step.TrainStep(task, tf.distribute.get_strategy())
     saved = checkpoints.Checkpoints(tmp_path, task, train_step)
     train_step.weights[0].assign(tf.fill(train_step.weights[0].shape, np.inf))
-    with pytest.raises(InputError, match=r"weights are no longer numbers in epoch 1; train with a lower"):
+    with pytest.raises(InputError, match=r"weights are no longer numbers in epoch 1; train this stage with a lower"):
         saved.save(checkpoints.Progress(steps=1))
     assert not list((tmp_path / "checkpoints").glob("ckpt*"))
 
@@ -238,8 +361,15 @@ def test_the_same_seed_starts_from_the_same_weights(config, data_dir):
 
 def test_out_of_memory_says_which_setting_to_lower(config, data_dir, tmp_path, monkeypatch):
     every_step_raises(monkeypatch, tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"))
-    with pytest.raises(InputError, match=r"out of memory; lower --batch_size \(now 4\) or --base_filters"):
+    with pytest.raises(InputError, match=r"out of memory; give --stage=fine with a lower --batch_size \(now 4\) or a "
+                                         r"lower --base_filters \(now 4\) or --precision=mixed_bfloat16"):
         train(config, "fine", data_dir, tmp_path)
+    monkeypatch.undo()
+    smaller = ellipses.with_training(config, "fine", batch_size=2)
+    assert len(train(smaller, "fine", data_dir, tmp_path)[0]) == 2  # nothing was saved: the advice can be followed
+    every_step_raises(monkeypatch, tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"))
+    with pytest.raises(InputError, match=r"; since the run has begun, move \S*/fine/fold0 away first; then"):
+        train(ellipses.with_training(smaller, "fine", epochs=3), "fine", data_dir, tmp_path)
 
 
 def test_training_stops_early_when_the_held_out_cases_gain_no_more(config, data_dir, tmp_path):
@@ -259,13 +389,39 @@ def test_training_stops_early_when_the_held_out_cases_gain_no_more(config, data_
     ([0.5, 0.4, 0.3], 0, False), ([0.5] * 10, 0, True), ([], 2, False)])
 def test_patience_counts_epochs_since_the_best(scores, patience, done):
     history = [{"val_dice": score} for score in scores]
-    assert loop.finished(history, configs.TrainingConfig(epochs=10, patience=patience)) == done
+    assert runs.finished(history, configs.TrainingConfig(epochs=10, patience=patience)) == done
 
 
 def test_a_batch_that_cannot_be_split_over_the_replicas_is_refused(config, data_dir, tmp_path):
     several = types.SimpleNamespace(num_replicas_in_sync=3, cluster_resolver=None)
-    with pytest.raises(InputError, match="a batch of 4 cannot be divided among 3 replicas"):
+    with pytest.raises(InputError, match="a batch of 4 cannot be divided among 3 replicas; train on one"):
         train(config, "fine", data_dir, tmp_path, strategy=several)
+
+
+def test_a_net_that_answers_the_same_everywhere_is_told_once(config, data_dir, tmp_path, capsys):
+    config = ellipses.with_training(config, "tumor2d", epochs=4, steps_per_epoch=1, learning_rate=1e-9)
+    net = dataclasses.replace(config.tumor2d.net, normalization="none")  # batch statistics would change the score
+    config = dataclasses.replace(config, tumor2d=dataclasses.replace(config.tumor2d, net=net))
+    train(config, "tumor2d", data_dir, tmp_path)
+    said = capsys.readouterr().err
+    assert said.count("after each of the last 3 epochs: the net gives the same answer everywhere; if it") == 1
+
+
+@pytest.mark.parametrize(("scores", "told"), [
+    ([0.0, 0.0], False), ([0.4, 0.0, 0.0002, 0.0], True), ([0.3, 0.3, 0.3], True), ([0.0, 0.0, 0.1], False)])
+def test_a_net_is_collapsed_after_three_epochs_without_or_with_one_dice(scores, told):
+    assert watching.collapsed([{"val_dice": score} for score in scores]) == told
+
+
+def test_a_study_without_tumors_is_told_by_the_tumor_stages_alone(config, tmp_path, capsys):
+    ellipses.write(tmp_path, config, stages=["fine", "tumor2d"], kinds=(0, 1))
+    make_task(config, "fine", tmp_path, 0, 0)
+    assert capsys.readouterr().err == ""
+    make_task(config, "tumor2d", tmp_path, 0, 0)
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: tumor2d fold 0: none of the 4 cases to train on has a tumor: the net learns to find none",
+        "warning: tumor2d fold 0: none of the 1 cases held out has a tumor: Dice says nothing, and chance picks the "
+        "best weights"]
 
 
 def test_a_run_is_watched_by_plot_scalars_and_pictures(finished):
