@@ -17,8 +17,9 @@ DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 
 
 # Files that take longest, in make test or in make soak: they start first, so that at the end no process works alone.
-FIRST = ("test_deliberate_faults", "test_faults", "test_client", "test_killed", "test_training", "test_export",
-         "test_oracle", "test_replicas", "test_rules", "test_pipeline", "test_body", "test_session_loader")
+FIRST = ("test_deliberate_faults", "test_client", "test_faults", "test_export", "test_training", "test_oracle",
+         "test_replicas", "test_killed", "test_rules", "test_body", "test_pipeline", "test_step", "test_start",
+         "test_session_loader", "test_train_command", "test_sampling", "test_average")
 
 
 def pytest_collection_modifyitems(items):

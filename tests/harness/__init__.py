@@ -5,11 +5,15 @@
 | labels of a patient, its scan | the fixtures `patient` and `small_patient`, `patients.ball`, `patients.HU[labels]` |
 | a KiTS-shaped study on disk | `patients.write_study`, `prepared.write_case` |
 | the traced cascade with networks that can be made wrong | the fixture `cascade` (threshold_nets.py) |
+| the same for one call, with another config | `threshold_nets.eager` |
 | an exported cascade | the fixtures `oracle_export`, `tiny_export` and, if networks do not matter, `quick_export` |
 | the score that perfect networks can reach | oracles.py |
 | records to train on, and settings to train in seconds | `ellipses.write`, `ellipses.tiny_config` |
 | a command as a user runs it | `commands.run("train.py", "--stage=fine", cwd=tmp_path)` |
 | a process to watch or to kill | `commands.started`, processes.py (training), dask_processes.py, killed.py |
+| the losses of a training's steps | `events.step_losses` |
+| a disk that is soon full | disks.py |
+| a figure shown at the end of the run | the fixture `told` |
 | files that are damaged or odd | bad_scans.py, dicom_series.py, geometries.py |
 | something made once for all test processes | the fixture `once` |
 
