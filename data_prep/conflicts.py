@@ -43,11 +43,11 @@ def find_conflicts(data_dir: str | pathlib.Path, cases: Mapping[str, Case], stag
              if name in cases and name in shards[stage] and dataset.scan_of(entry)}
     if len(scans) > 1 and all(_is_another(cases[name].imaging, facts) for name, facts in scans.items()):
         found["has records of another study with the same case names (all scans differ)"] = scans, STAGES
-    for stage in stages:
-        settings = [{**settings, "version": None} for settings in (
-            manifests[stage]["settings"] or config.record_settings(stage), config.record_settings(stage))]
-        if settings[0] != settings[1]:
-            found[f"has {stage} records of other settings than preset {config.preset}'s"] = shards[stage], (stage,)
+    others = [stage for stage in stages if shards[stage] and _is_other(manifests[stage]["settings"],
+                                                                       config.record_settings(stage))]
+    if others:
+        reason = f"has {', '.join(others)} records of other settings than preset {config.preset}'s"
+        found[reason] = set().union(*shards.values()), others
     every = {reason: [(stage, name) for stage in chosen for name in names if name in shards[stage]]
              for reason, (names, chosen) in found.items()}
     return {reason: records for reason, records in every.items() if records}
@@ -80,6 +80,11 @@ def _manifest(data_dir, stage):
         return dataset.read_manifest(data_dir, stage) or {"settings": None, "cases": {}}
     except InputError:  # it is written anew
         return {"settings": None, "cases": {}}
+
+
+def _is_other(there, here):
+    """Returns whether record settings differ, other than in their version, whose records are written anew."""
+    return there is not None and {**there, "version": None} != {**here, "version": None}
 
 
 def _is_another(path, facts):

@@ -46,7 +46,7 @@ def load_config(folder: str | pathlib.Path) -> configs.CascadeConfig:
     try:
         return configs.from_json(path.read_text())
     except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
+        raise InputError(f"{path}: cannot be read ({error}); put it back, or choose another --run_dir") from error
 
 
 def load_identity(folder: str | pathlib.Path) -> dict:

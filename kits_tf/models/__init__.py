@@ -62,7 +62,7 @@ def load(config: CascadeConfig, stage: str, path: str | pathlib.Path, precision:
         if differs:
             raise ValueError(differs)
         net.load_weights(str(path))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"{path}: cannot be read as weights of the {stage} net "
                          f"({' '.join(str(error).split())[:200]})") from error
     return net

@@ -115,7 +115,7 @@ class Checkpoints:
             try:
                 progress = self._read(path)
                 break
-            except (tf.errors.OpError, AssertionError, ValueError, TypeError, UnicodeDecodeError) as error:
+            except Exception as error:  # TensorFlow raises IndexError, RuntimeError and others for damaged files
                 reasons.append(f"{path}: cannot be read ({(str(error).strip() or repr(error)).splitlines()[0][:200]})")
         else:
             history = runs.load_history(self._folder)
@@ -134,7 +134,7 @@ class Checkpoints:
         """Reads a checkpoint into the copies; returns its progress."""
         has_best = any(name.startswith("best/") for name, _ in tf.train.list_variables(str(path)))
         state = self._state if has_best else tf.train.Checkpoint(history=self._progress, **self._copies)
-        state.read(str(path)).assert_existing_objects_matched()
+        state.read(str(path)).assert_existing_objects_matched().expect_partial()
         progress = Progress.from_json(self._progress.numpy())
         if progress.history and not has_best:  # of an older version, which kept the best weights in their file alone
             best = models.load(self._task.config, self._task.stage, self._folder / runs.BEST)

@@ -64,7 +64,8 @@ def test_a_case_keeps_its_fold_whoever_joins_or_leaves_and_returns(tmp_path):
     assert max(sizes) - min(sizes) <= 1
     fewer = deal_again(tmp_path, NAMES[3:12])
     assert fewer == {name: more[name] for name in NAMES[3:12]}
-    assert deal_again(tmp_path, NAMES[:12]) == more
+    deal_again(tmp_path, NAMES[3:20])  # others take the places that became free
+    assert deal_again(tmp_path, NAMES[:20]).items() >= more.items()
     assert json.loads(folds_path(tmp_path).read_text())["seed"] == 5
 
 

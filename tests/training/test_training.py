@@ -252,15 +252,19 @@ def test_a_checkpoint_that_is_empty_or_lacks_a_part_is_not_whole(config, data_di
     saved = checkpoints.Checkpoints(place, task, step.TrainStep(task, tf.distribute.get_strategy()))
     newest = place / "checkpoints" / "ckpt-12"
     whole = {path: path.read_bytes() for path in newest.parent.glob("ckpt-12*")}
-    for spoil in (lambda path: path.write_bytes(b""), lambda path: "data" in path.name and path.unlink(),
-                  lambda path: "index" in path.name and path.unlink()):
+    spoiled = [lambda path, part=part, change=change: part in path.name and change(path)
+               for part in ("data", "index") for change in (
+                   lambda path: path.unlink(), lambda path: path.write_bytes(b""),
+                   lambda path: path.write_bytes(whole[path][:-9]),
+                   lambda path: path.write_bytes(whole[path][:100] + b"?" + whole[path][101:]))]
+    for spoil in spoiled:
         assert len(saved.restore().history) == 2
         for path in whole:
             spoil(path)
         assert len(saved.restore().history) == 1
         for path, raw in whole.items():
             path.write_bytes(raw)
-    assert len(list(place.glob("history-of-2-epochs*.csv"))) == 3  # none takes the name of another
+    assert len(list(place.glob("history-of-2-epochs*.csv"))) == len(spoiled)  # none takes the name of another
 
 
 def test_the_best_weights_come_back_from_the_checkpoint(config, data_dir, place, tmp_path):
@@ -291,6 +295,9 @@ def test_without_a_whole_checkpoint_a_begun_run_is_refused_and_left_alone(config
                                          rf"{place} away: .* --start_from$"):
         train(config, "coarse", data_dir, tmp_path)
     assert before == {path: path.read_bytes() for path in place.iterdir() if path.is_file()}
+    if what == "folder":  # told before any stage is trained
+        with pytest.raises(InputError, match="holds no checkpoint"):
+            loop.check(make_task(config, "coarse", data_dir, 0, 0), tmp_path, tf.distribute.get_strategy())
 
 
 def test_a_finished_run_whose_checkpoints_were_cleared_away_is_finished(config, data_dir, place, tmp_path):
