@@ -1,7 +1,7 @@
 """Finds the records in a data folder that a preparation would delete or replace by those of something else.
 
-A case that left the study, another study under the same case names and another preset cost the records of the first,
-which may have taken hours. They are therefore refused, and go only on demand (--discard).
+Such records may have taken hours to make. A run is refused if a case has left the study, if another study has the same
+case names, or if the preset is another one; --discard deletes these records first.
 """
 
 import pathlib

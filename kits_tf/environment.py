@@ -1,6 +1,6 @@
-"""Makes up for what a container or a pipe lacks: open streams, a home, a temporary folder, a processor with AVX.
+"""Handles what a container or a pipe may lack: open streams, a home, a temporary folder, a processor with AVX.
 
-Each function either mends it or raises an error of one line, before a library would end the run with a stack trace.
+Each function either provides it or raises an error of one line, before a library ends the run with a stack trace.
 """
 
 import atexit

@@ -11,6 +11,7 @@ from kits_tf.config.nets import FCN3DConfig, UNetConfig
 from kits_tf.config.training import TrainingConfig
 
 STAGES = ("coarse", "correction", "fine", "tumor3d", "tumor2d")
+KIDNEY_LOSS: dict = {"dice_weight": 0.5, "cross_entropy_weight": 0.5}
 # Dice over the batch ignores small tumors; Dice per slice is dominated by slices without tumor (losses.py).
 LESION_LOSS: dict = {"dice_weight": 0.25, "example_dice_weight": 0.25, "cross_entropy_weight": 0.5}
 

@@ -24,7 +24,7 @@ LIST = ".kits_tf.sha256"
 
 def define_flag() -> None:
     """Defines the flag --overwrite."""
-    flags.DEFINE_boolean("overwrite", False, "write over files too that this program did not write, or that were "
+    flags.DEFINE_boolean("overwrite", False, "also overwrite files that this program did not write, or that were "
                          "changed since")
 
 

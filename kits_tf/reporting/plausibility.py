@@ -1,6 +1,6 @@
 """Warns about results that are implausible for a patient, whatever the nets were sure of.
 
-Takes the measured findings (measurements.py) with labels and scan; returns one sentence for each doubt. Nothing here
+Takes the measured findings (measurements.py) and the scan; returns one sentence for each doubt. Nothing here
 changes a voxel.
 
 Volumes: kidneys of adults have 90 to 300 ml (Cheong et al. 2007, MRI; Gandhi et al. 2013, CT), fewer in atrophy, more
@@ -9,7 +9,6 @@ with cysts.
 
 import numpy as np
 
-from kits_tf import labels as classes
 from kits_tf.volume import BODY_HU, Volume
 
 LEAST_ML, MOST_ML = 60.0, 500.0  # of a kidney without its tumor
@@ -21,13 +20,12 @@ LUNG_HU = (-950.0, -600.0)
 MOST_LUNG = 0.25  # share of lung in the body at the height of a kidney's middle
 
 
-def doubts(findings: dict[str, list[dict]], labels: Volume, ct: Volume) -> list[str]:
+def doubts(findings: dict[str, list[dict]], ct: Volume) -> list[str]:
     """Returns the warnings about a result.
 
     Args:
         findings: the result of measurements.measure.
-        labels: Volume of class ids, in the canonical orientation.
-        ct: Volume in Hounsfield units, on the labels' grid.
+        ct: Volume in Hounsfield units, on the grid of the findings.
 
     Returns:
         List of sentences; empty if nothing is unusual.
@@ -39,7 +37,7 @@ def doubts(findings: dict[str, list[dict]], labels: Volume, ct: Volume) -> list[
                     f"{len(kidneys) - MOST_KIDNEYS} may be another organ.")
     for kidney in kidneys:
         said += _kidney_doubts(kidney)
-    return said + _height_doubts(labels, ct)
+    return said + _height_doubts(findings["kidneys"], ct)
 
 
 def _kidney_doubts(kidney):
@@ -59,24 +57,24 @@ def _kidney_doubts(kidney):
     return said
 
 
-def _height_doubts(labels, ct):
+def _height_doubts(kidneys, ct):
     """Warns if a kidney lies at the height of the lungs, or the two sides lie far apart."""
-    profile = np.count_nonzero(classes.foreground(labels.voxels), axis=1)  # (z, x)
-    if not profile.any():
-        return []
+    heights = {}  # of each side: the mean height of what is labeled kidney there
+    for side in ("right", "left", "both"):
+        parts = [kidney for kidney in kidneys if kidney["side"] == side]
+        if sum(part["volume_ml"] for part in parts) >= PIECE_ML:
+            heights[side] = float(np.average([part["centre_zyx"][0] for part in parts],
+                                             weights=[part["volume_ml"] for part in parts]))
     said = []
-    middle = ct.voxels.shape[2] // 2
-    heights = []
-    for half in (profile[:, :middle], profile[:, middle:]):
-        along = half.sum(axis=1)
-        if along.sum() * labels.voxel_ml >= PIECE_ML:
-            heights.append(float(np.average(np.arange(len(along)), weights=along)))
-    for height in heights:
+    for height in heights.values():
         plane = ct.voxels[round(height)].astype(np.float32)
         lung = np.count_nonzero((plane > LUNG_HU[0]) & (plane < LUNG_HU[1]))
         body = np.count_nonzero(plane > BODY_HU)
         if lung > MOST_LUNG * max(body, 1):
             said.append(f"What is labeled kidney around slice {round(height)} lies at the height of the lungs.")
-    if len(heights) == 2 and (apart_mm := abs(heights[0] - heights[1]) * labels.spacing_mm[0]) > APART_MM:
-        said.append(f"The kidneys lie {apart_mm:.0f} mm apart in height: one is out of its usual place, or an error.")
+    if {"right", "left"} <= heights.keys():
+        apart_mm = abs(heights["right"] - heights["left"]) * ct.spacing_mm[0]
+        if apart_mm > APART_MM:
+            said.append(f"The kidneys lie {apart_mm:.0f} mm apart in height: one is out of its usual place, or an "
+                        f"error.")
     return said

@@ -248,7 +248,7 @@ def _write(case, settings, made_from, predictor, scan, slices, labels, found):
                 draw_overlay(here.target(case, ".png"), scan, labels, case.name)
         findings = measure(labels, scan)
         add_confidence(findings, found)
-        found["warnings"] += doubts(findings, labels, scan)
+        found["warnings"] += doubts(findings, scan)
         found["warnings"] += [f"{name} was not written: {why}." for name, why in missing.items()]
         report = {"case": case.name, "input": None if settings.anonymous else str(case.imaging), **settings.made_by(),
                   "model": str(predictor.path), "preset": predictor.config.preset, "computed": predictor.computed,

@@ -4,6 +4,13 @@ import numpy as np
 import pydicom
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
+SPACING_MM = (3.0, 0.8, 0.9)
+
+
+def random_scan():
+    """Returns random HU (z, y, x), int16, so that a slice from the wrong position cannot match."""
+    return np.random.default_rng(0).integers(-1000, 1500, (6, 9, 11)).astype(np.int16)
+
 
 def slices_of(hu, spacing_mm, origin_mm=(-20.0, -35.0, 100.0), row=(1.0, 0.0, 0.0), column=(0.0, 1.0, 0.0), series="1"):
     """Makes the pydicom Datasets of a scan.

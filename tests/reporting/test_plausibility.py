@@ -21,7 +21,7 @@ def said(boxes, lung=None):
         ct[lung, 6:26, 8:40] = -800
     volume = Volume.from_spacing(labels, SPACING_MM)
     scan = Volume.from_spacing(ct, SPACING_MM)
-    return doubts(measure(volume, scan), volume, scan)
+    return doubts(measure(volume, scan), scan)
 
 
 RIGHT, LEFT = np.s_[14:26, 14:19, 10:15], np.s_[15:27, 14:19, 32:37]  # 300 voxels, 154 ml

@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from harness.dicom_series import ANONYMIZERS, IDENTIFYING, raw, slices_of, write_series
+from harness.dicom_series import ANONYMIZERS, IDENTIFYING, SPACING_MM, random_scan, raw, slices_of, write_series
 from PIL import Image
 from pydicom import uid
 
@@ -23,17 +23,7 @@ from kits_tf.scans.segmentation import write_segmentation
 from kits_tf.scans.warnings import scan_doubts
 from kits_tf.volume import apart_mm
 
-SPACING_MM = (3.0, 0.8, 0.9)
 TURNED = np.radians(7)
-
-
-def scan():
-    return np.random.default_rng(0).integers(-1000, 1500, (6, 9, 11)).astype(np.int16)
-
-
-@pytest.fixture
-def series(tmp_path):
-    return write_series(tmp_path / "scan", slices_of(scan(), SPACING_MM))
 
 
 @pytest.mark.parametrize(("row", "column"), [
@@ -44,7 +34,7 @@ def series(tmp_path):
     ((np.cos(TURNED), np.sin(TURNED), 0), (-np.sin(TURNED), np.cos(TURNED), 0)),  # an oblique patient
 ])
 def test_a_series_is_the_volume_that_simpleitk_makes_of_it(tmp_path, row, column):
-    folder = write_series(tmp_path / "scan", slices_of(scan(), SPACING_MM, row=row, column=column))
+    folder = write_series(tmp_path / "scan", slices_of(random_scan(), SPACING_MM, row=row, column=column))
     reader = SimpleITK.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
     SimpleITK.WriteImage(reader.Execute(), str(tmp_path / "by_sitk.nii.gz"))
@@ -82,14 +72,14 @@ def test_series_are_found_as_folders_and_zips(series, tmp_path):
 
 def broken(name):
     """Returns the slices of a series with one fault."""
-    slices = slices_of(scan(), SPACING_MM)
+    slices = slices_of(random_scan(), SPACING_MM)
     if name == "missing":
         del slices[3]
     elif name == "doubled":
-        slices += slices_of(scan()[2:3], SPACING_MM, origin_mm=(-20.0, -35.0, 106.0))
+        slices += slices_of(random_scan()[2:3], SPACING_MM, origin_mm=(-20.0, -35.0, 106.0))
         slices[-1].SOPInstanceUID = slices[-1].file_meta.MediaStorageSOPInstanceUID = "1.2.826.0.9"
     elif name == "mixed":
-        slices += slices_of(scan(), SPACING_MM, series="2")
+        slices += slices_of(random_scan(), SPACING_MM, series="2")
     elif name == "tilted":
         for number, dataset in enumerate(slices):
             dataset.ImagePositionPatient[1] += number * SPACING_MM[0] * np.tan(np.radians(12))
@@ -137,7 +127,7 @@ def test_what_is_no_volume_is_refused_by_name(tmp_path, name, message):
 
 @pytest.mark.parametrize("field", ["PixelSpacing", "ImageOrientationPatient"])
 def test_slices_that_differ_by_rounding_are_one_stack(series, tmp_path, field):
-    slices = slices_of(scan(), SPACING_MM)
+    slices = slices_of(random_scan(), SPACING_MM)
     setattr(slices[3], field, [float(value) + 1e-6 for value in getattr(slices[3], field)])
     volume, _ = read_series(write_series(tmp_path / "rounded", slices))
     expected, _ = read_series(series)
@@ -153,13 +143,13 @@ def deflated(dataset):
 def test_a_deflated_series_is_read(series, tmp_path):
     folder = tmp_path / "deflated"
     folder.mkdir()
-    for number, dataset in enumerate(slices_of(scan(), SPACING_MM)):
+    for number, dataset in enumerate(slices_of(random_scan(), SPACING_MM)):
         (folder / f"IM{number:04d}").write_bytes(deflated(dataset))
     np.testing.assert_array_equal(read_series(folder)[0].voxels, read_series(series)[0].voxels)
 
 
 def test_a_deflated_file_that_unpacks_to_more_than_a_slice_is_refused_before_it_is_unpacked(series, monkeypatch):
-    bomb = slices_of(scan()[:1], SPACING_MM)[0]
+    bomb = slices_of(random_scan()[:1], SPACING_MM)[0]
     bomb.PixelData = bytes(2**27)
     (series / "bomb").write_bytes(deflated(bomb))
     monkeypatch.setattr(zlib, "decompress", lambda *_: pytest.fail("unpacked at once"))  # as pydicom does
@@ -187,7 +177,7 @@ def file_of(dataset):
 def stored(folder, change):
     """Writes a series of six files, IM0000 to IM0005 in order of position; `change` spoils one of them."""
     folder.mkdir()
-    for number, dataset in enumerate(slices_of(scan(), SPACING_MM)):
+    for number, dataset in enumerate(slices_of(random_scan(), SPACING_MM)):
         (folder / f"IM{number:04d}").write_bytes(file_of(dataset))
     change(folder)
     return folder
@@ -230,7 +220,7 @@ def test_a_damaged_slice_is_refused_by_name_wherever_it_lies(tmp_path, damage, n
 
 def object_of(class_uid):
     """Returns an object without pixels."""
-    dataset = slices_of(scan()[:1], SPACING_MM, series="7")[0]
+    dataset = slices_of(random_scan()[:1], SPACING_MM, series="7")[0]
     del dataset.PixelData
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = class_uid
     return dataset
@@ -277,7 +267,8 @@ def test_what_may_be_a_slice_and_has_no_pixels_is_refused(series, class_uid):
     (0.0, "its voxel spacing is [3.0, 0.0, 0.0] mm"),
 ])
 def test_spacing_is_bounded_as_a_nifti_file_s(tmp_path, pixels_mm, said):
-    assert refusal(write_series(tmp_path / "scan", slices_of(scan(), (3.0, pixels_mm, pixels_mm)))).startswith(said)
+    folder = write_series(tmp_path / "scan", slices_of(random_scan(), (3.0, pixels_mm, pixels_mm)))
+    assert refusal(folder).startswith(said)
 
 
 def test_length_is_bounded_as_a_nifti_file_s(tmp_path):
@@ -286,7 +277,7 @@ def test_length_is_bounded_as_a_nifti_file_s(tmp_path):
 
 
 def test_pixels_that_a_header_claims_are_bounded_before_they_are_decoded(tmp_path):
-    slices = slices_of(scan(), (3.0, 0.02, 0.02))
+    slices = slices_of(random_scan(), (3.0, 0.02, 0.02))
     for dataset in slices:
         dataset.Rows = dataset.Columns = 60000
     assert refusal(write_series(tmp_path / "scan", slices)).startswith("its header claims 6 x 60000 x 60000 voxels")
@@ -295,7 +286,7 @@ def test_pixels_that_a_header_claims_are_bounded_before_they_are_decoded(tmp_pat
 @pytest.mark.parametrize(("between", "thickness", "expected", "field"), [
     ("2.5", "3", 2.5, "SpacingBetweenSlices"), (None, "3", 3.0, "SliceThickness"), ("0", "3", 3.0, "SliceThickness")])
 def test_a_single_slice_is_as_thick_as_it_says_and_says_so(tmp_path, between, thickness, expected, field):
-    single = slices_of(scan()[:1], SPACING_MM)
+    single = slices_of(random_scan()[:1], SPACING_MM)
     single[0].SliceThickness = thickness
     if between is not None:
         single[0].SpacingBetweenSlices = between
@@ -303,12 +294,12 @@ def test_a_single_slice_is_as_thick_as_it_says_and_says_so(tmp_path, between, th
     assert volume.spacing_mm == (expected, 0.8, 0.9)
     assert volume.doubts == (f"It is a single slice; its thickness of {expected:g} mm is that of its {field}.",)
     assert volume.doubts[0] in scan_doubts(volume, SPACING_MM)
-    np.testing.assert_array_equal(volume.voxels, scan()[:1])
+    np.testing.assert_array_equal(volume.voxels, random_scan()[:1])
     assert write_segmentation(tmp_path / "seg.dcm", volume.with_voxels(np.ones((1, 9, 11), np.uint8)), slices, "test 1")
 
 
 def test_a_single_slice_that_does_not_say_how_thick_it_is_is_refused(tmp_path):
-    single = slices_of(scan()[:1], SPACING_MM)
+    single = slices_of(random_scan()[:1], SPACING_MM)
     del single[0].SliceThickness
     assert refusal(write_series(tmp_path / "scan", single)) == (
         "IM0000 is a single slice and does not say how thick it is (no SpacingBetweenSlices or SliceThickness)")
@@ -317,7 +308,7 @@ def test_a_single_slice_that_does_not_say_how_thick_it_is_is_refused(tmp_path):
 @pytest.mark.parametrize("field", ["ImageOrientationPatient", "PixelSpacing", "ImagePositionPatient", "Rows"])
 @pytest.mark.parametrize("all_slices", [True, False])
 def test_what_is_missing_is_named(tmp_path, field, all_slices):
-    slices = slices_of(scan(), SPACING_MM)
+    slices = slices_of(random_scan(), SPACING_MM)
     for dataset in slices if all_slices else slices[2:3]:
         delattr(dataset, field)
     message = refusal(write_series(tmp_path / "scan", slices))
@@ -327,7 +318,7 @@ def test_what_is_missing_is_named(tmp_path, field, all_slices):
 @pytest.mark.parametrize("text", [None, "", "REMOVED"])
 @pytest.mark.parametrize("all_slices", [True, False])
 def test_what_no_volume_needs_may_be_missing_empty_or_odd(series, tmp_path, text, all_slices):
-    slices = slices_of(scan(), SPACING_MM)
+    slices = slices_of(random_scan(), SPACING_MM)
     for dataset in slices if all_slices else slices[2:3]:
         for field in (*IDENTIFYING, "StudyInstanceUID", "SOPInstanceUID", "SOPClassUID", "Modality", "InstanceNumber",
                       *(["SeriesInstanceUID"] if all_slices else [])):
@@ -344,7 +335,7 @@ def test_what_no_volume_needs_may_be_missing_empty_or_odd(series, tmp_path, text
 
 @pytest.mark.parametrize("anonymizer", ANONYMIZERS)
 def test_anonymized_series_are_read_and_uids_per_file_are_warned_of(anonymizer, series, tmp_path):
-    slices = slices_of(scan(), SPACING_MM)
+    slices = slices_of(random_scan(), SPACING_MM)
     ANONYMIZERS[anonymizer](slices)
     volume, _ = read_series(write_series(tmp_path / "anonymized", slices))
     np.testing.assert_array_equal(volume.voxels, read_series(series)[0].voxels)
@@ -354,7 +345,7 @@ def test_anonymized_series_are_read_and_uids_per_file_are_warned_of(anonymizer, 
 
 def at(places_mm, axis=2, **more):
     """Makes slices at these places along an axis, in mm, as their positions are written."""
-    datasets = slices_of(np.repeat(scan()[:1], len(places_mm), axis=0), SPACING_MM, **more)
+    datasets = slices_of(np.repeat(random_scan()[:1], len(places_mm), axis=0), SPACING_MM, **more)
     for dataset, place in zip(datasets, places_mm, strict=True):
         dataset.ImagePositionPatient[axis] = place
     return datasets
@@ -379,7 +370,7 @@ def test_positions_of_whole_millimetres_hide_no_missing_slice(tmp_path):
 
 def test_rounded_positions_of_an_oblique_series_are_one_stack(tmp_path):
     row, column = (np.cos(TURNED), 0, np.sin(TURNED)), (0, 1, 0)
-    slices = slices_of(scan(), (0.625, 0.8, 0.9), row=row, column=column)
+    slices = slices_of(random_scan(), (0.625, 0.8, 0.9), row=row, column=column)
     exact, _ = read_series(write_series(tmp_path / "exact", slices))
     for dataset in slices:
         dataset.ImagePositionPatient = [round(float(mm), 1) for mm in dataset.ImagePositionPatient]
@@ -397,7 +388,7 @@ def test_spacing_that_drifts_is_no_rounding(tmp_path):
 
 
 def test_a_slice_that_lies_beside_the_others_is_named(tmp_path):
-    slices = slices_of(np.repeat(scan()[:1], 30, axis=0), SPACING_MM)
+    slices = slices_of(np.repeat(random_scan()[:1], 30, axis=0), SPACING_MM)
     slices[17].ImagePositionPatient[0] += 5
     folder = tmp_path / "scan"
     folder.mkdir()
@@ -419,7 +410,7 @@ def without_preamble(dataset, with_meta):
 def test_files_without_preamble_or_ending_are_read(with_meta, series, tmp_path):
     folder = tmp_path / "plain" / "A"
     folder.mkdir(parents=True)
-    for number, dataset in enumerate(slices_of(scan(), SPACING_MM)):
+    for number, dataset in enumerate(slices_of(random_scan(), SPACING_MM)):
         if not with_meta:
             del dataset.file_meta
         (folder / f"{number:08d}").write_bytes(without_preamble(dataset, with_meta))
@@ -428,7 +419,7 @@ def test_files_without_preamble_or_ending_are_read(with_meta, series, tmp_path):
 
 
 def test_a_series_beside_localizers_and_other_modalities_is_read_with_a_warning(series, tmp_path):
-    scout, mri = slices_of(scan()[:1], SPACING_MM, series="7"), slices_of(scan(), SPACING_MM, series="8")
+    scout, mri = slices_of(random_scan()[:1], SPACING_MM, series="7"), slices_of(random_scan(), SPACING_MM, series="8")
     scout[0].ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
     for dataset in mri:
         dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = uid.MRImageStorage
@@ -445,7 +436,7 @@ def test_a_series_beside_localizers_and_other_modalities_is_read_with_a_warning(
 def test_many_series_in_a_zip_are_counted_and_a_few_named(tmp_path):
     folder = tmp_path / "many"
     for number in range(9):
-        write_series(folder / str(number), slices_of(scan()[:1], SPACING_MM, series=str(number)))
+        write_series(folder / str(number), slices_of(random_scan()[:1], SPACING_MM, series=str(number)))
     message = refusal(shutil.make_archive(str(tmp_path / "packed"), "zip", folder))
     assert message == ("holds 9 series (CT 0 'phase 0' with 1 file, CT 1 'phase 1' with 1 file, CT 2 'phase 2' with 1 "
                        "file and 6 more); give a folder with one of them, or unpack it and give that folder")
@@ -463,7 +454,7 @@ def test_the_files_of_a_viewer_in_a_zip_are_no_damaged_slices(series, tmp_path):
 
 @pytest.mark.parametrize("class_uid", [uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage])
 def test_a_multi_frame_file_says_how_to_convert_it(class_uid, tmp_path):
-    dataset = slices_of(scan()[:1], SPACING_MM)[0]
+    dataset = slices_of(random_scan()[:1], SPACING_MM)[0]
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = class_uid
     dataset.NumberOfFrames = 1
     for field in ("RescaleSlope", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"):
@@ -485,7 +476,7 @@ def test_values_with_line_breaks_stay_in_one_line(tmp_path):
 @pytest.mark.parametrize("syntax", [uid.RLELossless, uid.JPEGLSLossless, uid.DeflatedExplicitVRLittleEndian,
                                     uid.ImplicitVRLittleEndian])
 def test_compressed_slices_are_the_same_volume(series, tmp_path, syntax):
-    slices = slices_of(scan(), SPACING_MM)
+    slices = slices_of(random_scan(), SPACING_MM)
     for dataset in slices:
         if syntax.is_encapsulated:
             dataset.compress(syntax, generate_instance_uid=False)
@@ -495,8 +486,8 @@ def test_compressed_slices_are_the_same_volume(series, tmp_path, syntax):
 
 
 def test_jpeg_2000_is_read(series, tmp_path):
-    slices = slices_of(scan(), SPACING_MM)
-    for dataset, plane in zip(slices, scan(), strict=True):
+    slices = slices_of(random_scan(), SPACING_MM)
+    for dataset, plane in zip(slices, random_scan(), strict=True):
         packed = io.BytesIO()
         Image.fromarray((plane + 1024).astype(np.uint16)).save(packed, "JPEG2000", irreversible=False, no_jp2=True)
         dataset.PixelData = pydicom.encaps.encapsulate([packed.getvalue()])
@@ -511,7 +502,7 @@ def test_jpeg_2000_is_read(series, tmp_path):
     (uid.MPEG2MPML, "MPEG2 Main Profile / Main Level")])
 def test_a_compression_that_nothing_here_reads_is_refused_by_name(tmp_path, monkeypatch, syntax, name):
     monkeypatch.setattr("kits_tf.scans.dicom.get_decoder", decoders_without_plugins)
-    slices = slices_of(scan(), SPACING_MM)
+    slices = slices_of(random_scan(), SPACING_MM)
     for dataset in slices:
         dataset.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8" + bytes(98)])
         dataset["PixelData"].is_undefined_length = True
@@ -529,7 +520,7 @@ def decoders_without_plugins(syntax):
 @pytest.mark.filterwarnings("ignore:::pydicom")
 def test_bytes_changed_at_random_give_a_volume_or_one_line_of_ours(tmp_path):
     random = np.random.default_rng(0)
-    files = [file_of(dataset) for dataset in slices_of(scan()[:3], SPACING_MM)]
+    files = [file_of(dataset) for dataset in slices_of(random_scan()[:3], SPACING_MM)]
     folder, read, refused = tmp_path / "scan", 0, []
     folder.mkdir()
     for _ in range(300):

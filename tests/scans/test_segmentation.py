@@ -4,23 +4,23 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
-from harness.dicom_series import ANONYMIZERS, IDENTIFYING, SCANNERS, raw, slices_of, write_series, written_by
+from harness.dicom_series import (
+    ANONYMIZERS,
+    IDENTIFYING,
+    SCANNERS,
+    SPACING_MM,
+    random_scan,
+    raw,
+    slices_of,
+    write_series,
+    written_by,
+)
 
 from kits_tf.errors import InputError
 from kits_tf.scans.dicom import read_series
 from kits_tf.scans.segmentation import write_segmentation
 
-SPACING_MM = (3.0, 0.8, 0.9)
 TURNED = np.radians(7)
-
-
-def scan():
-    return np.random.default_rng(0).integers(-1000, 1500, (6, 9, 11)).astype(np.int16)
-
-
-@pytest.fixture
-def series(tmp_path):
-    return write_series(tmp_path / "scan", slices_of(scan(), SPACING_MM))
 
 
 def segmented(folder, path, version="test 1"):
@@ -43,7 +43,7 @@ def voxels_in(segmentation, labels):
 @pytest.mark.parametrize("row", [(1, 0, 0), (np.cos(TURNED), np.sin(TURNED), 0)])
 def test_a_segmentation_says_of_the_scans_own_voxels_what_the_labels_say(tmp_path, row):
     column = np.cross((0, 0, 1), row)
-    folder = write_series(tmp_path / "scan", slices_of(scan(), SPACING_MM, row=row, column=column))
+    folder = write_series(tmp_path / "scan", slices_of(random_scan(), SPACING_MM, row=row, column=column))
     volume, slices = read_series(folder)
     drawn = np.random.default_rng(1).choice(3, volume.voxels.shape, p=(0.7, 0.2, 0.1))
     labels = volume.with_voxels(drawn.astype(np.uint8))
@@ -101,7 +101,7 @@ def named_by(slices):
 @pytest.mark.parametrize("anonymizer", [None, *ANONYMIZERS])
 @pytest.mark.parametrize("scanner", SCANNERS)
 def test_a_segmentation_is_made_of_what_scanners_and_anonymizers_write(scanner, anonymizer, tmp_path):
-    slices = written_by(scanner, slices_of(scan(), SPACING_MM))
+    slices = written_by(scanner, slices_of(random_scan(), SPACING_MM))
     if anonymizer:
         ANONYMIZERS[anonymizer](slices)
     labels, found = segmented(write_series(tmp_path / "scan", slices), tmp_path / "seg.dcm")
@@ -119,7 +119,7 @@ def test_a_segmentation_is_made_of_what_scanners_and_anonymizers_write(scanner, 
 
 @pytest.mark.parametrize("text", ["", "?", "0" * 70, "A\\B\\C", "²³"])
 def test_no_odd_value_of_what_only_tells_who_or_when_prevents_a_segmentation(text, tmp_path):
-    slices = written_by("GE", slices_of(scan(), SPACING_MM))
+    slices = written_by("GE", slices_of(random_scan(), SPACING_MM))
     for dataset in slices:
         for field in IDENTIFYING:
             raw(dataset, field, text)
@@ -128,7 +128,7 @@ def test_no_odd_value_of_what_only_tells_who_or_when_prevents_a_segmentation(tex
 
 
 def test_uids_with_leading_zeros_are_kept_as_they_are(tmp_path):
-    slices = slices_of(scan(), SPACING_MM)
+    slices = slices_of(random_scan(), SPACING_MM)
     for number, dataset in enumerate(slices):
         for field in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
             raw(dataset, field, "1.2.840.000123.4")
@@ -145,7 +145,7 @@ def test_uids_with_leading_zeros_are_kept_as_they_are(tmp_path):
     ("StudyInstanceUID", [""] * 6, "a slice has no StudyInstanceUID"),
     ("SeriesInstanceUID", [""] * 6, "a slice has no SeriesInstanceUID")])
 def test_uids_that_a_segmentation_must_refer_to_are_named_if_they_are_none(field, values, said, tmp_path):
-    slices = slices_of(scan(), SPACING_MM)
+    slices = slices_of(random_scan(), SPACING_MM)
     for dataset, value in zip(slices, values, strict=True):
         raw(dataset, field, value)
     with pytest.raises(InputError) as caught:

@@ -14,7 +14,7 @@ import dataclasses
 
 from kits_tf.config.nets import FCN3DConfig, UNetConfig
 from kits_tf.config.presets.paper import PAPER
-from kits_tf.config.stages import LESION_LOSS
+from kits_tf.config.stages import KIDNEY_LOSS, LESION_LOSS
 from kits_tf.config.training import AugmentConfig, TrainingConfig
 
 NARROW = UNetConfig(base_filters=8)
@@ -28,7 +28,6 @@ VARIED = AugmentConfig(flip_x=True, rotate_degrees=15.0, scale=0.15, shear=0.1, 
 # Giant tumors are even fewer, and they are the cases that need correction: enlarged ordinary ones simulate them.
 STRETCHED = dataclasses.replace(VARIED, flip_x=False, rotate_degrees=20.0, scale=0.35, shear=0.15)
 QUICK = TrainingConfig(batch_size=8, learning_rate=3e-3, warm_up_steps=100)
-KIDNEY_LOSS = {"dice_weight": 0.5, "cross_entropy_weight": 0.5}
 
 
 def _training(epochs, augment, **changes):

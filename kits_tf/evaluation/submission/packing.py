@@ -14,7 +14,7 @@ from kits_tf.evaluation.submission import TEST_CASES
 from kits_tf.files.atomic import whole_file
 from kits_tf.files.own import check_own, staged
 from kits_tf.quiet import no_bar
-from kits_tf.scans.discovery import PREFIX, find_study
+from kits_tf.scans.discovery import PREFIX, few, find_study
 from kits_tf.scans.nifti import read_labels, read_stored_geometry
 
 SAME_AFFINE_MM = 1e-3
@@ -51,9 +51,9 @@ def pack(predictions: str | pathlib.Path, study: str | pathlib.Path, output: str
     missing = [name for name in wanted if name not in there]
     strays = sorted(there.difference(wanted))
     if missing:
-        raise InputError(f"{folder}: has no {_few(missing)}; predict these cases first")
+        raise InputError(f"{folder}: has no {few(missing)}; predict these cases first")
     if strays:
-        raise InputError(f"{folder}: also contains {_few(strays)}, not part of this submission; move it away")
+        raise InputError(f"{folder}: also contains {few(strays)}, not part of this submission; move it away")
     scans = {case.name: case for case in find_study(study)}
     for number, name in tqdm.tqdm(zip(ids, wanted, strict=True), total=len(wanted), desc="checking", unit="case",
                                   disable=no_bar()):
@@ -67,10 +67,6 @@ def pack(predictions: str | pathlib.Path, study: str | pathlib.Path, output: str
         for name in wanted:
             packed.writestr(zipfile.ZipInfo(name, DATE), (folder / name).read_bytes())
     return len(wanted)
-
-
-def _few(names):
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _check(path, scan):
