@@ -2,7 +2,8 @@
 
     OUTPUT/case_00000/imaging.nii.gz and segmentation.nii.gz
     OUTPUT/study.json        per case: kind, spacing, kidney and tumor volume; phase of hard cases ("native" means
-                             non-contrast); for whole-body phantoms also patient, kidneys, findings and scanner
+                             non-contrast); for whole-body phantoms also patient, kidneys, findings and scanner;
+                             `drawn_with`, from which the next run sees that the case need not be drawn again
 """
 
 import dataclasses
@@ -16,8 +17,9 @@ import kits_tf
 from kits_tf import labels
 from kits_tf.errors import InputError
 from kits_tf.files.atomic import write_text
+from kits_tf.files.checksums import file_facts
 from kits_tf.files.lock import only_writer
-from kits_tf.files.own import check_own, staged
+from kits_tf.files.own import check_own, is_own, staged
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen, kind_of
 from kits_tf.phantoms.anatomy import draw_around, find_anatomy
 from kits_tf.phantoms.body.scan import draw_body
@@ -54,8 +56,9 @@ def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scan
                 **options: typing.Any) -> dict[str, dict]:
     """Writes cases `first` to `first + cases - 1`.
 
-    A case depends on its index, the seed, the scanner and the anatomy, but not on the number of cases. Existing
-    phantoms are overwritten, other cases never. Every case is either complete or absent.
+    A case depends on its index, the seed, the scanner and the anatomy, but not on the number of cases. Cases that an
+    earlier run drew with the same settings are kept, so the same command goes on after an interruption. Other phantoms
+    are overwritten, other cases never. Every case is either complete or absent.
 
     Args:
         output: folder, created if absent.
@@ -66,7 +69,7 @@ def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scan
         options: the fields of Drawn.
 
     Returns:
-        The written cases as in study.json: a dict from case ID to a dict.
+        All these cases as in study.json: a dict from case ID to a dict.
 
     Raises:
         InputError: if a number is out of range, the output folder cannot be created, the anatomy cannot be used, or a
@@ -81,12 +84,17 @@ def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scan
     _check_free(output, [output / f"case_{index:05d}" for index in indices], sources, drawn)
     written = {}
     with only_writer(output):
+        known = _read_summary(output)
         for index in tqdm.tqdm(indices, desc="drawing", unit="case", disable=no_bar()):
             source = sources[index % len(sources)] if sources else None
-            ct, label_volume, notes = _draw(index, seed, scanner, source, drawn)
             case = f"case_{index:05d}"
+            settings = _settings(seed, scanner, source, drawn)
+            if _is_drawn(known.get(case), settings, output / case):
+                written[case] = known[case]
+                continue
+            ct, label_volume, notes = _draw(index, seed, scanner, source, drawn)
             written[case] = {
-                "schema": SCHEMA, "kits_tf_version": kits_tf.__version__,
+                "schema": SCHEMA, "kits_tf_version": kits_tf.__version__, "drawn_with": settings,
                 "seed": seed, "spacing_mm": list(ct.spacing_mm), "shape": list(ct.voxels.shape),
                 "kidney_ml": _ml(label_volume, labels.KIDNEY), "tumor_ml": _ml(label_volume, labels.TUMOR), **notes,
             }
@@ -107,6 +115,21 @@ def _check_free(output, folders, sources, drawn):
                          f"another --output")
     others = [path for folder in folders for name in ("imaging.*", "segmentation.*") for path in folder.glob(name)]
     check_own([output / SUMMARY, *targets, *others], drawn.overwrite)
+
+
+def _settings(seed, scanner, source, drawn):
+    """Returns all that a case depends on beside its index and the program's version, as JSON values."""
+    if source:
+        return {"seed": seed, "anatomy": file_facts(source)["sha256"]}
+    return {"seed": seed, "size_voxels": scanner.size_voxels, "slice_mm": list(scanner.slice_mm), "hard": drawn.hard,
+            "body": drawn.body, "field_mm": drawn.field_mm and list(drawn.field_mm)}
+
+
+def _is_drawn(entry, settings, folder):
+    """Returns whether a case lies there as this version of the program draws it."""
+    paths = [folder / f"{name}.nii.gz" for name in ("imaging", "segmentation")]
+    return (entry is not None and entry.get("kits_tf_version") == kits_tf.__version__
+            and entry.get("drawn_with") == settings and all(path.is_file() and is_own(path) for path in paths))
 
 
 def _phase(index, source):
@@ -140,11 +163,16 @@ def _ml(label_volume, class_id):
     return round(float((label_volume.voxels == class_id).sum()) * label_volume.voxel_ml, 2)
 
 
-def _write_summary(output, written, drawn):
-    """Adds cases to study.json; keeps the entries of earlier runs, unless the file cannot be read."""
+def _read_summary(output):
+    """Returns study.json as a dict; empty if there is none, or it cannot be read."""
     try:
-        known = dict(json.loads((output / SUMMARY).read_text()))
+        return dict(json.loads((output / SUMMARY).read_text()))
     except (OSError, ValueError, TypeError):
-        known = {}
+        return {}
+
+
+def _write_summary(output, written, drawn):
+    """Adds cases to study.json; keeps the entries of earlier runs."""
+    known = _read_summary(output)
     with staged(output, drawn.overwrite) as folder:
         write_text(folder / SUMMARY, json.dumps(dict(sorted((known | written).items())), indent=2) + "\n")

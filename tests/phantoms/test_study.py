@@ -95,6 +95,26 @@ def test_cases_added_later_keep_the_summary_of_earlier_ones(tmp_path):
     assert list(json.loads((tmp_path / "study.json").read_text())) == ["case_00000", "case_00001"]
 
 
+def test_the_same_command_draws_only_what_is_not_there_yet(tmp_path, monkeypatch):
+    drawn, draw = [], study.draw_abdomen
+    monkeypatch.setattr(study, "draw_abdomen", lambda seed, *rest: drawn.append(seed[1]) or draw(seed, *rest))
+    first = write_study(tmp_path, cases=3, seed=0, scanner=SMALL)
+    (tmp_path / "case_00001" / "segmentation.nii.gz").unlink()  # as if the run was killed there
+    assert write_study(tmp_path, cases=3, seed=0, scanner=SMALL) == first
+    assert drawn == [0, 1, 2, 1]
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"scanner": Scanner(64, (8.0, 9.0))}, {"hard": True}])
+def test_other_settings_draw_a_case_anew(tmp_path, change):
+    asked = {"cases": 1, "seed": 0, "scanner": SMALL}
+    write_study(tmp_path, **asked)
+    before = digests(tmp_path)
+    write_study(tmp_path, **asked | change)
+    write_study(tmp_path / "fresh", **asked | change)
+    assert before != digests(tmp_path)
+    assert digests(tmp_path) == digests(tmp_path / "fresh")
+
+
 @pytest.fixture
 def anatomy(tmp_path):
     """A folder in KiTS19's layout with one label file at an unusual world position."""
