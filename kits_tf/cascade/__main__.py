@@ -52,8 +52,9 @@ def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[
     """
     with hushed():  # imported late: TensorFlow takes seconds to import, and --help does not need it
         from kits_tf.cascade import compare
-        from kits_tf.cascade.collect import collect, describe
+        from kits_tf.cascade.collect import collect, describe, trained_nets
         from kits_tf.cascade.export import build_cascade, save_cascade
+        from kits_tf.models import unfold
         from kits_tf.phantoms import sample
 
     flips = tta == "flips"
@@ -75,7 +76,10 @@ def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[
         float32 = build_cascade(collect(run_dir, folds, weights)[0], config, flips)
         print(compare.table(compare.compare(float32, cascade, cases), "float32", precision))
     say(f"{output}: saving the next version")
-    return save_cascade(cascade, output)
+    version = save_cascade(cascade, output)
+    if len(folds) == 1:  # of averaged nets, none alone is the model
+        unfold.save(trained_nets(run_dir, config, folds[0], weights), version, config)
+    return version
 
 
 def main() -> int:

@@ -51,9 +51,20 @@ def collect(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,), weights: s
             if _lasting(trained.stage(stage)) != _lasting(config.stage(stage)) or _grid(trained) != _grid(config):
                 raise InputError(f"{folders[stage] / runs.CONFIG}: {stage} was trained with other settings than in "
                                  f"fold {folds[0]}; train it with the same, or export without fold {fold}")
-            net = models.load(config, stage, folders[stage] / WEIGHTS[weights], PRECISIONS[precision])
+        for stage, net in trained_nets(run_dir, config, fold, weights, precision).items():
             nets[stage].append(folded(net, config, stage, PRECISIONS[precision]))
     return nets, config
+
+
+def trained_nets(run_dir: str | pathlib.Path, config: CascadeConfig, fold: int, weights: str = "best",
+                 precision: str = "float32") -> dict[str, tf.keras.Model]:
+    """Loads the nets of one fold as they were trained, with batch norms: a dict from stage to Keras model.
+
+    Raises:
+        InputError: if weights are missing or cannot be read.
+    """
+    return {stage: models.load(config, stage, folder / WEIGHTS[weights], PRECISIONS[precision])
+            for stage, folder in _folders(run_dir, fold, weights).items()}
 
 
 def describe(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,)) -> tuple[dict[str, list[dict]], list[str]]:

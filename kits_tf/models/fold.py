@@ -37,8 +37,15 @@ def folded(model: tf.keras.Model, config: CascadeConfig, stage: str, precision: 
         norm = norms.get(layer.name.removesuffix("_conv") + "_norm")
         weights = model.get_layer(layer.name).get_weights()
         if norm is not None and layer.name.endswith("_conv"):
-            gamma, beta, mean, variance = (values.astype(np.float64) for values in norm.get_weights())
-            gain = gamma / np.sqrt(variance + norm.epsilon)
+            vectors = np.stack(norm.get_weights())
+            gain, (_, beta, mean, _) = gain_of(vectors, norm.epsilon), vectors.astype(np.float64)
             weights = [weights[0] * gain, beta - mean * gain]
         layer.set_weights(weights)
     return slim
+
+
+def gain_of(vectors: np.ndarray, epsilon: float) -> np.ndarray:
+    """Returns the factor per channel, float64, of a batch norm with `vectors` (4, channels): gamma, beta, mean,
+    variance."""
+    gamma, _, _, variance = vectors.astype(np.float64)
+    return gamma / np.sqrt(variance + epsilon)

@@ -40,8 +40,8 @@ flags.DEFINE_bool("describe", False, "print the five nets of the preset and stop
 command_line.define_flags()
 flags.DEFINE_integer("base_filters", None, "width of all nets: filters of the first level; tumor3d keeps its "
                      "proportions", lower_bound=1)
-flags.DEFINE_string("start_from", None, "trained weights to start from: a weights file of the --stage, or a folder "
-                    "with one for each stage, such as a run folder")
+flags.DEFINE_string("start_from", None, "trained weights to start from: a weights file of the --stage, a run folder, "
+                    "an exported cascade, or the word shipped for the model that ships")
 flags.DEFINE_bool("start_from_fine", None, "start tumor2d from the fine net's best weights instead of a random "
                   "initialization; default: as in the preset")
 # Every int, float and str field of TrainingConfig is a flag of its own, for all stages at once.

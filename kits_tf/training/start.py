@@ -1,7 +1,8 @@
-"""Starts a run from trained weights in place of random ones: from a file (--start_from), or tumor2d from the fine net.
+"""Starts a run from trained weights in place of random ones: given ones (--start_from), or tumor2d from the fine net.
 
-A file must hold the stage's own net. tumor2d may instead start from the fine net of the same fold (`start_from_fine`):
-both see the same crops, and the fine net has learned kidney, fat and bowel from all of them, while few contain a tumor.
+Given weights must be those of the stage's own net. tumor2d may instead start from the fine net of the same fold
+(`start_from_fine`): both see the same crops, and the fine net has learned kidney, fat and bowel from all of them, while
+few contain a tumor.
 """
 
 import dataclasses
@@ -12,12 +13,15 @@ import numpy as np
 
 from kits_tf import models
 from kits_tf.errors import InputError
-from kits_tf.files import runs
+from kits_tf.files import exports, runs
 from kits_tf.files.checksums import file_facts
+from kits_tf.models import unfold
 from kits_tf.training import folder
 from kits_tf.training.step import TrainStep, tf_variables
 from kits_tf.training.task import Task
+from kits_tf.weights import shipped_model
 
+SHIPPED = "shipped"  # --start_from=shipped
 FRESH = "logits"  # the output layer of tumor2d keeps its random initialization: its target is not the fine net's
 
 
@@ -26,12 +30,13 @@ def starting_from(task: Task, given: str | pathlib.Path, run_dir: str | pathlib.
 
     Args:
         task: training.task.Task.
-        given: a weights file of the stage's net, or a folder with one for each stage: <stage>/best.weights.h5 or, as in
-            a run folder, <stage>/fold<k>/best.weights.h5. Of several folds the task's own is taken.
+        given: a weights file of the stage's net; an exported cascade; SHIPPED for the model that ships; or a folder
+            with a file for each stage: <stage>/best.weights.h5 or, as in a run folder, <stage>/fold<k>/best.weights.h5.
+            Of several folds the task's own is taken.
         run_dir: the run folder. A run that has begun there does not need the file any more.
 
     Raises:
-        InputError: if there is no such file, or several.
+        InputError: if there are no such weights, or several files of them.
     """
     place = runs.stage_folder(run_dir, task.stage, task.fold)
     begun = runs.load_identity(place)["start_from"] if runs.begun(place) else None
@@ -39,15 +44,21 @@ def starting_from(task: Task, given: str | pathlib.Path, run_dir: str | pathlib.
         start_from = begun
     else:
         path = _find(task, pathlib.Path(given))
-        start_from = {"given": str(given), "file": str(path), **(file_facts(path) or {}),
+        start_from = {"given": str(given), "file": str(path),
+                      **(file_facts(path) or {"sha256": exports.export_digest(path)}),
                       "cases": runs.seen(runs.load_identity(path.parent))}
     tumor2d = dataclasses.replace(task.config.tumor2d, start_from_fine=False)
     return dataclasses.replace(task, start_from=start_from, config=dataclasses.replace(task.config, tumor2d=tumor2d))
 
 
 def _find(task, given):
+    """Returns the path of a weights file, or of a version folder of an export."""
+    if str(given) == SHIPPED:
+        return shipped_model()
     if given.is_file():
         return given
+    if (given / "saved_model.pb").exists() or exports.versions(given):
+        return exports.find_export(given)
     own = runs.stage_folder(given, task.stage, task.fold) / runs.BEST
     found = [own] if own.is_file() else sorted([*given.glob(f"{task.stage}/{runs.BEST}"),
                                                 *given.glob(f"{task.stage}/fold*/{runs.BEST}")])
@@ -55,12 +66,12 @@ def _find(task, given):
         return found[0]
     what = "no such file or folder" if not given.exists() else (
         f"holds {'several' if found else 'no'} weights of the {task.stage} net and none of fold {task.fold}")
-    raise InputError(f"--start_from={given}: {what}; give a weights file, or a folder that has "
+    raise InputError(f"--start_from={given}: {what}; give a weights file, an export, or a folder that has "
                      f"{task.stage}/{runs.BEST} or, as a run folder, {task.stage}/fold{task.fold}/{runs.BEST}")
 
 
 def origin(task: Task, run_dir: str | pathlib.Path) -> pathlib.Path | None:
-    """Returns the path of the weights to start from, or None for random initialization.
+    """Returns the path of the weights or the export to start from, or None for random initialization.
 
     The file of the fine net's best weights need not exist yet.
     """
@@ -103,15 +114,17 @@ def check(task: Task, run_dir: str | pathlib.Path, before: Sequence[Task] = ()) 
 
 
 def _load(task, weights):
-    """Returns the task's net with the weights of a file. Raises InputError if they belong to another net."""
-    if (weights.parent / runs.CONFIG).exists():  # its settings say better what differs than the shapes of arrays do
+    """Returns the task's net with given weights. Raises InputError if they belong to another net."""
+    exported = weights.is_dir()
+    settings = weights / "assets" / runs.CONFIG if exported else weights.parent / runs.CONFIG
+    if settings.exists():  # its settings say better what differs than the shapes of arrays do
         net, own = (dataclasses.asdict(config.stage(task.stage).net)
-                    for config in (runs.load_config(weights.parent), task.config))
+                    for config in (runs.load_config(settings.parent), task.config))
         differs = "; ".join(folder.differences(net, own))
         if differs:
             raise InputError(f"{weights}: --start_from expects a {task.stage} net like that to be trained, but "
                              f"{differs}; give its settings (--preset, --base_filters), or other weights")
-    return models.load(task.config, task.stage, weights)
+    return unfold.load(weights, task.stage) if exported else models.load(task.config, task.stage, weights)
 
 
 def begin(task: Task, step: TrainStep, weights: pathlib.Path) -> None:

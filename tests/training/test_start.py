@@ -16,6 +16,8 @@ from kits_tf import config as configs
 from kits_tf import models
 from kits_tf.errors import InputError
 from kits_tf.files import runs
+from kits_tf.models import unfold
+from kits_tf.models.fold import folded
 from kits_tf.records import dataset
 from kits_tf.training import loop, start, step
 from kits_tf.training.task import make_task
@@ -206,24 +208,35 @@ def started(stage, data_dir, run_dir, given, config=TINY):
     return history, lines
 
 
-@pytest.mark.parametrize("given", ["run/fine/fold0/best.weights.h5", "model"])
+def as_export(folder, weights):
+    """Writes a version folder that has the fine net of a weights file as an export has it."""
+    net = models.load(TINY, "fine", weights)
+    kept = [tf.Variable(values) for values in folded(net, TINY, "fine").get_weights()]
+    tf.train.Checkpoint(net_variables=kept).write(str(folder / "variables" / "variables"))
+    runs.save_config(folder / "assets", TINY)
+    (folder / "saved_model.pb").write_text("a graph, which training does not read")
+    unfold.save({"fine": net}, folder, TINY)
+
+
+@pytest.mark.parametrize("given", ["run/fine/fold0/best.weights.h5", "model", "export"])
 def test_a_run_starts_from_given_weights_and_goes_on_without_them(data_dir, fine_run, tmp_path, given,
                                                                   killed_once_saved):
     best = runs.stage_folder(fine_run, "fine", 0) / runs.BEST
     if given == "model":
         shutil.copytree(best.parent, tmp_path / "model" / "fine", ignore=shutil.ignore_patterns("config.json"))
+    as_export(tmp_path / "export" / "1", best)
     place, own = tmp_path / "own", runs.stage_folder(tmp_path / "own", "fine", 0)
     still = ellipses.with_training(TINY, "fine", learning_rate=1e-12)
     with killed_once_saved():
         started("fine", data_dir, place, tmp_path / given, still)
-    for name in ("run", "model"):
+    for name in ("run", "model", "export"):
         shutil.rmtree(tmp_path / name, ignore_errors=True)
     lines = started("fine", data_dir, place, tmp_path / given, still)[1]
     assert "resumes after epoch 1 of 2" in lines[0]
     recorded = json.loads((own / "training.json").read_text())["start_from"]
     assert recorded["given"] == str(tmp_path / given) and len(recorded["sha256"]) == 64
-    with pytest.raises(InputError, match=r"it began from \S*best.weights.h5 \(SHA-256 \w{8}\.\.\.\) there and from no "
-                                         r"--start_from here"):
+    with pytest.raises(InputError, match=r"it began from \S*(?:best.weights.h5|export/1) \(SHA-256 \w{8}\.\.\.\) "
+                                         r"there and from no --start_from here"):
         train("fine", data_dir, place, still)
 
 
@@ -245,7 +258,8 @@ def test_tumor2d_takes_the_given_weights_rather_than_fines(data_dir, whole, tmp_
 
 
 @pytest.mark.parametrize(("given", "said"), [
-    ("nowhere", "nowhere: no such file or folder; give a weights file, or a folder that has coarse/best.weights.h5 or"),
+    ("nowhere", "nowhere: no such file or folder; give a weights file, an export, or a folder that has "
+                "coarse/best.weights.h5 or"),
     ("run", "holds no weights of the coarse net and none of fold 0; give"),
     ("run/fine/fold0/history.csv", "history.csv: cannot be read as weights of the coarse net"),
     ("wider/fine/fold0/best.weights.h5", "--start_from expects a coarse net like that to be trained, but "
