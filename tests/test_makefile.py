@@ -27,13 +27,15 @@ def checkout(tmp_path):
 
 
 def make(root, *words):
-    return subprocess.run(["make", "VENV=my env", "DEMO=my demo/run", f"PYTHON={root}/my env/bin/python", *words],
+    return subprocess.run(["make", "VENV=my env", "DEMO=my demo/run", "RELEASE=my demo/run",
+                           f"PYTHON={root}/my env/bin/python", *words],
                           cwd=root, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(("target", "wanted"), [
     ("notebook", "execute"), ("lint", "mypy"), ("docs", "pdoc"), ("bench", "benchmarks"), ("soak", "pytest"),
-    ("demo", "--run_dir=my demo/run"), ("demo", "--output=my demo/run/scores"), ("test", "--dist=loadfile")])
+    ("demo", "--run_dir=my demo/run"), ("demo", "--output=my demo/run/scores"),
+    ("release", "--run_dir=my demo/run"), ("release", "--model=my demo/run/export"), ("test", "--dist=loadfile")])
 def test_a_target_takes_paths_with_blanks(target, wanted, checkout):
     done = make(checkout, target)
     assert done.returncode == 0, done.stderr
