@@ -88,7 +88,7 @@ release: venv
 
 # Runs the Colab notebook top to bottom in small form, and leaves the file as it is.
 notebook: venv
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r notebooks/requirements.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS) -r notebooks/requirements.txt
 	KITS_NOTEBOOK_SMALL=1 "$$(cd "$(VENV)/bin" && pwd)/python" -m jupyter execute --timeout=1200 notebooks/colab.ipynb
 
 # The pages of docs/ and the API as HTML. A broken link, or a module that cannot be imported, stops it.
