@@ -11,7 +11,7 @@ Variants are made with dataclasses.replace. Every dataclass checks its fields wh
 from kits_tf.config.cascade import RECORDS, CascadeConfig
 from kits_tf.config.nets import FCN3DConfig, UNetConfig
 from kits_tf.config.presets import PRESETS
-from kits_tf.config.serialization import from_json, to_json
+from kits_tf.config.serialization import differences, from_json, to_json
 from kits_tf.config.stages import (
     LESION_LOSS,
     STAGES,
@@ -26,4 +26,4 @@ from kits_tf.config.training import OPTIMIZERS, SCHEDULES, AugmentConfig, Traini
 
 __all__ = ["LESION_LOSS", "OPTIMIZERS", "PRESETS", "RECORDS", "SCHEDULES", "STAGES", "AugmentConfig", "CascadeConfig",
            "CoarseConfig", "CorrectionConfig", "FCN3DConfig", "FineConfig", "TrainingConfig", "Tumor2dConfig",
-           "Tumor3dConfig", "UNetConfig", "from_json", "plane_axes", "to_json"]
+           "Tumor3dConfig", "UNetConfig", "differences", "from_json", "plane_axes", "to_json"]

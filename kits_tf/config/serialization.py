@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import typing
+from collections.abc import Iterator
 
 from kits_tf.config.cascade import CascadeConfig
 from kits_tf.config.checks import check
@@ -50,3 +51,14 @@ def _build(cls, fields, path):
         return cls(**values)
     except ValueError as error:  # its message starts with the field's name
         raise ValueError(f"{path}.{error}") from error
+
+
+def differences(there: dict, here: dict, path: str = "") -> Iterator[str]:
+    """Yields a phrase for each field of `here` that has another value there; `path` is the prefix of their names."""
+    for name in here:
+        then, now = there.get(name), here[name]
+        if isinstance(now, dict) and isinstance(then, dict):
+            yield from differences(then, now, f"{path}{name}.")
+        elif then != now:
+            short = [value if len(value) < 40 else value[:36] + "..." for value in (str(then), str(now))]
+            yield f"{path}{name}={short[0]}, now {short[1]}"

@@ -77,8 +77,8 @@ def main() -> int:
         import tensorflow as tf
 
     from kits_tf.models import describe
-    from kits_tf.training import loop, start, workers
-    from kits_tf.training.task import make_task
+    from kits_tf.training import checks, failures, loop, start, workers
+    from kits_tf.training.task import Run, make_task
 
     if FLAGS.describe:
         print(describe.table(config))
@@ -98,20 +98,19 @@ def main() -> int:
         strategy = workers.strategy(FLAGS.strategy)
         compiled = workers.compiles(FLAGS.xla, strategy)
         folds = range(FOLDS) if FLAGS.fold == "all" else [int(FLAGS.fold)]
-        tasks = [make_task(config, stage, FLAGS.data_dir, fold, FLAGS.seed, FLAGS.precision)
-                 for stage in (configs.STAGES if FLAGS.stage == "all" else [FLAGS.stage]) for fold in folds]
         run_dir = FLAGS.run_dir or f"runs/{FLAGS.preset}"
+        runs = [Run(make_task(config, stage, FLAGS.data_dir, fold, FLAGS.seed, FLAGS.precision), run_dir)
+                for stage in (configs.STAGES if FLAGS.stage == "all" else [FLAGS.stage]) for fold in folds]
         if FLAGS.start_from:
-            tasks = [start.starting_from(task, FLAGS.start_from, run_dir) for task in tasks]
-        for place, task in enumerate(tasks):
-            loop.check(task, run_dir, strategy, tasks[:place])
-        for task in tasks:
-            loop.train(task, run_dir, strategy, compiled,
-                       report=lambda line: say(line, sys.stdout))
+            runs = [start.starting_from(run, FLAGS.start_from) for run in runs]
+        for place, run in enumerate(runs):
+            checks.check(run, strategy, [before.task for before in runs[:place]])
+        for run in runs:
+            loop.train(run, strategy, compiled, report=lambda line: say(line, sys.stdout))
             tf.keras.backend.clear_session()
     except OSError as error:
         raise InputError(str(error)) from error
-    except loop.StoppedError as error:
+    except failures.StoppedError as error:
         print(error, file=sys.stderr)
         return 143  # 128 + SIGTERM: the run is incomplete but did not fail
     return 0

@@ -12,47 +12,21 @@ import dataclasses
 import itertools
 import json
 import pathlib
-import typing
 
 import numpy as np
 import tensorflow as tf
 
 from kits_tf import models
-from kits_tf.errors import InputError
 from kits_tf.files import runs
 from kits_tf.files.atomic import whole_file
 from kits_tf.quiet import warn
 from kits_tf.training import watching
-from kits_tf.training.folder import no_checkpoint
+from kits_tf.training.failures import diverged, no_checkpoint, written_by_tensorflow
+from kits_tf.training.progress import Progress
 from kits_tf.training.step import TrainStep, tf_variables
-from kits_tf.training.task import Task
+from kits_tf.training.task import Run
 
 HDF5_OVERHEAD = 2048  # bytes per array beyond its data, slightly more than Keras 2 and 3 use
-
-
-@dataclasses.dataclass
-class Progress:
-    """The progress of a run.
-
-    Attributes:
-        history: a list of dicts with watching.COLUMNS, one per completed epoch.
-        steps: number of completed steps of the current epoch.
-        sums: sums of the loss, overlap and size of these steps.
-    """
-
-    history: list = dataclasses.field(default_factory=list)
-    steps: int = 0
-    sums: tuple[float, float, float] = (0.0, 0.0, 0.0)
-
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> typing.Self:
-        found = json.loads(text)
-        if isinstance(found, list):  # older versions saved only the history
-            found = {"history": found}
-        return cls(**found | {"sums": tuple(found.get("sums", cls.sums))})
 
 
 def save_weights(model: tf.keras.Model, path: str | pathlib.Path) -> None:
@@ -64,19 +38,11 @@ def save_weights(model: tf.keras.Model, path: str | pathlib.Path) -> None:
         model.save_weights(str(temporary))
 
 
-def diverged(task: Task, what: str, else_do: str = "") -> InputError:
-    """Returns the error for a run with non-finite values. The last checkpoint remains valid."""
-    rate = task.training.learning_rate
-    return InputError(f"{task.name}: the {what}; train this stage with a lower --learning_rate (now {rate:g}), into "
-                      f"another --run_dir or after moving its folder away{else_do}")
-
-
 class Checkpoints:
     """Saves and restores one training run in its folder.
 
     Args:
-        folder: the stage's folder, as from runs.stage_folder.
-        task: training.task.Task.
+        run: training.task.Run.
         step: training.step.TrainStep, whose variables are saved.
         writes: whether this worker writes.
 
@@ -85,8 +51,8 @@ class Checkpoints:
             called without the other workers.
     """
 
-    def __init__(self, folder: str | pathlib.Path, task: Task, step: TrainStep, writes: bool = True) -> None:
-        self._folder, self._task, self._step, self._writes = pathlib.Path(folder), task, step, writes
+    def __init__(self, run: Run, step: TrainStep, writes: bool = True) -> None:
+        self._folder, self._task, self._writes = run.folder, run.task, writes
         parts = {"weights": step.weights, "optimizer": tf_variables(step.optimizer.variables),
                  "average": step.average, "scale": step.scale}
         self._live = {name: variables for name, variables in parts.items() if variables}
@@ -95,7 +61,7 @@ class Checkpoints:
                             for name, variables in self._live.items()}
             self._best = [tf.Variable(variable, trainable=False) for variable in self._copies["weights"]]
             self._progress = tf.Variable("[]", dtype=tf.string, trainable=False)
-            self.model = models.build(task.config, task.stage)
+            self.model = models.build(run.task.config, run.task.stage)
         # Track tf.Variables directly, because Keras 2 and 3 track Keras objects differently.
         self._state = tf.train.Checkpoint(history=self._progress, best=self._best, **self._copies)
 
@@ -135,7 +101,7 @@ class Checkpoints:
         has_best = any(name.startswith("best/") for name, _ in tf.train.list_variables(str(path)))
         state = self._state if has_best else tf.train.Checkpoint(history=self._progress, **self._copies)
         state.read(str(path)).assert_existing_objects_matched().expect_partial()
-        progress = Progress.from_json(self._progress.numpy())
+        progress = Progress(**json.loads(self._progress.numpy()))
         if progress.history and not has_best:  # of an older version, which kept the best weights in their file alone
             best = models.load(self._task.config, self._task.stage, self._folder / runs.BEST)
             _assign(self._best, tf_variables(best.weights))
@@ -173,10 +139,9 @@ class Checkpoints:
             return
         if not progress.steps and runs.best_epoch(progress.history) is progress.history[-1]:
             _assign(self._best, self._shown())
-        self._progress.assign(progress.to_json())
-        steps = len(progress.history) * self._task.training.steps_per_epoch + progress.steps
-        path = self._folder / "checkpoints" / f"ckpt-{steps}"
-        with watching.written_by_tensorflow(path.parent):
+        self._progress.assign(json.dumps(dataclasses.asdict(progress)))
+        path = self._folder / "checkpoints" / f"ckpt-{progress.done(self._task.training)}"
+        with written_by_tensorflow(path.parent):
             self._state.write(str(path))
         self._forget_before(path)
         self._publish(progress)
@@ -187,7 +152,6 @@ class Checkpoints:
         for old in found[:max(0, found.index(path) - 1)]:
             for part in old.parent.glob(f"{old.name}.*"):
                 part.unlink(missing_ok=True)
-        (path.parent / "checkpoint").unlink(missing_ok=True)  # of an older version: names checkpoints that are gone
 
     def _shown(self):
         """Returns the weights to validate and publish: their moving average, if there is one."""

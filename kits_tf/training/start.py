@@ -11,35 +11,36 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kits_tf import config as configs
 from kits_tf import models
 from kits_tf.errors import InputError
 from kits_tf.files import exports, runs
 from kits_tf.files.checksums import file_facts
 from kits_tf.models import unfold
-from kits_tf.training import folder
 from kits_tf.training.step import TrainStep, tf_variables
-from kits_tf.training.task import Task
+from kits_tf.training.task import Run, Task
 from kits_tf.weights import shipped_model
 
 SHIPPED = "shipped"  # --start_from=shipped
 FRESH = "logits"  # the output layer of tumor2d keeps its random initialization: its target is not the fine net's
 
 
-def starting_from(task: Task, given: str | pathlib.Path, run_dir: str | pathlib.Path) -> Task:
-    """Returns the task with `start_from` set; tumor2d then does not start from the fine net.
+def starting_from(run: Run, given: str | pathlib.Path) -> Run:
+    """Returns the run with `start_from` set in its task; tumor2d then does not start from the fine net.
+
+    A run that has begun does not need the file any more.
 
     Args:
-        task: training.task.Task.
+        run: training.task.Run.
         given: a weights file of the stage's net; an exported cascade; SHIPPED for the model that ships; or a folder
             with a file for each stage: <stage>/best.weights.h5 or, as in a run folder, <stage>/fold<k>/best.weights.h5.
             Of several folds the task's own is taken.
-        run_dir: the run folder. A run that has begun there does not need the file any more.
 
     Raises:
         InputError: if there are no such weights, or several files of them.
     """
-    place = runs.stage_folder(run_dir, task.stage, task.fold)
-    begun = runs.load_identity(place)["start_from"] if runs.begun(place) else None
+    task = run.task
+    begun = runs.load_identity(run.folder)["start_from"] if runs.begun(run.folder) else None
     if begun and begun["given"] == str(given) and not pathlib.Path(begun["file"]).exists():
         start_from = begun
     else:
@@ -48,7 +49,8 @@ def starting_from(task: Task, given: str | pathlib.Path, run_dir: str | pathlib.
                       **(file_facts(path) or {"sha256": exports.export_digest(path)}),
                       "cases": runs.seen(runs.load_identity(path.parent))}
     tumor2d = dataclasses.replace(task.config.tumor2d, start_from_fine=False)
-    return dataclasses.replace(task, start_from=start_from, config=dataclasses.replace(task.config, tumor2d=tumor2d))
+    config = dataclasses.replace(task.config, tumor2d=tumor2d)
+    return dataclasses.replace(run, task=dataclasses.replace(task, start_from=start_from, config=config))
 
 
 def _find(task, given):
@@ -70,33 +72,20 @@ def _find(task, given):
                      f"{task.stage}/{runs.BEST} or, as a run folder, {task.stage}/fold{task.fold}/{runs.BEST}")
 
 
-def origin(task: Task, run_dir: str | pathlib.Path) -> pathlib.Path | None:
-    """Returns the path of the weights or the export to start from, or None for random initialization.
-
-    The file of the fine net's best weights need not exist yet.
-    """
-    if task.start_from:
-        return pathlib.Path(task.start_from["file"])
-    if task.stage != "tumor2d" or not task.config.tumor2d.start_from_fine:
-        return None
-    return runs.stage_folder(run_dir, "fine", task.fold) / runs.BEST
-
-
-def check(task: Task, run_dir: str | pathlib.Path, before: Sequence[Task] = ()) -> None:
+def check(run: Run, before: Sequence[Task] = ()) -> None:
     """Checks that the weights to start from exist and fit, or that an earlier task will train them.
 
     Skipped if the task has a checkpoint already or starts from random weights.
 
     Args:
-        task: training.task.Task.
-        run_dir: the run folder.
+        run: training.task.Run.
         before: tasks that are trained before this one.
 
     Raises:
         InputError: if the fine net is not trained, the architecture differs, or the weights cannot be read.
     """
-    weights = origin(task, run_dir)
-    if not weights or runs.begun(runs.stage_folder(run_dir, task.stage, task.fold)):
+    task, weights = run.task, run.origin
+    if not weights or runs.begun(run.folder):
         return
     if task.start_from:
         _load(task, weights)
@@ -120,27 +109,29 @@ def _load(task, weights):
     if settings.exists():  # its settings say better what differs than the shapes of arrays do
         net, own = (dataclasses.asdict(config.stage(task.stage).net)
                     for config in (runs.load_config(settings.parent), task.config))
-        differs = "; ".join(folder.differences(net, own))
+        differs = "; ".join(configs.differences(net, own))
         if differs:
             raise InputError(f"{weights}: --start_from expects a {task.stage} net like that to be trained, but "
                              f"{differs}; give its settings (--preset, --base_filters), or other weights")
     return unfold.load(weights, task.stage) if exported else models.load(task.config, task.stage, weights)
 
 
-def begin(task: Task, step: TrainStep, weights: pathlib.Path) -> None:
-    """Copies weights into a new step's net and its moving average.
+def begin(run: Run, step: TrainStep) -> None:
+    """Copies the weights to start from, if any, into a new step's net and its moving average.
 
     From the fine net tumor2d takes all but the last layer and the part of the first kernel that reads the kidney mask,
     which is not an input of the fine net. These keep their random initialization.
 
     Args:
-        task: training.task.Task.
+        run: training.task.Run.
         step: the task's training.step.TrainStep.
-        weights: path from `origin`.
 
     Raises:
         InputError: if the weights cannot be read.
     """
+    task, weights = run.task, run.origin
+    if not weights:
+        return
     net = _load(task, weights) if task.start_from else models.load(runs.load_config(weights.parent), "fine", weights)
     for layer in step.model.layers:
         if layer.name == FRESH and not task.start_from:

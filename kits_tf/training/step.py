@@ -40,6 +40,7 @@ class TrainStep:
         compiled: whether XLA compiles the step.
 
     Attributes:
+        task, strategy: as given.
         model: the net, ending in probabilities.
         net: the same net, ending in logits.
         optimizer: the optimizer, with its variables built.
@@ -50,7 +51,7 @@ class TrainStep:
     """
 
     def __init__(self, task: Task, strategy: tf.distribute.Strategy, compiled: bool = False) -> None:
-        self._task, self._strategy = task, strategy
+        self.task, self.strategy = task, strategy
         self.model, self.net, self.optimizer = task.build(strategy.num_replicas_in_sync)
         self.weights = tf_variables(self.model.weights)
         self._trainable = tf_variables(self.net.trainable_variables)
@@ -75,6 +76,11 @@ class TrainStep:
         """
         return self._step(image, target, tf.constant(stop, tf.float32))
 
+    @property
+    def is_built(self) -> bool:
+        """Whether the graph of the step has been built, which takes part of the first step."""
+        return self._step.experimental_get_tracing_count() > 0
+
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
         """Replaces the weights by their moving averages within a `with` block; does nothing without averages."""
@@ -91,20 +97,20 @@ class TrainStep:
         # In float16, a step with non-finite gradients is undone. This needs the weights of all replicas, so it happens
         # outside the replica function.
         back = [tf.identity(variable) for variable in self._undone()] if self.scale else []
-        told, finite = self._strategy.run(self._replicated, args=(image, target, stop))
+        told, finite = self.strategy.run(self._replicated, args=(image, target, stop))
         if self.scale:
-            finite = self._strategy.reduce(tf.distribute.ReduceOp.SUM, finite, axis=None) > 0
+            finite = self.strategy.reduce(tf.distribute.ReduceOp.SUM, finite, axis=None) > 0
             for variable, before in zip(self._undone(), back, strict=True):
-                self._strategy.extended.update(
+                self.strategy.extended.update(
                     variable, lambda now, old: now.assign(tf.where(finite, now, old)), args=(before,))
-        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, told, axis=None)
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, told, axis=None)
 
     def _undone(self):
         """Returns all variables that a step changes, except the loss scale."""
         return [*self.weights, *tf_variables(self.optimizer.variables), *self.average]
 
     def _on_replica(self, image, target, stop):
-        training, replicas = self._task.training, self._strategy.num_replicas_in_sync
+        training, replicas = self.task.training, self.strategy.num_replicas_in_sync
         def total(tensors):
             return tensors
 
@@ -114,7 +120,7 @@ class TrainStep:
         with tf.GradientTape() as tape:
             logits = self.net(image, training=True)
             # The optimizer sums the gradients of the replicas, so each replica contributes its share of the loss.
-            loss = self._task.loss()(target, logits, total=total) / replicas
+            loss = self.task.loss()(target, logits, total=total) / replicas
             scaled = loss * scale if self.scale else loss
         gradients, finite = tape.gradient(scaled, self.net.trainable_variables), tf.constant(1.0)
         if self.scale or training.clip_norm:

@@ -1,4 +1,4 @@
-"""A training task: one stage on one fold.
+"""A training task, one stage on one fold, and the run that trains it into a folder.
 
 The task provides the net, the optimizer, the loss and the batches, so the training loop does not depend on the stage.
 """
@@ -113,6 +113,33 @@ class Task:
     def held_out_batches(self) -> tf.data.Dataset:
         """Creates the dataset of validation batches (pipeline.held_out_batches)."""
         return pipeline.held_out_batches(self.config, self.stage, self.held_out)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A task and the run folder that it is trained into.
+
+    Attributes:
+        task: Task.
+        run_dir: the run folder, which has a folder for each stage and fold.
+    """
+
+    task: Task
+    run_dir: str | pathlib.Path
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The task's own folder in the run folder."""
+        return runs.stage_folder(self.run_dir, self.task.stage, self.task.fold)
+
+    @property
+    def origin(self) -> pathlib.Path | None:
+        """The weights or export to start from, None for random initialization. The fine net's need not exist yet."""
+        if self.task.start_from:
+            return pathlib.Path(self.task.start_from["file"])
+        if self.task.stage != "tumor2d" or not self.task.config.tumor2d.start_from_fine:
+            return None
+        return runs.stage_folder(self.run_dir, "fine", self.task.fold) / runs.BEST
 
 
 def make_task(config: configs.CascadeConfig, stage: str, data_dir: str | pathlib.Path, fold: int, seed: int,

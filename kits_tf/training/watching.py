@@ -1,24 +1,21 @@
-"""Reports the progress of a run: progress bar, history.csv, a plot of the history, TensorBoard events."""
+"""Writes the files in which a run can be watched: history.csv, a plot of it, TensorBoard events."""
 
-import contextlib
 import io
 import math
 import pathlib
-import re
-from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kits_tf.files import runs
-from kits_tf.files.atomic import cannot_write, write_bytes, write_table
+from kits_tf.files.atomic import write_bytes, write_table
 from kits_tf.inputs import sheet
-from kits_tf.quiet import no_bar
-from kits_tf.training.task import Task
+from kits_tf.training.failures import written_by_tensorflow
+from kits_tf.training.progress import Steps
+from kits_tf.training.task import Run
 
 # `dice` is the soft Dice of the training batches, computed during the epoch; `val_dice` is the mean Dice of the
 # validation cases. `input_wait` is the fraction of the epoch's step time spent waiting for the next batch.
@@ -27,45 +24,12 @@ COLUMNS = ("epoch", "loss", "dice", "val_loss", "val_dice", "samples_per_second"
 PLOT = "history.png"
 PICTURE_EXAMPLES = 6  # validation examples that TensorBoard shows
 PICTURES_PER_RUN = 10
-SEVERAL = 3  # epochs with one Dice after which a net counts as collapsed
-
-
-def progress_bar(title: str, done: int, steps: int) -> tqdm.tqdm:
-    """Creates a progress bar over an epoch's steps, with ETA; hidden with --quiet or without a terminal."""
-    return tqdm.tqdm(total=steps, initial=done, desc=title, unit="step", leave=False, disable=no_bar(),
-                     bar_format="{desc} |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]")
-
-
-def duration(seconds: float) -> str:
-    """Formats a duration, for example "3 h 05 min" or "4 min 20 s"."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
-
-
-@contextlib.contextmanager
-def written_by_tensorflow(path: str | pathlib.Path) -> Iterator[None]:
-    """Converts TensorFlow's file errors to RunError.
-
-    TensorFlow reports a full disk with the same exception type as exhausted memory.
-    """
-    try:
-        yield
-    except tf.errors.OpError as error:
-        reason = re.sub(r"\{\{.*?\}\}| \[Op:.*?\]", "", error.message).strip().splitlines()[0]
-        raise cannot_write(path, reason) from error
 
 
 def write_history(folder: str | pathlib.Path, history: list[dict]) -> None:
     """Writes history.csv. Values that were not measured, or that an older version did not record, are left empty."""
     rows = [{name: f"{value:.6g}" for name, value in row.items() if value is not None} for row in history]
     write_table(pathlib.Path(folder) / runs.HISTORY, COLUMNS, rows)
-
-
-def collapsed(history: list[dict]) -> bool:
-    """Returns whether the Dice of the last SEVERAL epochs is zero or the same, as of a net with a constant answer."""
-    scores = [row["val_dice"] for row in history[-SEVERAL:]]
-    return len(scores) == SEVERAL and (max(scores) < runs.NOTHING or max(scores) - min(scores) < 1e-6)
 
 
 def draw_history(folder: str | pathlib.Path, history: list[dict]) -> None:
@@ -97,31 +61,30 @@ class Events:
     Uses tf.summary.write, because tf.summary.scalar and tf.summary.image need TensorBoard to be installed.
 
     Args:
-        folder: the stage's folder, as from runs.stage_folder.
-        task: training.task.Task.
+        run: training.task.Run.
         held_out: the task's held_out_batches.
     """
 
-    def __init__(self, folder: str | pathlib.Path, task: Task, held_out: tf.data.Dataset) -> None:
-        self._folder = pathlib.Path(folder) / "events"
+    def __init__(self, run: Run, held_out: tf.data.Dataset) -> None:
+        task, self._folder = run.task, run.folder / "events"
         with written_by_tensorflow(self._folder):
             self._writer = tf.summary.create_file_writer(str(self._folder))
         self._examples = examples_to_show(held_out)
         self._spacing_mm = task.config.plane_spacing_mm(task.stage)
         self._every = -(-task.training.epochs // PICTURES_PER_RUN)
 
-    def write(self, row: dict, steps: dict[str, Sequence[float]], last_step: int, model: tf.keras.Model) -> None:
+    def write(self, row: dict, steps: Steps, last_step: int, model: tf.keras.Model) -> None:
         """Writes the scalars of an epoch and of its steps; about PICTURES_PER_RUN times per run also a picture of the
         net's output on some validation examples.
 
         Args:
             row: the epoch's row of the history, a dict with COLUMNS.
-            steps: name to values, one for each step of the epoch that this process ran.
+            steps: the measured steps of the epoch.
             last_step: number of steps the run has done.
             model: maps images to probabilities.
         """
         with self._writer.as_default(step=row["epoch"]):
-            for name, values in steps.items():
+            for name, values in (("loss", steps.losses), ("input_wait", steps.input_waits)):
                 for step, value in enumerate(values, start=last_step - len(values) + 1):
                     _write_scalar(f"step/{name}", value, step)
             for column in COLUMNS[1:]:

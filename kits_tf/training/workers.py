@@ -4,29 +4,22 @@ The environment variable TF_CONFIG lists the machines ("workers"). It is the sam
 
     {"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}
 
-Every worker runs the same command on the same shared folders; only worker 0, the chief, writes. If a worker dies, the
-others block in their next step, because TensorFlow's collectives wait for it for minutes. Therefore each worker polls
-the ports of the others and exits, naming the dead worker, if one does not answer.
+Every worker runs the same command on the same shared folders; only worker 0, the chief, writes. If a worker dies,
+TensorFlow ends the next step of the others with an error: at once if its process ends, and within two minutes if its
+machine no longer answers (MultiWorkerMirroredStrategy checks the health of its peers every 30 s).
 """
 
 import contextlib
 import json
 import os
-import socket
-import sys
-import threading
-import typing
+import re
 
 import tensorflow as tf
 
 from kits_tf.errors import InputError
 
-LOOK_EVERY = 3.0  # seconds between polls
-LOOKS = 4  # consecutive polls without an answer after which a worker counts as dead
-PATIENCE = 5.0  # seconds to wait for an answer
 
-
-def addresses() -> tuple[list[tuple[str, int]], int]:
+def addresses() -> tuple[list[str], int]:
     """Reads TF_CONFIG: returns (addresses of all workers, index of this one), or ([], 0) if it is not set.
 
     Raises:
@@ -44,15 +37,10 @@ def addresses() -> tuple[list[tuple[str, int]], int]:
         workers, index = cluster["worker"], int(task["index"])
         if task["type"] != "worker" or not 0 <= index < len(workers):
             raise ValueError(f"its task is {task['type']} {index}, expected one of {len(workers)} workers")
-        return [_split(worker) for worker in workers], index
+        return [str(worker) for worker in workers], index
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error) if type(error) is ValueError else repr(error)
         raise InputError(f"TF_CONFIG: cannot be used ({reason}); example: {example}") from error
-
-
-def _split(address):
-    host, port = address.rsplit(":", 1)
-    return host, int(port)
 
 
 def strategy(name: str = "auto") -> tf.distribute.Strategy:
@@ -100,72 +88,6 @@ def compiles(xla: str, strategy: tf.distribute.Strategy) -> bool:
     return xla == "on" or (xla == "auto" and bool(tf.config.list_logical_devices("GPU")))
 
 
-class Watch:
-    """Context manager that ends this process when another worker has died.
-
-    A thread polls the ports of the other workers, because the main thread may block in TensorFlow. Does nothing if
-    there is only one worker.
-    """
-
-    def __init__(self, strategy: tf.distribute.Strategy) -> None:
-        workers, own = addresses()
-        many = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-        self._others = {index: worker for index, worker in enumerate(workers) if many and index != own}
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
-        self._strategy = strategy
-
-    def __enter__(self) -> typing.Self:
-        if self._others:
-            self._thread.start()
-        return self
-
-    def __exit__(self, kind, error, trace):
-        """Ends the polling. After a TensorFlow error it first waits until a dead worker would be detected, because our
-        message names the worker."""
-        if self._others and isinstance(error, tf.errors.OpError):
-            self._thread.join(2 * LOOKS * (LOOK_EVERY + PATIENCE))
-        self._over.set()
-
-    def leave(self) -> None:
-        """Ends the polling once all workers are done, including the chief's writing.
-
-        Uses two barriers. After the first, all workers are done, but some may still be receiving its result from this
-        worker. The second confirms that all have received it; it has a timeout, since the others may have exited.
-        """
-        if not self._others:
-            return
-        agree(self._strategy, 0)
-        self._over.set()
-        last = threading.Thread(target=self._last_round, daemon=True)
-        last.start()
-        last.join(PATIENCE)
-
-    def _last_round(self):
-        with contextlib.suppress(tf.errors.OpError):
-            agree(self._strategy, 0)
-
-    def _look(self):
-        missed = dict.fromkeys(self._others, 0)
-        while not self._over.wait(LOOK_EVERY):
-            for index, address in self._others.items():
-                missed[index] = 0 if _answers(address) else missed[index] + 1
-                if missed[index] >= LOOKS and not self._over.is_set():
-                    host, port = address
-                    print(f"worker {index} ({host}:{port}) has died: nobody answered {LOOKS} times in a row. This "
-                          f"worker ends too; start all again with the same command, and they go on from the last "
-                          f"checkpoint", file=sys.stderr, flush=True)
-                    os._exit(1)
-
-
-def _answers(address):
-    try:
-        socket.create_connection(address, timeout=PATIENCE).close()
-        return True
-    except OSError:
-        return False
-
-
 def writes(strategy: tf.distribute.Strategy) -> bool:
     """Returns whether this process writes files; of several workers only the first does."""
     resolver = strategy.cluster_resolver
@@ -186,3 +108,17 @@ def agree(strategy: tf.distribute.Strategy, number: int) -> bool:
     total, squares = strategy.experimental_local_results(both)[0].numpy()
     return total**2 == strategy.num_replicas_in_sync * squares  # holds only if the variance of the numbers is zero
 
+
+def leave(strategy: tf.distribute.Strategy) -> None:
+    """Waits until all workers are done: a worker that ended earlier would interrupt what the others still exchange."""
+    with contextlib.suppress(tf.errors.OpError):  # the others have received this worker's last word and ended
+        agree(strategy, 0)
+
+
+def lost(error: tf.errors.OpError) -> InputError:
+    """Returns the error for a worker that no longer answers, from TensorFlow's error of a step that needs it."""
+    workers, own = addresses()
+    named = [int(index) for index in re.findall(r"/job:worker/replica:0/task:(\d+)", str(error))]
+    who = next((f"worker {index} ({workers[index]})" for index in named if index != own), "a worker")
+    return InputError(f"{who} has died or does not answer; this worker ends too; start all again with the same "
+                      f"command, and they go on from the last checkpoint")

@@ -13,8 +13,8 @@ import tensorflow as tf
 from harness import ellipses
 from kits_tf import config as configs
 from kits_tf.errors import InputError
-from kits_tf.training import loop, workers
-from kits_tf.training.task import make_task
+from kits_tf.training import failures, loop, workers
+from kits_tf.training.task import Run, make_task
 
 
 def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None, stage="fine"):
@@ -31,13 +31,12 @@ def train(config, data_dir, run_dir, strategy="one", devices=1, cluster=None, st
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],
                                                [tf.config.LogicalDeviceConfiguration()] * devices)
     tf.config.experimental.enable_op_determinism()
-    workers.LOOK_EVERY = 0.5  # 3 s in production
     try:
         task = make_task(configs.from_json(config), stage, data_dir, 0, 0)
-        loop.train(task, run_dir, workers.strategy(strategy))
+        loop.train(Run(task, run_dir), workers.strategy(strategy))
     except InputError as error:
         sys.exit(str(error))
-    except loop.StoppedError as error:
+    except failures.StoppedError as error:
         print(error, file=sys.stderr)
         sys.exit(143)
 

@@ -19,8 +19,8 @@ from kits_tf.files import runs
 from kits_tf.models import unfold
 from kits_tf.models.fold import folded
 from kits_tf.records import dataset
-from kits_tf.training import loop, start, step
-from kits_tf.training.task import make_task
+from kits_tf.training import checks, loop, start, step
+from kits_tf.training.task import Run, make_task
 
 TINY = ellipses.tiny_config()
 CONFIG = dataclasses.replace(TINY, tumor2d=dataclasses.replace(TINY.tumor2d, start_from_fine=True))
@@ -33,7 +33,7 @@ def data_dir(tmp_path_factory):
 
 def train(stage, data_dir, run_dir, config=CONFIG):
     lines = []
-    loop.train(make_task(config, stage, data_dir, 0, 0), run_dir, report=lines.append)
+    loop.train(Run(make_task(config, stage, data_dir, 0, 0), run_dir), report=lines.append)
     return lines
 
 
@@ -55,7 +55,7 @@ def whole(with_fine, data_dir, tmp_path_factory):
     """(history, printed lines, run folder) of a training of tumor2d in one go."""
     run_dir, lines = tmp_path_factory.mktemp("whole") / "run", []
     shutil.copytree(with_fine, run_dir)
-    return loop.train(make_task(CONFIG, "tumor2d", data_dir, 0, 0), run_dir, report=lines.append), lines, run_dir
+    return loop.train(Run(make_task(CONFIG, "tumor2d", data_dir, 0, 0), run_dir), report=lines.append), lines, run_dir
 
 
 @pytest.fixture
@@ -85,9 +85,8 @@ def test_what_the_nets_have_alike_is_fines_and_the_rest_is_fresh(data_dir, with_
     task = make_task(config, "tumor2d", data_dir, 0, 0)
     fresh, *_ = task.build()
     one = step.TrainStep(task, tf.distribute.get_strategy())
-    weights = start.origin(task, with_fine)
-    start.begin(task, one, weights)
-    fine = models.load(config, "fine", weights)
+    start.begin(Run(task, with_fine), one)
+    fine = models.load(config, "fine", runs.stage_folder(with_fine, "fine", 0) / runs.BEST)
     for layer in one.model.layers:
         for value, old, own in zip(layer.get_weights(), fine.get_layer(layer.name).get_weights(),
                                    fresh.get_layer(layer.name).get_weights(), strict=True):
@@ -115,7 +114,7 @@ def test_training_begins_there_and_says_so(data_dir, whole):
         return float(task.loss()(target, one.net(image, training=True)))
 
     fresh = loss()
-    start.begin(task, one, start.origin(task, run_dir))
+    start.begin(Run(task, run_dir), one)
     first = events.step_losses(run_dir, "tumor2d")[0]
     assert first == pytest.approx(loss(), rel=1e-5) and first != pytest.approx(fresh, rel=1e-3)
 
@@ -132,9 +131,9 @@ def test_a_fine_net_that_will_be_trained_before_is_no_error(data_dir, tmp_path):
     fine, tumor2d = (make_task(CONFIG, stage, data_dir, 0, 0) for stage in ("fine", "tumor2d"))
     other_fold = make_task(CONFIG, "fine", data_dir, 1, 0)
     one = tf.distribute.get_strategy()
-    loop.check(tumor2d, tmp_path, one, [other_fold, fine])
+    checks.check(Run(tumor2d, tmp_path), one, [other_fold, fine])
     with pytest.raises(InputError, match="is not trained"):
-        loop.check(tumor2d, tmp_path, one, [other_fold])
+        checks.check(Run(tumor2d, tmp_path), one, [other_fold])
 
 
 def test_a_fine_net_of_another_shape_is_one_line(data_dir, run_dir, tmp_path):
@@ -146,7 +145,7 @@ def test_a_fine_net_of_another_shape_is_one_line(data_dir, run_dir, tmp_path):
         train("tumor2d", data_dir, run_dir, config)
     fine, tumor2d = (make_task(config, stage, data_dir, 0, 0) for stage in ("fine", "tumor2d"))
     with pytest.raises(InputError, match=said):  # reported before fine is trained
-        loop.check(tumor2d, tmp_path, tf.distribute.get_strategy(), [fine])
+        checks.check(Run(tumor2d, tmp_path), tf.distribute.get_strategy(), [fine])
 
 
 def test_weights_that_cannot_be_read_are_one_line(data_dir, run_dir):
@@ -163,7 +162,7 @@ def test_a_resumed_run_ends_as_one_left_alone_though_fine_is_gone(data_dir, whol
     assert not (folders[1] / runs.HISTORY).exists()
     shutil.rmtree(run_dir / "fine")
     lines = []
-    parts = loop.train(make_task(CONFIG, "tumor2d", data_dir, 0, 0), run_dir, report=lines.append)
+    parts = loop.train(Run(make_task(CONFIG, "tumor2d", data_dir, 0, 0), run_dir), report=lines.append)
     assert "resumes after epoch 1 of 2" in lines[0]
     for one, other in zip(whole[0], parts, strict=True):
         for column in ("epoch", "loss", "val_loss", "val_dice", "learning_rate"):
@@ -202,10 +201,9 @@ def test_two_replicas_learn_with_adam_what_one_device_learns_from_the_same_start
 
 
 def started(stage, data_dir, run_dir, given, config=TINY):
-    task = start.starting_from(make_task(config, stage, data_dir, 0, 0), given, run_dir)
+    run = start.starting_from(Run(make_task(config, stage, data_dir, 0, 0), run_dir), given)
     lines = []
-    history = loop.train(task, run_dir, report=lines.append)
-    return history, lines
+    return loop.train(run, report=lines.append), lines
 
 
 def as_export(folder, weights):
@@ -245,16 +243,16 @@ def test_training_from_given_weights_begins_with_their_score(data_dir, with_fine
     net = dataclasses.replace(still.fine.net, normalization="none")  # batch statistics would change the score
     still = dataclasses.replace(still, fine=dataclasses.replace(still.fine, net=net))
     learned = ellipses.with_training(still, "fine", learning_rate=1e-2)
-    before = loop.train(make_task(learned, "fine", data_dir, 0, 0), tmp_path / "before", report=str)
+    before = loop.train(Run(make_task(learned, "fine", data_dir, 0, 0), tmp_path / "before"), report=str)
     history, lines = started("fine", data_dir, tmp_path / "own", tmp_path / "before", still)
     assert f"1 epochs, starting from {tmp_path}/before/fine/fold0/best.weights.h5's weights" in lines[0]
     assert history[0]["val_loss"] == pytest.approx(before[0]["val_loss"], abs=1e-5)
 
 
 def test_tumor2d_takes_the_given_weights_rather_than_fines(data_dir, whole, tmp_path):
-    task = start.starting_from(make_task(CONFIG, "tumor2d", data_dir, 0, 0), whole[2], tmp_path)
-    assert start.origin(task, tmp_path) == runs.stage_folder(whole[2], "tumor2d", 0) / runs.BEST
-    loop.check(task, tmp_path, tf.distribute.get_strategy())  # without a fine net in that run folder
+    run = start.starting_from(Run(make_task(CONFIG, "tumor2d", data_dir, 0, 0), tmp_path), whole[2])
+    assert run.origin == runs.stage_folder(whole[2], "tumor2d", 0) / runs.BEST
+    checks.check(run, tf.distribute.get_strategy())  # without a fine net in that run folder
 
 
 @pytest.mark.parametrize(("given", "said"), [
@@ -279,8 +277,7 @@ def test_weights_that_do_not_fit_are_one_line_that_says_what_differs(data_dir, f
     ellipses.write(tmp_path / "data", TINY, stages=["coarse"], per_case=1)
     task = make_task(TINY, "coarse", tmp_path / "data", 0, 0)
     with pytest.raises(InputError, match=re.escape(said) if "(" not in said else said) as caught:
-        loop.check(start.starting_from(task, tmp_path / given, tmp_path / "own"), tmp_path / "own",
-                   tf.distribute.get_strategy())
+        checks.check(start.starting_from(Run(task, tmp_path / "own"), tmp_path / given), tf.distribute.get_strategy())
     assert "\n" not in str(caught.value) and not (tmp_path / "own").exists()
 
 
@@ -318,7 +315,7 @@ def test_weights_that_have_seen_the_held_out_cases_are_refused_under_any_name(da
     task = make_task(TINY, "fine", data_dir, 3, 0)
     others = {name: facts | {"scan": f"another {name}"} for name, facts in scans.items()}
     for records, refused in ((scans, True), (others, False)):
-        own = start.starting_from(dataclasses.replace(task, records=records), tmp_path / "run", tmp_path / "own")
+        own = start.starting_from(Run(dataclasses.replace(task, records=records), tmp_path / "own"), tmp_path / "run")
         said = r"^fine fold 3: fine fold 3 is validated on case_00003, on which \S*best.weights.h5 was .* weights$"
         with pytest.raises(InputError, match=said) if refused else contextlib.nullcontext():
-            loop.check(own, tmp_path / "own", tf.distribute.get_strategy())
+            checks.check(own, tf.distribute.get_strategy())

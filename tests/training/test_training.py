@@ -21,8 +21,8 @@ from kits_tf.errors import InputError
 from kits_tf.files import runs
 from kits_tf.files.lock import only_writer
 from kits_tf.records import dataset
-from kits_tf.training import checkpoints, loop, scoring, step, watching
-from kits_tf.training.task import make_task
+from kits_tf.training import checkpoints, checks, failures, loop, progress, scoring, step, watching
+from kits_tf.training.task import Run, make_task
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def data_dir(tmp_path_factory, config):
 
 def train(config, stage, data_dir, run_dir, seed=0, strategy=None):
     lines = []
-    history = loop.train(make_task(config, stage, data_dir, 0, seed), run_dir, strategy, report=lines.append)
+    history = loop.train(Run(make_task(config, stage, data_dir, 0, seed), run_dir), strategy, report=lines.append)
     return history, lines
 
 
@@ -127,7 +127,7 @@ def test_sigterm_while_a_finished_run_is_looked_at_stops_what_comes_after_it(con
         return restore(saved)
 
     monkeypatch.setattr(checkpoints.Checkpoints, "restore", asked)
-    with pytest.raises(loop.StoppedError, match="stopped by SIGTERM; it was already trained"):
+    with pytest.raises(failures.StoppedError, match="stopped by SIGTERM; it was already trained"):
         train(config, "coarse", data_dir, finished)
 
 
@@ -249,7 +249,7 @@ def test_a_run_goes_on_from_the_newest_whole_checkpoint_and_keeps_all(config, da
 
 def test_a_checkpoint_that_is_empty_or_lacks_a_part_is_not_whole(config, data_dir, place):
     task = make_task(config, "coarse", data_dir, 0, 0)
-    saved = checkpoints.Checkpoints(place, task, step.TrainStep(task, tf.distribute.get_strategy()))
+    saved = checkpoints.Checkpoints(Run(task, place.parents[1]), step.TrainStep(task, tf.distribute.get_strategy()))
     newest = place / "checkpoints" / "ckpt-12"
     whole = {path: path.read_bytes() for path in newest.parent.glob("ckpt-12*")}
     spoiled = [lambda path, part=part, change=change: part in path.name and change(path)
@@ -271,7 +271,6 @@ def test_the_best_weights_come_back_from_the_checkpoint(config, data_dir, place,
     best = runs.best_epoch(runs.load_history(place))
     for name in (runs.BEST, runs.HISTORY, watching.PLOT):
         (place / name).unlink()
-    (place / "checkpoints" / "checkpoint").write_text("")  # of an older version; nothing reads it
     assert "already trained" in train(config, "coarse", data_dir, tmp_path)[1][0]
     assert (place / watching.PLOT).exists()
     task = make_task(config, "coarse", data_dir, 0, 0)
@@ -297,7 +296,7 @@ def test_without_a_whole_checkpoint_a_begun_run_is_refused_and_left_alone(config
     assert before == {path: path.read_bytes() for path in place.iterdir() if path.is_file()}
     if what == "folder":  # told before any stage is trained
         with pytest.raises(InputError, match="holds no checkpoint"):
-            loop.check(make_task(config, "coarse", data_dir, 0, 0), tmp_path, tf.distribute.get_strategy())
+            checks.check(Run(make_task(config, "coarse", data_dir, 0, 0), tmp_path), tf.distribute.get_strategy())
 
 
 def test_a_finished_run_whose_checkpoints_were_cleared_away_is_finished(config, data_dir, place, tmp_path):
@@ -336,11 +335,11 @@ def test_weights_that_the_last_step_broke_are_not_saved(config, data_dir, tmp_pa
     assert not (runs.stage_folder(tmp_path, "fine", 0) / runs.LAST).exists()
     task = make_task(config, "fine", data_dir, 0, 0)
     train_step = step.TrainStep(task, tf.distribute.get_strategy())
-    saved = checkpoints.Checkpoints(tmp_path, task, train_step)
+    saved = checkpoints.Checkpoints(Run(task, tmp_path), train_step)
     train_step.weights[0].assign(tf.fill(train_step.weights[0].shape, np.inf))
     with pytest.raises(InputError, match=r"weights are no longer numbers in epoch 1; train this stage with a lower"):
-        saved.save(checkpoints.Progress(steps=1))
-    assert not list((tmp_path / "checkpoints").glob("ckpt*"))
+        saved.save(progress.Progress(steps=1))
+    assert not list(tmp_path.rglob("ckpt*"))
 
 
 def test_each_stage_is_trained_on_what_its_config_says(config, data_dir):
@@ -417,7 +416,7 @@ def test_a_net_that_answers_the_same_everywhere_is_told_once(config, data_dir, t
 @pytest.mark.parametrize(("scores", "told"), [
     ([0.0, 0.0], False), ([0.4, 0.0, 0.0002, 0.0], True), ([0.3, 0.3, 0.3], True), ([0.0, 0.0, 0.1], False)])
 def test_a_net_is_collapsed_after_three_epochs_without_or_with_one_dice(scores, told):
-    assert watching.collapsed([{"val_dice": score} for score in scores]) == told
+    assert progress.collapsed([{"val_dice": score} for score in scores]) == told
 
 
 def test_a_study_without_tumors_is_told_by_the_tumor_stages_alone(config, tmp_path, capsys):
@@ -450,18 +449,6 @@ def test_a_run_is_watched_by_plot_scalars_and_pictures(finished):
         assert float(tensor) == pytest.approx(float(rows[epoch - 1]["input_wait"]), rel=1e-4)
     width, height, png = found["held_out"][2]
     assert tf.io.decode_png(png).shape[:2] == (int(height), int(width))
-
-
-def test_a_run_of_old_goes_on_and_its_history_lacks_the_new_columns(config, data_dir, tmp_path):
-    """Old checkpoints store the history as a plain list with fewer columns."""
-    rows = [{"epoch": 1, "loss": 0.5, "val_loss": 0.4, "val_dice": 0.3, "samples_per_second": 9.0, "seconds": 1.0,
-             "learning_rate": 0.1}]
-    progress = checkpoints.Progress.from_json(json.dumps(rows))
-    assert progress == checkpoints.Progress(rows, 0, (0.0, 0.0, 0.0))
-    watching.write_history(tmp_path, rows)
-    assert read_rows(tmp_path / runs.HISTORY)[0]["input_wait"] == ""
-    again = checkpoints.Progress(rows, 3, (0.1 + 0.2, 1e-17, 3.5))
-    assert checkpoints.Progress.from_json(again.to_json()) == again
 
 
 def test_no_records_says_which_command_makes_them(config, tmp_path):

@@ -14,7 +14,7 @@ def set_cluster(monkeypatch, cluster, kind, index):
 
 def test_workers_and_the_own_index_are_read(monkeypatch):
     set_cluster(monkeypatch, {"worker": ["one:2222", "two:2223"]}, "worker", 1)
-    assert workers.addresses() == ([("one", 2222), ("two", 2223)], 1)
+    assert workers.addresses() == (["one:2222", "two:2223"], 1)
     monkeypatch.delenv("TF_CONFIG")
     assert workers.addresses() == ([], 0)
 

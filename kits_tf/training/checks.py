@@ -1,67 +1,91 @@
-"""Checks that a run folder matches the settings, seed, precision, starting weights and records of a run."""
+"""Checks before training: the batch can be divided, and folder, cases and weights to start from fit the task.
+
+A run folder fits if its settings, seed, precision, starting weights and records are those of the task.
+"""
 
 import dataclasses
 import json
-import pathlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 
-from kits_tf.config import STAGES
+import tensorflow as tf
+
+from kits_tf.config import STAGES, differences
 from kits_tf.errors import InputError
 from kits_tf.files import runs
 from kits_tf.files.atomic import write_text
-from kits_tf.training.task import Task
+from kits_tf.training import start
+from kits_tf.training.failures import no_checkpoint
+from kits_tf.training.task import Run, Task
 
 MOST_NAMED = 6  # most differences in one message
 
 
-def claim(folder: str | pathlib.Path, task: Task) -> None:
-    """Writes the settings and identity of a task into a run folder in which nothing was saved yet; else checks them.
+def check(run: Run, strategy: tf.distribute.Strategy, before: Sequence[Task] = ()) -> None:
+    """Checks a run before training. Call it for all runs before the first one starts, which may take days.
 
     Args:
-        folder: the stage's folder, as from runs.stage_folder.
-        task: training.task.Task.
+        run: training.task.Run.
+        strategy: tf.distribute.Strategy.
+        before: tasks that are trained before this one.
+
+    Raises:
+        InputError: if the run's folder belongs to another run, the batch cannot be split evenly, or the fine net to
+            start from is neither trained nor among the tasks before.
+    """
+    task, replicas = run.task, strategy.num_replicas_in_sync
+    if task.training.batch_size % replicas:
+        another = "" if runs.begun(run.folder) else ", or choose another --batch_size"
+        raise InputError(f"{task.name}: a batch of {task.training.batch_size} cannot be divided among {replicas} "
+                         f"replicas; train on one device with --strategy=one{another}")
+    run = as_begun(run)
+    check_if_begun(run)
+    check_cases(run)
+    start.check(run, before)
+
+
+def claim(run: Run) -> None:
+    """Writes the settings and identity of a task into its folder if nothing was saved there yet; else checks them.
 
     Raises:
         InputError: as check_if_begun.
     """
-    folder = pathlib.Path(folder)
-    if check_if_begun(folder, task):
+    if check_if_begun(run):
         return
-    runs.save_config(folder, task.config)
-    write_text(folder / runs.IDENTITY, json.dumps(task.identity(), indent=1) + "\n")
+    runs.save_config(run.folder, run.task.config)
+    write_text(run.folder / runs.IDENTITY, json.dumps(run.task.identity(), indent=1) + "\n")
 
 
-def check_if_begun(folder: str | pathlib.Path, task: Task) -> bool:
-    """Returns whether a run has saved anything in a folder; if so, checks that it is this task's and can go on.
+def prolong(run: Run) -> None:
+    """Notes in the folder that the run is to have more epochs than it was begun with, if it is."""
+    if runs.load_config(run.folder).stage(run.task.stage).training.epochs < run.task.training.epochs:
+        runs.save_config(run.folder, run.task.config)
+
+
+def check_if_begun(run: Run) -> bool:
+    """Returns whether a run has saved anything in its folder; if so, checks that it is this task's and can go on.
 
     Raises:
-        InputError: as check; also if the folder holds weights without their settings, or results without a checkpoint.
+        InputError: as check_folder; also if the folder holds weights without their settings, or results without a
+            checkpoint.
     """
-    folder = pathlib.Path(folder)
+    folder = run.folder
     if not runs.begun(folder):
         return False
     if not (folder / runs.CONFIG).exists() or not (folder / runs.IDENTITY).exists():
         raise InputError(f"{folder}: holds weights but not the settings of their training; choose another --run_dir")
-    check(folder, task)
-    if not runs.checkpoints(folder) and not runs.finished(runs.load_history(folder), task.training):
+    check_folder(run)
+    if not runs.checkpoints(folder) and not runs.finished(runs.load_history(folder), run.task.training):
         raise no_checkpoint(folder)
     return True
 
 
-def no_checkpoint(folder: pathlib.Path, reason: str = "") -> InputError:
-    """Returns the error for a folder in which epochs were trained, but from whose checkpoints no run can go on."""
-    reason = reason or f"{folder / 'checkpoints'}: holds no checkpoint"
-    return InputError(f"{reason}, though {folder} holds results of training; put its checkpoints back from a copy, or "
-                      f"move {folder} away: the same command then begins anew, or from its weights with --start_from")
-
-
-def check(folder: str | pathlib.Path, task: Task) -> None:
-    """Checks that a run folder belongs to a task. More epochs than it was begun with are allowed.
+def check_folder(run: Run) -> None:
+    """Checks that a folder belongs to the run's task. More epochs than it was begun with are allowed.
 
     Raises:
         InputError: if it belongs to another run (the message names the differences), or cannot be read.
     """
-    folder = pathlib.Path(folder)
+    folder, task = run.folder, run.task
     there, here = (_settings(config, task.stage) for config in (runs.load_config(folder), task.config))
     epochs = [settings[task.stage]["training"].pop("epochs") for settings in (there, here)]
     found = list(differences(there, here))
@@ -81,35 +105,32 @@ def check(folder: str | pathlib.Path, task: Task) -> None:
                          f"choose another --run_dir, or move this folder away")
 
 
-def as_begun(folder: str | pathlib.Path, task: Task) -> Task:
-    """Returns the task without the cases that were added since its run began in a folder.
+def as_begun(run: Run) -> Run:
+    """Returns the run without the cases that were added since it began.
 
     A run in which nothing was saved yet takes all cases of the task.
     """
-    if not runs.begun(folder):
-        return task
-    identity = runs.load_identity(folder)
+    if not runs.begun(run.folder):
+        return run
+    identity, task = runs.load_identity(run.folder), run.task
     train, held_out = (tuple(path for path in paths if path.stem in identity[side])
                        for side, paths in (("train", task.train), ("held_out", task.held_out)))
-    return dataclasses.replace(task, train=train, held_out=held_out)
+    return dataclasses.replace(run, task=dataclasses.replace(task, train=train, held_out=held_out))
 
 
-def check_cases(task: Task, run_dir: str | pathlib.Path) -> None:
+def check_cases(run: Run) -> None:
     """Checks that no net of a fold was trained on a case that another net of the fold is validated on.
-
-    Args:
-        task: training.task.Task.
-        run_dir: the run folder, in which other stages of the fold may have begun.
 
     Raises:
         InputError: if there is such a case; the message names it.
     """
+    task = run.task
     nets = {}
     if task.start_from:
         nets[task.start_from["file"]] = {"start_from": None, "train": task.start_from["cases"], "held_out": {}}
     nets[task.name] = task.identity()
     for stage in STAGES:
-        place = runs.stage_folder(run_dir, stage, task.fold)
+        place = runs.stage_folder(run.run_dir, stage, task.fold)
         if stage != task.stage and runs.begun(place):
             nets[str(place)] = runs.load_identity(place)
     found = runs.clash(nets)
@@ -138,14 +159,3 @@ def _case_differences(there, here, doing):
         yield f"it was {doing} {runs.named(gone)} there and is not here"
     if changed:
         yield f"it was {doing} other records of {runs.named(changed)}, which were prepared again since"
-
-
-def differences(there: dict, here: dict, path: str = "") -> Iterator[str]:
-    """Yields a phrase for each field of `here` that has another value there; `path` is the prefix of their names."""
-    for name in here:
-        then, now = there.get(name), here[name]
-        if isinstance(now, dict) and isinstance(then, dict):
-            yield from differences(then, now, f"{path}{name}.")
-        elif then != now:
-            short = [value if len(value) < 40 else value[:36] + "..." for value in (str(then), str(now))]
-            yield f"{path}{name}={short[0]}, now {short[1]}"
