@@ -28,8 +28,6 @@ def main(arguments):
 
     from kits_tf.cascade import kidney_steps as steps
     from kits_tf.ops import components, resample
-    from kits_tf.ops.window import scale_window
-    from kits_tf.volume import AIR_HU
 
     config = configs.PRESETS[FLAGS.preset]
     volume, _ = scans.made()
@@ -37,10 +35,8 @@ def main(arguments):
     coarse = steps.coarse_mask(lambda image: tf.cast(image > scans.above("coarse"), tf.float32),
                                steps.coarse_slices(tf.constant(volume.voxels), grid, config), config)
     found = steps.find_kidneys(coarse, *steps.coarse_scale(grid, config), grid, config.kidney_min_voxels)
-    start, stop = steps.region_around(found, grid, config)
-    region = scale_window(resample.resample_box(tf.constant(volume.voxels), grid, start, stop - start, AIR_HU),
-                          config.window_hu)
-    masks = {"coarse mask": coarse, "tumors in the region": region > scans.above("tumor3d")}
+    region = steps.region_around(found, tf.constant(volume.voxels), grid, config)
+    masks = {"coarse mask": coarse, "tumors in the region": region.image > scans.above("tumor3d")}
     label = tf.function(components.label_components, input_signature=[tf.TensorSpec((None,) * 3, tf.bool)])
     rows = []
     for name, mask in masks.items():

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from data_prep.manifest import forget
 from kits_tf.config import STAGES, CascadeConfig
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, few
 from kits_tf.files.atomic import TEMPORARY
 from kits_tf.files.checksums import file_facts
-from kits_tf.files.runs import named
 from kits_tf.records import dataset
 from kits_tf.scans.discovery import Case
 
@@ -38,7 +37,7 @@ def find_conflicts(data_dir: str | pathlib.Path, cases: Mapping[str, Case], stag
     found: dict[str, tuple[Iterable[str], Sequence[str]]] = {}
     gone = sorted(set().union(*shards.values()) - set(cases))
     if gone:
-        found[f"has records of {named(gone)}, which the study lacks"] = gone, STAGES
+        found[f"has records of {few(gone, 1)}, which the study lacks"] = gone, STAGES
     scans = {name: entry["sources"]["imaging"] for stage in STAGES for name, entry in manifests[stage]["cases"].items()
              if name in cases and name in shards[stage] and dataset.scan_of(entry)}
     if len(scans) > 1 and all(_is_another(cases[name].imaging, facts) for name, facts in scans.items()):

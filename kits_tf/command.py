@@ -23,7 +23,7 @@ from absl import app, flags
 
 import kits_tf
 from kits_tf import environment, quiet
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, one_line
 
 FLAGS = flags.FLAGS
 OUTPUT = "Logging"
@@ -121,9 +121,9 @@ def _line(error):
     """Returns an error as one line. Errors that are neither a user's nor the system's are faults of the program."""
     if isinstance(error, InputError):
         return str(error)
-    text = " ".join(str(error).split())[:300]
+    text = one_line(error)
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a file'}: {error.strerror}; see to it and give the same command again"
+        return f"{error.filename or 'a file'}: {error.strerror}; fix this, then rerun the command"
     where = traceback.extract_tb(error.__traceback__)[-1]
     return (f"{type(error).__name__}: {text} (in {where.filename}, line {where.lineno}); this is a fault of the "
             f"program, --verbose shows more")

@@ -1,4 +1,9 @@
-"""The two errors shown to users. Commands print the message as one line, without a stack trace."""
+"""The two errors shown to users. Commands print the message as one line, without a stack trace.
+
+`one_line` and `few` shorten what messages quote.
+"""
+
+from collections.abc import Sequence
 
 
 class InputError(ValueError):
@@ -7,3 +12,18 @@ class InputError(ValueError):
 
 class RunError(InputError):
     """An error that would also stop every later case, such as a full disk or a missing model. It ends the run."""
+
+
+def one_line(text: object) -> str:
+    """Returns the text of an error or another object as one line of at most 300 characters; an empty one's type."""
+    return " ".join(str(text).split())[:300] or type(text).__name__
+
+
+def few(texts: Sequence[str], most: int = 3, separator: str = ", ") -> str:
+    """Joins texts; of a long list only the first, and the number of the others.
+
+    >>> few(["a", "b", "c"], most=1)
+    'a and 2 more'
+    """
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return separator.join(texts[:most]) + more

@@ -15,6 +15,10 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+# Added to numerator and denominator of soft Dice, in voxels. A batch without foreground then has the loss
+# sum / (sum + SMOOTH), where sum is that of its probabilities, so it still has a useful gradient.
+SMOOTH = 1.0
+
 
 def soft_dice_sums(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Computes the two sums of the soft Dice ratio. Unlike Dice itself, they can be added over batches and replicas.
@@ -26,21 +30,19 @@ def soft_dice_sums(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.stack([tf.reduce_sum(labels * probabilities), tf.reduce_sum(labels) + tf.reduce_sum(probabilities)])
 
 
-def soft_dice_loss_of(sums: tf.Tensor, smooth: float = 1.0) -> tf.Tensor:
+def soft_dice_loss_of(sums: tf.Tensor) -> tf.Tensor:
     """Returns one minus soft Dice, from the result of `soft_dice_sums`."""
     overlap, size = tf.unstack(sums)
-    return 1.0 - (2.0 * overlap + smooth) / (size + smooth)
+    return 1.0 - (2.0 * overlap + SMOOTH) / (size + SMOOTH)
 
 
-def soft_dice_loss(labels: tf.Tensor, logits: tf.Tensor, smooth: float = 1.0,
+def soft_dice_loss(labels: tf.Tensor, logits: tf.Tensor,
                    total: Callable[[tf.Tensor], tf.Tensor] = tf.identity) -> tf.Tensor:
     """Returns one minus the soft Dice overlap of all voxels in the batch.
 
     Args:
         labels: float32 (batch, ..., 1), 0 or 1.
         logits: float32, the same shape.
-        smooth: added to numerator and denominator; in voxels. A batch without foreground then has the loss
-            sum / (sum + smooth), where sum is that of its probabilities, so it still has a useful gradient.
         total: adds a tensor over replicas when the batch is split between several. The Dice of the whole batch cannot
             be computed from the Dice of its parts.
 
@@ -50,10 +52,10 @@ def soft_dice_loss(labels: tf.Tensor, logits: tf.Tensor, smooth: float = 1.0,
     Source: Milletari et al. 2016, V-Net, arXiv:1606.04797. They square the terms of the denominator and use one volume
     at a time; this function does neither. The sum over the batch follows Kodym et al. 2018, arXiv:1807.10097.
     """
-    return soft_dice_loss_of(total(soft_dice_sums(labels, logits)), smooth)
+    return soft_dice_loss_of(total(soft_dice_sums(labels, logits)))
 
 
-def example_dice_sums(labels: tf.Tensor, logits: tf.Tensor, smooth: float = 1.0) -> tf.Tensor:
+def example_dice_sums(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Returns float32 (2,): the sum of the soft Dice losses of the examples with foreground, and their number."""
     within = list(range(1, len(labels.shape)))
     probabilities = tf.sigmoid(logits)
@@ -61,7 +63,7 @@ def example_dice_sums(labels: tf.Tensor, logits: tf.Tensor, smooth: float = 1.0)
     foreground = tf.reduce_sum(labels, axis=within)
     size = foreground + tf.reduce_sum(probabilities, axis=within)
     shown = tf.cast(foreground > 0, tf.float32)
-    return tf.stack([tf.reduce_sum(shown * (1.0 - (2.0 * overlap + smooth) / (size + smooth))), tf.reduce_sum(shown)])
+    return tf.stack([tf.reduce_sum(shown * (1.0 - (2.0 * overlap + SMOOTH) / (size + SMOOTH))), tf.reduce_sum(shown)])
 
 
 def example_dice_loss_of(sums: tf.Tensor) -> tf.Tensor:
@@ -69,14 +71,14 @@ def example_dice_loss_of(sums: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(sums[0], sums[1])
 
 
-def example_dice_loss(labels: tf.Tensor, logits: tf.Tensor, smooth: float = 1.0,
+def example_dice_loss(labels: tf.Tensor, logits: tf.Tensor,
                       total: Callable[[tf.Tensor], tf.Tensor] = tf.identity) -> tf.Tensor:
     """Returns one minus the mean soft Dice of the examples with foreground.
 
     A small lesion has the same weight as a large one. Args and source are those of soft_dice_loss. A batch without
     foreground has loss 0 and no gradient.
     """
-    return example_dice_loss_of(total(example_dice_sums(labels, logits, smooth)))
+    return example_dice_loss_of(total(example_dice_sums(labels, logits)))
 
 
 def cross_entropy_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -9,20 +9,18 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 
-def overlap_counts(labels: tf.Tensor, probabilities: tf.Tensor, counted: tf.Tensor | None = None,
-                   threshold: float = 0.5) -> tf.Tensor:
-    """Counts the true, predicted and common voxels of each example.
+def overlap_counts(labels: tf.Tensor, probabilities: tf.Tensor, counted: tf.Tensor | None = None) -> tf.Tensor:
+    """Counts the true, predicted (at a probability of 0.5 or above) and common voxels of each example.
 
     Args:
         labels: float32 (batch, ..., 1), 0 or 1.
         probabilities: float32, the same shape, not logits.
         counted: float32, the same shape, 1 for voxels to count and 0 for voxels to ignore; None counts all.
-        threshold: a voxel is predicted at this probability or above.
 
     Returns:
         float32 (batch, 3): voxels in both, in the labels, in the prediction. Exact below 16 million voxels per example.
     """
-    predicted = tf.cast(probabilities >= threshold, tf.float32)
+    predicted = tf.cast(probabilities >= 0.5, tf.float32)
     if counted is not None:
         labels, predicted = labels * counted, predicted * counted
     space = list(range(1, len(labels.shape)))

@@ -420,7 +420,7 @@ FAULTS = (
           ("tests/cascade/test_rules.py::test_what_counts_as_nothing_is_no_kidney_either",),
           "a lesion below the smallest size is labelled"),
     Fault("kits_tf/cascade/lesion_steps.py",
-          "region = crop.dilate(searched, (config.slices_of(margin), margin, margin))", "region = searched",
+          "near = crop.dilate(searched, (config.slices_of(margin), margin, margin))", "near = searched",
           ("tests/cascade/test_rules.py::test_with_a_lesion_detected_tumor2d_acts_only_around_it",),
           "tumor2d searches the lesion without its margin"),
     Fault("kits_tf/cascade/lesion_steps.py",
@@ -491,7 +491,7 @@ FAULTS = (
           "tumor3d answers with its kidney output"),
     # Losses and metrics.
     Fault("kits_tf/losses.py",
-          "return 1.0 - (2.0 * overlap + smooth) / (size + smooth)", "return 1.0 - 2.0 * overlap / (size + smooth)",
+          "return 1.0 - (2.0 * overlap + SMOOTH) / (size + SMOOTH)", "return 1.0 - 2.0 * overlap / (size + SMOOTH)",
           ("tests/test_losses.py::test_soft_dice_of_two_voxels_by_hand",),
           "soft Dice is smoothed in the denominator alone"),
     Fault("kits_tf/losses.py",

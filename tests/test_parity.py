@@ -14,11 +14,10 @@ from data_prep import examples
 from data_prep.cases import read_case
 from kits_tf.cascade import kidney_steps as steps
 from kits_tf.cascade import tiling
-from kits_tf.ops import crop, resample
+from kits_tf.ops import crop
 from kits_tf.ops.window import scale_window
 from kits_tf.records.schema import BOX
 from kits_tf.scans.discovery import find_study
-from kits_tf.volume import AIR_HU
 
 HALF_A_UNIT = 0.5 / (CONFIG.window_hu[1] - CONFIG.window_hu[0]) + 1e-5
 
@@ -98,14 +97,13 @@ def shown_to_the_fine_net(case):
     """Maps (kidney, z, y, x) to each crop that predict_kidneys passes to the network, for the true kidneys."""
     grid = tf.constant(case.grid)
     kidneys = examples.ground_truth_kidneys(case, CONFIG)
-    origin, stop = steps.region_around(kidneys, grid, CONFIG)
-    image = scale_window(resample.resample_box(case.ct, grid, origin, stop - origin, AIR_HU), CONFIG.window_hu)
+    region = steps.region_around(kidneys, case.ct, grid, CONFIG)
     seen = {}
     for kidney in range(len(kidneys.start)):
         only = slice(kidney, kidney + 1)
         one = kidneys._replace(start=kidneys.start[only], stop=kidneys.stop[only], centre=kidneys.centre[only])
         spy, batch = Spy(), CONFIG.fine.predict_batch
-        steps.predict_kidneys(spy, [image], one, origin, grid, CONFIG, batch)
+        steps.predict_kidneys(spy, region._replace(kidneys=one), CONFIG, batch)
         starts = crop.grid_of(*steps.kidney_blocks(kidneys, kidney, grid, CONFIG).positions).numpy()
         assert len(spy.seen) == len(starts) * batch
         for index, shown in enumerate(spy.seen):
@@ -134,8 +132,7 @@ def test_fine_and_tumor2d_records_are_the_crops_the_fine_net_sees_no_more_and_no
 
 def test_tumor3d_records_are_tiles_of_the_region_that_tumor3d_runs_over(case):
     grid = tf.constant(case.grid)
-    origin, stop = steps.region_around(examples.ground_truth_kidneys(case, CONFIG), grid, CONFIG)
-    region = scale_window(resample.resample_box(case.ct, grid, origin, stop - origin, AIR_HU), CONFIG.window_hu)
+    _, region, origin, _ = steps.region_around(examples.ground_truth_kidneys(case, CONFIG), case.ct, grid, CONFIG)
     patch = CONFIG.tumor3d.patch_voxels
     assert patch == CONFIG.tumor3d.tile_voxels
     shares = []

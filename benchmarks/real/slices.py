@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from benchmarks.real import clipping, protocol
 from data_prep.cases import NormalizedCase
-from kits_tf.cascade.kidney_steps import THRESHOLD, Kidneys, find_kidneys, predict_kidneys
+from kits_tf.cascade.kidney_steps import THRESHOLD, Kidneys, Region, find_kidneys, predict_kidneys
 from kits_tf.config import CascadeConfig
 from kits_tf.errors import InputError
 from kits_tf.evaluation.scores import dice
@@ -56,10 +56,10 @@ class Crop:
     def tumor_share(self) -> float:
         return float(np.mean(tumor(self.labels[self.kidney])))
 
-    def predict(self, net: Callable, channels: list, config: CascadeConfig) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, net: Callable, masks: list, config: CascadeConfig) -> tuple[np.ndarray, np.ndarray]:
         """Runs a net on the crops around this kidney. Returns (mask, looked); `looked` is the area of the crops."""
-        answers = predict_kidneys(net, channels, self.place, tf.zeros(3, tf.int32), self.grid, config, batch=1,
-                                  elsewhere=-1.0).numpy()
+        region = Region(self.place, self.image, tf.zeros(3, tf.int32), self.grid)
+        answers = predict_kidneys(net, region, config, batch=1, masks=masks).numpy()
         return answers > THRESHOLD, answers >= 0
 
 
@@ -108,8 +108,8 @@ class Answers:
 
 def answer(one: Crop, nets: Nets, config: CascadeConfig) -> Answers:
     """Runs both nets on one kidney."""
-    fine, looked = one.predict(nets["fine"], [one.image], config)
-    by_true, by_fine = (one.predict(nets["tumor2d"], [one.image, tf.cast(kidney, tf.float32)], config)[0]
+    fine, looked = one.predict(nets["fine"], [], config)
+    by_true, by_fine = (one.predict(nets["tumor2d"], [tf.cast(kidney, tf.float32)], config)[0]
                         for kidney in (foreground(one.labels) & looked, fine))
     return Answers(fine, by_true, by_fine, looked)
 

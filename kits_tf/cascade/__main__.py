@@ -8,12 +8,12 @@ With --precision=bfloat16, also prints how the labels differ from those of float
 study given by --compare.
 """
 
-import dataclasses
 import pathlib
 
 from absl import flags
 
 from kits_tf import command
+from kits_tf.config import overrides
 from kits_tf.errors import InputError
 from kits_tf.quiet import hushed, say, warn
 
@@ -42,14 +42,12 @@ def fold_numbers(names: list[str]) -> list[int]:
     return folds
 
 
-def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[int], weights: str = "best",
-           tta: str = "none", precision: str = "float32", study: str | pathlib.Path | None = None,
-           tumor_fusion: str | None = None, lesion_threshold: float | None = None) -> pathlib.Path:
-    """Exports the cascade and returns the version folder. Compares other precisions with float32 first.
-
-    Raises:
-        InputError: if the nets cannot be collected, or the study cannot be read.
-    """
+def main() -> int:
+    folds = fold_numbers(FLAGS.folds)
+    if FLAGS.compare and FLAGS.precision == "float32":
+        raise InputError("--compare needs --precision=bfloat16, which it compares with float32")
+    if FLAGS.lesion_threshold is not None and not 0 < FLAGS.lesion_threshold < 1:
+        raise InputError(f"--lesion_threshold={FLAGS.lesion_threshold}: expected a number between 0 and 1")
     with hushed():  # imported late: TensorFlow takes seconds to import, and --help does not need it
         from kits_tf.cascade import compare
         from kits_tf.cascade.collect import collect, describe, trained_nets
@@ -57,42 +55,29 @@ def export(run_dir: str | pathlib.Path, output: str | pathlib.Path, folds: list[
         from kits_tf.models import unfold
         from kits_tf.phantoms import sample
 
-    flips = tta == "flips"
-    cases = compare.study_cases(study) if study else sample.drawn_cases()
+    run_dir, precision, flips = FLAGS.run_dir, FLAGS.precision, FLAGS.tta == "flips"
+    output = FLAGS.output or pathlib.Path(run_dir) / "export"
+    cases = compare.study_cases(FLAGS.compare) if FLAGS.compare else sample.drawn_cases()
     say(f"{run_dir}: reading the five nets of fold {', '.join(map(str, folds))}")
-    nets, config = collect(run_dir, folds, weights, precision)
-    if tumor_fusion:
-        config = dataclasses.replace(config, tumor_fusion=tumor_fusion)
-    if lesion_threshold is not None:
-        config = dataclasses.replace(config, lesion_threshold=lesion_threshold)
+    nets, config = collect(run_dir, folds, FLAGS.weights, precision)
+    given = {name: FLAGS[name].value for name in ("tumor_fusion", "lesion_threshold") if FLAGS[name].value is not None}
+    config = overrides.override(config, given)
     trained, warnings = describe(run_dir, folds)
     for warning in warnings:
         warn(warning)
-    origin = {"folds": folds, "weights": weights, "precision": precision, "trained": trained}
+    origin = {"folds": folds, "weights": FLAGS.weights, "precision": precision, "trained": trained}
     say("building the cascade's graph, which takes most of the time")
     cascade = build_cascade(nets, config, flips, origin)
     if precision != "float32":
         say("building it in float32 too, for the comparison")
-        float32 = build_cascade(collect(run_dir, folds, weights)[0], config, flips)
+        float32 = build_cascade(collect(run_dir, folds, FLAGS.weights)[0], config, flips)
         print(compare.table(compare.compare(float32, cascade, cases), "float32", precision))
     say(f"{output}: saving the next version")
     version = save_cascade(cascade, output)
     if len(folds) == 1:  # of averaged nets, none alone is the model
-        unfold.save(trained_nets(run_dir, config, folds[0], weights), version, config)
-    return version
-
-
-def main() -> int:
-    folds = fold_numbers(FLAGS.folds)
-    if FLAGS.compare and FLAGS.precision == "float32":
-        raise InputError("--compare needs --precision=bfloat16, which it compares with float32")
-    if FLAGS.lesion_threshold is not None and not 0 < FLAGS.lesion_threshold < 1:
-        raise InputError(f"--lesion_threshold={FLAGS.lesion_threshold}: expected a number between 0 and 1")
-    version = export(FLAGS.run_dir, FLAGS.output or pathlib.Path(FLAGS.run_dir) / "export", folds, FLAGS.weights,
-                     FLAGS.tta, FLAGS.precision, FLAGS.compare, FLAGS.tumor_fusion,
-                     FLAGS.lesion_threshold)
-    say(f"{version}: the cascade, {FLAGS.precision}, five nets of fold {', '.join(map(str, folds))}"
-        + (", averaged over mirror images" if FLAGS.tta == "flips" else ""))
+        unfold.save(trained_nets(run_dir, config, folds[0], FLAGS.weights), version, config)
+    say(f"{version}: the cascade, {precision}, five nets of fold {', '.join(map(str, folds))}"
+        + (", averaged over mirror images" if flips else ""))
     return 0
 
 

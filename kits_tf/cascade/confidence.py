@@ -9,6 +9,7 @@ import math
 
 import tensorflow as tf
 
+from kits_tf.cascade.kidney_steps import Region
 from kits_tf.config import CascadeConfig
 from kits_tf.ops import components
 
@@ -16,15 +17,14 @@ COLUMNS = ("z", "y", "x", "volume_ml", "confidence")
 LEAST_ML = 0.1  # smaller components are not listed
 
 
-def findings(probabilities: tf.Tensor, threshold: float, origin: tf.Tensor, grid: tf.Tensor, shape: tf.Tensor,
+def findings(probabilities: tf.Tensor, threshold: float, region: Region, shape: tf.Tensor,
              coefficients: tuple[float, float, float], config: CascadeConfig) -> tf.Tensor:
     """Lists the connected components (26 neighbors) of at least LEAST_ML.
 
     Args:
         probabilities: float32 (z, y, x), of the region.
         threshold: a voxel above it belongs to a component.
-        origin: int32 (3,), the region's first voxel on the normalized grid.
-        grid: int32 (3,), the normalized grid's shape.
+        region: kidney_steps.Region, of which position and grid are used.
         shape: int32 (3,), the scan's shape.
         coefficients: (a, b, c) of the logistic model: confidence = sigmoid(a + b * logit(mean) + c * ln(volume in ml)).
         config: CascadeConfig.
@@ -39,7 +39,8 @@ def findings(probabilities: tf.Tensor, threshold: float, origin: tf.Tensor, grid
     ids = tf.gather_nd(numbered, where) - 1
     means = tf.math.unsorted_segment_mean(tf.gather_nd(probabilities, where), ids, count)
     centres = tf.math.unsorted_segment_mean(tf.cast(where, tf.float32), ids, count)
-    centres = (centres + tf.cast(origin, tf.float32) + 0.5) * tf.cast(shape, tf.float32) / tf.cast(grid, tf.float32)
+    steps = tf.cast(shape, tf.float32), tf.cast(region.grid, tf.float32)
+    centres = (centres + tf.cast(region.origin, tf.float32) + 0.5) * steps[0] / steps[1]
     volumes = tf.cast(components.component_sizes(numbered, count, math.prod(config.spacing_mm) / 1000.0), tf.float32)
     a, b, c = coefficients
     bounded = tf.clip_by_value(means, 1e-6, 1.0 - 1e-6)

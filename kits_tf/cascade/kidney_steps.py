@@ -8,6 +8,7 @@ Source: Zhang et al., KiTS19 entry, section 1. Details it does not give are in k
 """
 
 import typing
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -32,6 +33,15 @@ class Kidneys(typing.NamedTuple):
     mask: tf.Tensor  # bool (z, y, x), the mask on its own grid, including small components
     scale: tf.Tensor  # float32 (3,), with offset: maps voxel edges of the mask's grid to those of the normalized grid
     offset: tf.Tensor  # float32 (3,)
+
+
+class Region(typing.NamedTuple):
+    """The box around the kidneys, in the normalized volume, in which the fine net and the tumor nets work."""
+
+    kidneys: Kidneys
+    image: tf.Tensor  # float32 (z, y, x), windowed
+    origin: tf.Tensor  # int32 (3,), the region's first voxel in the normalized volume
+    grid: tf.Tensor  # int32 (3,), the shape of the whole normalized volume
 
 
 class Blocks(typing.NamedTuple):
@@ -206,15 +216,24 @@ def kidney_blocks(kidneys: Kidneys, index: int | tf.Tensor, grid: tf.Tensor, con
         tf.stack([last, in_plane[0][-1] + settings.crop_voxels, in_plane[1][-1] + settings.crop_voxels]))
 
 
-def region_around(kidneys: Kidneys, grid: tf.Tensor, config: CascadeConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the box of the normalized volume that all later stages use, clipped to the volume: (start, stop)."""
+def region_around(kidneys: Kidneys, volume: tf.Tensor, grid: tf.Tensor, config: CascadeConfig) -> Region:
+    """Cuts out the region that all later stages use, clipped to the volume.
+
+    Args:
+        kidneys: Kidneys with at least one row.
+        volume: (z, y, x) HU, on the input's grid.
+        grid: int32 (3,), the normalized grid's shape.
+        config: CascadeConfig.
+    """
     starts, stops = tf.map_fn(
         lambda index: kidney_blocks(kidneys, index, grid, config)[1:], tf.range(tf.shape(kidneys.start)[0]),
         fn_output_signature=(tf.TensorSpec((3,), tf.int32), tf.TensorSpec((3,), tf.int32)))
     # At least half a tile of real tissue on every side, so that a tile over a small kidney sees no artificial air.
     pad = [max(around, size // 2) for around, size in zip(tumor_pad(config), config.tumor3d.tile_voxels, strict=True)]
     start = tf.clip_by_value(tf.reduce_min(starts, axis=0) - pad, 0, grid - 1)
-    return start, tf.clip_by_value(tf.reduce_max(stops, axis=0) + pad, start + 1, grid)
+    stop = tf.clip_by_value(tf.reduce_max(stops, axis=0) + pad, start + 1, grid)
+    image_hu = resample.resample_box(volume, grid, start, stop - start, AIR_HU)
+    return Region(kidneys, scale_window(image_hu, config.window_hu), start, grid)
 
 
 def tumor_pad(config: CascadeConfig) -> tuple[int, int, int]:
@@ -223,31 +242,27 @@ def tumor_pad(config: CascadeConfig) -> tuple[int, int, int]:
     return config.slices_of(pad), pad, pad
 
 
-def predict_kidneys(net: tiling.Net, channels: list[tf.Tensor], kidneys: Kidneys, origin: tf.Tensor, grid: tf.Tensor,
-                    config: CascadeConfig, batch: int, active: tf.Tensor | None = None,
-                    elsewhere: float = 0.0) -> tf.Tensor:
+def predict_kidneys(net: tiling.Net, region: Region, config: CascadeConfig, batch: int,
+                    masks: Sequence[tf.Tensor] = (), active: tf.Tensor | None = None) -> tf.Tensor:
     """Runs a net over the axial crops of every kidney, one kidney at a time.
 
     Overlapping crops of one kidney are blended. Where crops of two kidneys overlap, the larger probability is used.
 
     Args:
         net: the fine or the tumor2d net.
-        channels: list of float32 (z, y, x), the net's input channels over the region, the image first.
-        kidneys: Kidneys on the normalized grid.
-        origin: int32 (3,), the region's first voxel on the normalized grid.
-        grid: int32 (3,), the normalized grid's shape.
+        region: Region.
         config: CascadeConfig.
         batch: slices per call of the net.
+        masks: float32 (z, y, x), the net's further input channels over the region.
         active: bool (z, y, x) or None; a kidney's slices before its first and after its last active one are skipped.
-        elsewhere: the value outside all crops; not above zero.
 
     Returns:
-        Probabilities, float32 (z, y, x), of the region's shape.
+        Probabilities, float32 (z, y, x), of the region's shape; -1 outside all crops.
     """
-    shape = tf.shape(channels[0])
+    channels, kidneys, origin, shape = [region.image, *masks], region.kidneys, region.origin, tf.shape(region.image)
 
     def one_kidney(index, done):
-        blocks = kidney_blocks(kidneys, index, grid, config)
+        blocks = kidney_blocks(kidneys, index, region.grid, config)
         start = tf.clip_by_value(blocks.start - origin, 0, shape - 1)
         stop = tf.clip_by_value(blocks.stop - origin, start + 1, shape)
         if active is not None:
@@ -266,11 +281,11 @@ def predict_kidneys(net: tiling.Net, channels: list[tf.Tensor], kidneys: Kidneys
         return index + 1, tf.cond(stop[0] > start[0], answer, lambda: done)
 
     _, done = tf.while_loop(lambda index, _: index < tf.shape(kidneys.start)[0], one_kidney,
-                            (0, tf.fill(shape, elsewhere)), parallel_iterations=1)
+                            (0, tf.fill(shape, -1.0)), parallel_iterations=1)
     return done
 
 
-def keep_found(probabilities: tf.Tensor, kidneys: Kidneys, origin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def keep_found(probabilities: tf.Tensor, region: Region) -> tuple[tf.Tensor, tf.Tensor]:
     """Drops the parts of the fine result that are not connected to M, the mask in which the kidneys were found.
 
     A part (26 neighbors) is dropped if it neither shares nor touches a voxel of M, like a lesion that touches no
@@ -279,13 +294,14 @@ def keep_found(probabilities: tf.Tensor, kidneys: Kidneys, origin: tf.Tensor) ->
 
     Args:
         probabilities: float32 (z, y, x), of the region, from the fine net.
-        kidneys, origin: as in predict_kidneys.
+        region: Region.
 
     Returns:
         (probabilities, dropped): the probabilities, zero in the dropped parts and unchanged elsewhere, so that
         interpolation does not move the edges of the kept parts; and int32, the number of dropped parts.
     """
-    middles = [tf.cast(origin[axis] + tf.range(size), tf.float32) + 0.5
+    kidneys = region.kidneys
+    middles = [tf.cast(region.origin[axis] + tf.range(size), tf.float32) + 0.5
                for axis, size in enumerate(tf.unstack(tf.shape(probabilities)))]
     found = mask_at(kidneys.mask, kidneys.scale, kidneys.offset, middles)
     outlined = probabilities > THRESHOLD

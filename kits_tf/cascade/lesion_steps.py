@@ -11,7 +11,7 @@ import typing
 import tensorflow as tf
 
 from kits_tf.cascade import tiling
-from kits_tf.cascade.kidney_steps import THRESHOLD, Kidneys, predict_kidneys, tumor_pad
+from kits_tf.cascade.kidney_steps import THRESHOLD, Region, predict_kidneys, tumor_pad
 from kits_tf.config import CascadeConfig
 from kits_tf.ops import components, crop
 
@@ -74,16 +74,14 @@ def detect(net: tiling.Net, image: tf.Tensor, kidney_mask: tf.Tensor, config: Ca
     return tf.pad(inside, tf.stack([start, tf.shape(image) - stop], axis=1))
 
 
-def segment_tumor(nets: dict[str, tiling.Net], image: tf.Tensor, kidney_probabilities: tf.Tensor, kidneys: Kidneys,
-                  origin: tf.Tensor, grid: tf.Tensor,
+def segment_tumor(nets: dict[str, tiling.Net], region: Region, kidney_probabilities: tf.Tensor,
                   config: CascadeConfig) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
     """Computes tumor probabilities from the fine result.
 
     Args:
         nets: dict with the nets of tumor3d and tumor2d.
-        image: float32 (z, y, x), the windowed region.
-        kidney_probabilities: float32, same shape, from the fine net.
-        kidneys, origin, grid: as in predict_kidneys.
+        region: Region.
+        kidney_probabilities: float32 (z, y, x), of the region's shape, from the fine net.
         config: CascadeConfig.
 
     Returns:
@@ -92,8 +90,8 @@ def segment_tumor(nets: dict[str, tiling.Net], image: tf.Tensor, kidney_probabil
     """
     kidney_mask = kidney_probabilities > THRESHOLD
     some_kidney = tf.reduce_any(kidney_mask)
-    detected = tf.cond(some_kidney, lambda: detect(nets["tumor3d"], image, kidney_mask, config),
-                       lambda: tf.zeros_like(image))
+    detected = tf.cond(some_kidney, lambda: detect(nets["tumor3d"], region.image, kidney_mask, config),
+                       lambda: tf.zeros_like(region.image))
     lesions = keep_connected(detected, kidney_mask)
     nothing = tf.math.count_nonzero(lesions.mask, dtype=tf.int32) < config.tumor_min_voxels
     fallback = some_kidney & nothing
@@ -104,11 +102,11 @@ def segment_tumor(nets: dict[str, tiling.Net], image: tf.Tensor, kidney_probabil
     # tumor2d searches around the detected lesions, or, without any, around the whole kidneys.
     margin = config.refine_margin_voxels
     searched = tf.cond(fallback, lambda: kidney_mask, lambda: lesion_mask)
-    region = crop.dilate(searched, (config.slices_of(margin), margin, margin))
-    answers = predict_kidneys(nets["tumor2d"], [image, tf.cast(kidney_mask, tf.float32)], kidneys, origin, grid,
-                              config, config.tumor2d.predict_batch, active=region, elsewhere=-1.0)
+    near = crop.dilate(searched, (config.slices_of(margin), margin, margin))
+    answers = predict_kidneys(nets["tumor2d"], region, config, config.tumor2d.predict_batch,
+                              masks=[tf.cast(kidney_mask, tf.float32)], active=near)
     # The lesion rule applies to the 2D net's result too, so that no dropped lesion comes back.
-    refined = keep_connected(tf.where(region, answers, 0.0), kidney_mask | lesion_mask).probabilities
+    refined = keep_connected(tf.where(near, answers, 0.0), kidney_mask | lesion_mask).probabilities
 
     looked = answers >= 0  # inside the crops; a lesion may extend beyond the crops of its kidney
     alone = config.tumor_fusion == "tumor2d"

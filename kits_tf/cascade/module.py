@@ -18,8 +18,6 @@ from kits_tf.cascade import confidence, kidney_steps, lesion_steps
 from kits_tf.cascade.average import average
 from kits_tf.cascade.tiling import Net
 from kits_tf.ops import resample
-from kits_tf.ops.window import scale_window
-from kits_tf.volume import AIR_HU
 
 
 def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
@@ -106,18 +104,16 @@ def _outline(nets, volume, grid, kidneys, config):
     Returns:
         (labels, voxels, report): voxels is float32 (2,), the numbers of kidney and tumor voxels.
     """
-    origin, stop = kidney_steps.region_around(kidneys, grid, config)
-    image = scale_window(resample.resample_box(volume, grid, origin, stop - origin, AIR_HU), config.window_hu)
-    probabilities = kidney_steps.predict_kidneys(nets["fine"], [image], kidneys, origin, grid, config,
-                                                 config.fine.predict_batch)
-    probabilities, dropped = kidney_steps.keep_found(probabilities, kidneys, origin)
-    tumor, foreground, report = lesion_steps.segment_tumor(nets, image, probabilities, kidneys, origin, grid, config)
+    region = kidney_steps.region_around(kidneys, volume, grid, config)
+    answers = kidney_steps.predict_kidneys(nets["fine"], region, config, config.fine.predict_batch)
+    probabilities, dropped = kidney_steps.keep_found(tf.nn.relu(answers), region)
+    tumor, foreground, report = lesion_steps.segment_tumor(nets, region, probabilities, config)
     shape = tf.shape(volume)
-    found = {name: confidence.findings(one, kidney_steps.THRESHOLD, origin, grid, shape, coefficients, config)
+    found = {name: confidence.findings(one, kidney_steps.THRESHOLD, region, shape, coefficients, config)
              for name, one, coefficients in (("kidneys_found", foreground, config.kidney_confidence),
                                              ("tumors_found", tumor, config.tumor_confidence))}
-    foreground, start = resample.resample_back(foreground, grid, origin, shape, kidney_steps.THRESHOLD)
-    tumor, _ = resample.resample_back(tumor, grid, origin, shape, kidney_steps.THRESHOLD)
+    foreground, start = resample.resample_back(foreground, grid, region.origin, shape, kidney_steps.THRESHOLD)
+    tumor, _ = resample.resample_back(tumor, grid, region.origin, shape, kidney_steps.THRESHOLD)
     block = tf.where(tumor, tf.constant(classes.TUMOR, tf.uint8), tf.cast(foreground, tf.uint8) * classes.KIDNEY)
     labels = tf.pad(block, tf.stack([start, shape - start - tf.shape(block)], axis=1))
     return labels, tf.stack([_count(block, classes.KIDNEY), _count(block, classes.TUMOR)]), {

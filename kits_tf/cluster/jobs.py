@@ -10,7 +10,7 @@ import typing
 from collections.abc import Callable, Iterable
 
 from kits_tf import lazy
-from kits_tf.errors import InputError, RunError
+from kits_tf.errors import InputError, RunError, one_line
 from kits_tf.quiet import is_verbose, quiet_tensorflow
 
 
@@ -75,13 +75,8 @@ def attempt(function: Callable[..., dict], job: Job, sharers: int | None = None)
         if is_verbose():
             traceback.print_exc()
         where = traceback.extract_tb(error.__traceback__)[-1]
-        failure = f"{job.name}: {one_line(error)} (in {where.filename}, line {where.lineno})"
+        failure = f"{job.name}: {type(error).__name__}: {one_line(error)} (in {where.filename}, line {where.lineno})"
     return Done(job.name, result, failure, round(time.monotonic() - began, 2))
-
-
-def one_line(error: BaseException) -> str:
-    """Formats an exception's type and message as one line of at most 300 characters."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
 _made: dict[Callable, tuple] = {}  # function to ((arguments, version), result)

@@ -13,9 +13,9 @@ import dask
 import distributed
 from distributed.system import MEMORY_LIMIT
 
-from kits_tf.cluster.jobs import Done, Job, attempt, one_line
+from kits_tf.cluster.jobs import Done, Job, attempt
 from kits_tf.cluster.places import Place
-from kits_tf.errors import RunError
+from kits_tf.errors import RunError, one_line
 from kits_tf.quiet import is_verbose, say
 
 LOOPBACK = "127.0.0.1"  # address of the scheduler, workers and dashboard that are started here

@@ -10,10 +10,9 @@ import itertools
 import json
 import pathlib
 import re
-from collections.abc import Sequence
 
 from kits_tf import config as configs
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, few
 from kits_tf.files.atomic import write_text
 
 CONFIG = "config.json"
@@ -83,11 +82,6 @@ def shared(one: dict[str, dict], other: dict[str, dict]) -> list[str]:
         name in other and not (facts.get("scan") and other[name].get("scan"))))
 
 
-def named(cases: Sequence[str]) -> str:
-    """Names the first of some cases and counts the others."""
-    return f"{cases[0]} and {len(cases) - 1} more" if len(cases) > 1 else cases[0]
-
-
 def clash(nets: dict[str, dict]) -> str | None:
     """Returns a phrase for the validation cases of a net that a net of the same fold has seen in training, or None.
 
@@ -97,7 +91,7 @@ def clash(nets: dict[str, dict]) -> str | None:
     for (one, trained), (other, validated) in itertools.product(nets.items(), repeat=2):
         found = shared(validated["held_out"], seen(trained))
         if found:
-            return f"{other} is validated on {named(found)}, on which {one} was trained"
+            return f"{other} is validated on {few(found, 1)}, on which {one} was trained"
     return None
 
 

@@ -15,6 +15,7 @@ from kits_tf import addons
 from kits_tf.config import AugmentConfig
 
 CONTROL_POINTS = 5  # of the elastic grid, along each axis
+HOLES = 0.15  # largest share of the values of a random field that remove a part of a roughened mask
 
 
 def split(seed: tf.Tensor, number: int) -> list[tf.Tensor]:
@@ -49,6 +50,21 @@ class Rows:
         return self.total or self.count
 
 
+@dataclasses.dataclass(frozen=True)
+class Plane:
+    """The plane in which a stage's examples are warped.
+
+    Attributes:
+        axes: names of its axes, "yx" or "zy".
+        spacing_mm: voxel size along these axes.
+        jitter: largest shift along each axis, in whole voxels.
+    """
+
+    axes: str
+    spacing_mm: Sequence[float]
+    jitter: Sequence[int] = (0, 0)
+
+
 def _uniform(seed, rows, low, high):
     return rows[tf.random.stateless_uniform([rows.batch], seed, low, high)]
 
@@ -66,8 +82,8 @@ def _matrix(a, b, c, d):
     return tf.stack([tf.stack([a, b], axis=1), tf.stack([c, d], axis=1)], axis=1)
 
 
-def random_matrices(config: AugmentConfig, seed: tf.Tensor, rows: Rows, shape: Sequence[int], jitter: Sequence[int],
-                    axes: str, spacing_mm: Sequence[float]) -> tf.Tensor:
+def random_matrices(config: AugmentConfig, seed: tf.Tensor, rows: Rows, shape: Sequence[int],
+                    plane: Plane) -> tf.Tensor:
     """Draws affine maps from output to input voxels, for addons.warp_affine.
 
     The center of the output maps to the center of the input, shifted by up to the jitter. Mirroring, rotation, shear
@@ -78,9 +94,7 @@ def random_matrices(config: AugmentConfig, seed: tf.Tensor, rows: Rows, shape: S
         seed: int32 (2,).
         rows: Rows to draw maps for.
         shape: in-plane voxels of the input.
-        jitter: largest shift along each axis, in whole voxels.
-        axes: names of the plane's axes, "yx" or "zy".
-        spacing_mm: voxel size along these axes.
+        plane: Plane.
 
     Returns:
         float32 (batch, 2, 3).
@@ -91,14 +105,14 @@ def random_matrices(config: AugmentConfig, seed: tf.Tensor, rows: Rows, shape: S
     shear = _either(seeds[2], rows, config.shear)
     nought = tf.zeros(rows.count)
     mirror = [_mirror(seeds[3 + index], rows, {"x": config.flip_x, "y": config.flip_y}.get(axis, False))
-              for index, axis in enumerate(axes)]
+              for index, axis in enumerate(plane.axes)]
     linear = _matrix(tf.cos(angle), -tf.sin(angle), tf.sin(angle), tf.cos(angle))
     linear = linear @ _matrix(zoom, shear * zoom, nought, zoom) @ _matrix(mirror[0], nought, nought, mirror[1])
-    first_mm, second_mm = spacing_mm
+    first_mm, second_mm = plane.spacing_mm
     linear *= [[1.0, second_mm / first_mm], [first_mm / second_mm, 1.0]]
     centre = (tf.constant(shape, tf.float32) - 1.0) / 2.0
     shift = tf.stack([tf.round(_uniform(seeds[5 + index], rows, -room - 0.499, room + 0.499))
-                      for index, room in enumerate(jitter)], axis=1)
+                      for index, room in enumerate(plane.jitter)], axis=1)
     offset = centre + shift - tf.linalg.matvec(linear, tf.broadcast_to(centre, (rows.count, 2)))
     return tf.concat([linear, offset[:, :, None]], axis=2)
 
@@ -111,16 +125,15 @@ def _elastic(config, seed, rows, shape, spacing_mm):
     return tf.image.resize(rows[grid], shape, method="bicubic") * [smallest / mm for mm in spacing_mm]
 
 
-def warp(planes: tf.Tensor, config: AugmentConfig, seed: tf.Tensor, jitter: Sequence[int], axes: str,
-         spacing_mm: Sequence[float], rows: Rows | None = None) -> tf.Tensor:
+def warp(planes: tf.Tensor, config: AugmentConfig, seed: tf.Tensor, plane: Plane,
+         rows: Rows | None = None) -> tf.Tensor:
     """Warps each example by a random affine map and elastic displacement, the same for all its channels.
 
     Voxels outside the record read as 0.
 
     Args:
         planes: float32 (batch, first, second, channels), whole records, of a static shape.
-        config, jitter, axes, spacing_mm: as in random_matrices.
-        seed: int32 (2,).
+        config, seed, plane: as in random_matrices.
         rows: Rows of `planes` within a larger batch; None if they are the whole batch.
 
     Returns:
@@ -128,7 +141,7 @@ def warp(planes: tf.Tensor, config: AugmentConfig, seed: tf.Tensor, jitter: Sequ
     """
     batch, *shape, _ = planes.shape
     rows, seeds = rows or Rows(batch), split(seed, 2)
-    matrices = random_matrices(config, seeds[0], rows, shape, jitter, axes, spacing_mm)
+    matrices = random_matrices(config, seeds[0], rows, shape, plane)
     if not config.elastic_voxels:
         return addons.warp_affine(planes, matrices)
     # The affine map is added to the displacement, so that the image is interpolated only once.
@@ -136,7 +149,7 @@ def warp(planes: tf.Tensor, config: AugmentConfig, seed: tf.Tensor, jitter: Sequ
     # Not a matrix product: its rounding depends on the batch size, and each worker has only a part of the batch.
     first, second, offset = tf.unstack(matrices[:, None, None], axis=-1)
     there = first * here[..., :1] + second * here[..., 1:] + offset
-    return addons.warp_dense(planes, there - here + _elastic(config, seeds[1], rows, shape, spacing_mm))
+    return addons.warp_dense(planes, there - here + _elastic(config, seeds[1], rows, shape, plane.spacing_mm))
 
 
 def vary_intensity(images: tf.Tensor, config: AugmentConfig, seed: tf.Tensor, spacing_mm: Sequence[float] = (1.0, 1.0),
@@ -210,18 +223,17 @@ def _averaging(weights):
     return tf.math.divide_no_nan(weights, tf.reduce_sum(weights, axis=-1, keepdims=True))
 
 
-def roughen(masks: tf.Tensor, seed: tf.Tensor, reach: int, holes: float = 0.15, rows: Rows | None = None) -> tf.Tensor:
+def roughen(masks: tf.Tensor, seed: tf.Tensor, reach: int, rows: Rows | None = None) -> tf.Tensor:
     """Makes ground-truth kidney masks resemble the imperfect output of a net.
 
     Each mask is randomly dilated or eroded by up to `reach` voxels and shifted by up to `reach` voxels along each axis.
-    A smooth random field, drawn on a grid of 12 voxels, selects patches that are removed, or added near the mask.
+    A smooth random field from 0 to 1, drawn on a grid of 12 voxels, selects patches that are removed, where it is
+    below a threshold of up to HOLES, or added near the mask, where it is above one minus that threshold.
 
     Args:
         masks: float32 (batch, y, x, 1), 0 or 1.
         seed: int32 (2,).
         reach: largest dilation, erosion and shift, in voxels.
-        holes: largest threshold h, drawn per mask from 0 up: field values (0 to 1) below h select a removal, values
-            above 1 - h an addition.
         rows: as in warp.
 
     Returns:
@@ -242,7 +254,7 @@ def roughen(masks: tf.Tensor, seed: tf.Tensor, reach: int, holes: float = 0.15, 
 
     field = tf.random.stateless_uniform((rows.batch, -(-height // 12), -(-width // 12), 1), seeds[1])
     field = tf.image.resize(rows[field], (height, width), method="bicubic")
-    share = tf.reshape(_uniform(seeds[2], rows, 0.0, holes), (batch, 1, 1, 1))
+    share = tf.reshape(_uniform(seeds[2], rows, 0.0, HOLES), (batch, 1, 1, 1))
     near = grown(rough, 2 * reach)
     rough = tf.where(field < share, 0.0, tf.where(field > 1.0 - share, near, rough))
 

@@ -81,11 +81,11 @@ def augmented(image: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, config: Casc
     if stage == "tumor2d" or config.outputs(stage) > 1:
         parts.append(_kidney(labels))
     parts = [_to_planes(part) for part in parts]
-    axes, spacing_mm = plane_axes(stage), config.plane_spacing_mm(stage)
-    moved = augment.warp(tf.concat(parts, axis=-1), settings, seeds[1], (first, second), axes, spacing_mm, rows)
+    plane = augment.Plane(plane_axes(stage), config.plane_spacing_mm(stage), (first, second))
+    moved = augment.warp(tf.concat(parts, axis=-1), settings, seeds[1], plane, rows)
     image, *masks = tf.split(_centre(moved, (first, second)), len(parts), axis=-1)
     target, *kidney = (tf.cast(mask >= 0.5, tf.float32) for mask in masks)
-    image = augment.vary_intensity(image, settings, seeds[2], spacing_mm, rows)
+    image = augment.vary_intensity(image, settings, seeds[2], plane.spacing_mm, rows)
     if stage == "tumor2d":
         reach = max(1, round(OUTLINE_ERROR_MM / config.spacing_mm[1]))
         return tf.concat([image, augment.roughen(kidney[0], seeds[3], reach, rows=rows)], axis=-1), target

@@ -16,7 +16,7 @@ import h5py
 import tensorflow as tf
 
 from kits_tf.config import CascadeConfig
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, one_line
 from kits_tf.models import fcn3d, unet2d
 
 
@@ -64,7 +64,7 @@ def load(config: CascadeConfig, stage: str, path: str | pathlib.Path, precision:
         net.load_weights(str(path))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"{path}: cannot be read as weights of the {stage} net "
-                         f"({' '.join(str(error).split())[:200]})") from error
+                         f"({one_line(error)})") from error
     return net
 
 

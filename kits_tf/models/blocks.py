@@ -108,12 +108,11 @@ class FirstChannel(tf.keras.layers.Layer):
         return (*input_shape[:-1], 1)
 
 
-def head(inputs: tf.Tensor, name: str = "logits", outputs: int = 1) -> tf.Tensor:
+def head(inputs: tf.Tensor, outputs: int = 1) -> tf.Tensor:
     """Appends the layers for logits and probabilities, both float32 with any dtype policy.
 
     Args:
         inputs: (n, spatial axes, channels).
-        name: name of the logits layer.
         outputs: number of logits channels.
 
     Returns:
@@ -121,7 +120,7 @@ def head(inputs: tf.Tensor, name: str = "logits", outputs: int = 1) -> tf.Tensor
     """
     rank = len(inputs.shape) - 2
     convolve = {2: layers.Conv2D, 3: layers.Conv3D}[rank]
-    logits = convolve(outputs, (1,) * rank, dtype="float32", name=name)(inputs)
+    logits = convolve(outputs, (1,) * rank, dtype="float32", name="logits")(inputs)
     if outputs > 1:
         logits = FirstChannel(dtype="float32", name="first")(logits)
     return layers.Activation("sigmoid", dtype="float32", name="probabilities")(logits)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from kits_tf import config as configs
 from kits_tf import models
 from kits_tf.config import CascadeConfig
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, one_line
 from kits_tf.models.fold import folded, gain_of
 
 PLACE = pathlib.PurePath("assets.extra", "batch_norms.npz")
@@ -77,5 +77,5 @@ def load(version: str | pathlib.Path, stage: str) -> tf.keras.Model:
                          f"it was exported from") from error
     except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
         raise InputError(f"{version}: cannot be read as an export to start from "
-                         f"({' '.join(str(error).split())[:200]})") from error
+                         f"({one_line(error)})") from error
     return net

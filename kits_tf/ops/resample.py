@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+CHUNK = 8  # output slices that are computed at a time
+
 
 def grid_size(shape: tf.Tensor | Sequence[int], spacing_mm: tf.Tensor | Sequence[float],
               target_mm: Sequence[float]) -> tf.Tensor:
@@ -89,17 +91,16 @@ def pad_to_square(size_out: int | tf.Tensor, square: int | tf.Tensor) -> int | t
 
 
 def apply_weights(source: tf.Tensor, weights: Sequence[tf.Tensor], floor: float | None = None,
-                  above: float | None = None, chunk: int = 8) -> tf.Tensor:
+                  above: float | None = None) -> tf.Tensor:
     """Resamples a volume with one matrix per axis, a few output slices at a time.
 
     Args:
-        source: (z, y, x), any numeric type. Only the slices for `chunk` output slices are converted to float32 at once.
+        source: (z, y, x), any numeric type. Only the slices for CHUNK output slices are converted to float32 at once.
         weights: matrices (z', z), (y', y), (x', x) from axis_weights.
         floor: lowest value, in the source's units. It is subtracted before and added after resampling, so that it also
             replaces the zero outside the volume; lower voxels are raised to it. None changes nothing.
         above: threshold. If given, only whether a voxel is above it is kept, in a quarter of the memory. Cannot be
             combined with `floor`.
-        chunk: output slices per step.
 
     Returns:
         float32 (z', y', x'), or bool if `above` is given.
@@ -114,8 +115,8 @@ def apply_weights(source: tf.Tensor, weights: Sequence[tf.Tensor], floor: float 
                     depth - tf.argmax(used[:, ::-1], axis=1, output_type=tf.int32), 0)
 
     def step(index, done):
-        begin = index * chunk
-        end = tf.minimum(begin + chunk, slices)
+        begin = index * CHUNK
+        end = tf.minimum(begin + CHUNK, slices)
         low = tf.minimum(tf.reduce_min(first[begin:end]), depth - 1)
         high = tf.maximum(tf.reduce_max(last[begin:end]), low + 1)
         block = tf.cast(source[low:high], tf.float32)
@@ -127,7 +128,7 @@ def apply_weights(source: tf.Tensor, weights: Sequence[tf.Tensor], floor: float 
             planes = planes > above
         return index + 1, done.write(index, planes)
 
-    steps = -(-slices // chunk)
+    steps = -(-slices // CHUNK)
     kept = tf.float32 if above is None else tf.bool
     done = tf.TensorArray(kept, size=steps, infer_shape=False, element_shape=(None, None, None))
     _, done = tf.while_loop(lambda index, _: index < steps, step, (0, done), parallel_iterations=1)

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 import tqdm
 
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, few
 from kits_tf.files.checksums import file_facts
 from kits_tf.quiet import no_bar
 from kits_tf.records import dataset
@@ -78,8 +78,7 @@ def verify(data_dir: str | pathlib.Path, stage: str, cases: Iterable[str]) -> di
     entries = {case: manifest["cases"].get(case, {}) for case in cases}
     lines = damages(data_dir, stage, entries)
     if lines:
-        more = f" (and {len(lines) - 1} more shards)" if len(lines) > 1 else ""
-        raise InputError(f"{lines[0]}{more}; rerun the data_prep command that made them to rewrite damaged shards "
+        raise InputError(f"{few(lines, 1)}; rerun the data_prep command that made them to rewrite damaged shards "
                          f"(python -m data_prep --output={data_dir} --check lists them)")
     return entries
 

@@ -1,4 +1,4 @@
-"""TFRecord schema of training examples: serializes, parses, writes and reads them.
+"""TFRecord schema of training examples: serializes, parses and writes them.
 
 An example is a crop of one case on the normalized grid (coarse: on the coarse grid): int16 Hounsfield units and uint8
 class ids of the same shape. It is 2D, with axes (y, x) for axial and (z, y) for sagittal planes, or 3D (z, y, x).
@@ -128,9 +128,3 @@ def write(path: str | pathlib.Path, examples: Iterable[Example]) -> int:
         except tf.errors.ResourceExhaustedError as error:  # TensorFlow's error for a full disk, and for lack of memory
             raise cannot_write(path, error.message.split("; ")[-1]) from error
     return count
-
-
-def read(paths: Iterable[str | pathlib.Path], shape: tuple[int, ...]) -> tf.data.Dataset:
-    """Returns a tf.data.Dataset of parsed examples, shard after shard."""
-    dataset = tf.data.TFRecordDataset([str(path) for path in paths])
-    return dataset.map(lambda serialized: parse(serialized, shape))

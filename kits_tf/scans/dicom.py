@@ -17,10 +17,10 @@ import numpy as np
 import pydicom
 from pydicom.pixels import get_decoder
 
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, few
 from kits_tf.scans import dicom_files
 from kits_tf.scans.dicom_files import one_line
-from kits_tf.scans.discovery import DICOM_MARK, begins_like_dicom, few, series_below
+from kits_tf.scans.discovery import DICOM_MARK, begins_like_dicom, series_below
 from kits_tf.scans.limits import check_extent, check_spacing, check_voxels, is_bomb
 from kits_tf.volume import Volume, spacing_of
 

@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 
 from kits_tf import lazy
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, few
 
 ENDINGS = (".nii.gz", ".nii")
 HEADERS = (".hdr.gz", ".hdr")  # of scans stored in two files, header and voxels
@@ -27,7 +27,6 @@ ZIP = ".zip"
 PREFIX = "prediction_"  # of the files that predict.py writes, as KiTS19 requires
 DICOM_MARK = slice(128, 132)  # these bytes of a DICOM file with a preamble are DICM
 MOST_FIRST_BYTES = 256  # of the first element of a DICOM file without preamble
-MOST_LISTED = 3  # texts of a long list in a message
 LONGEST_NAME = 200  # bytes; file systems allow 255, and a prefix and an ending are added
 
 
@@ -312,11 +311,6 @@ def _shown(path, files):
     """Formats paths below `path` for a message; of a folder's own DICOM slices, that they are."""
     return ["".join(letter if letter.isprintable() else "?" for letter in str(file.relative_to(path)))
             if file != path else "its DICOM slices" for file in files]
-
-
-def few(texts: list[str]) -> str:
-    """Joins texts by commas; of a long list only the first, and the number of the others."""
-    return ", ".join(texts[:MOST_LISTED]) + (f" and {len(texts) - MOST_LISTED} more" if texts[MOST_LISTED:] else "")
 
 
 def _from_file(path, doubles=()):

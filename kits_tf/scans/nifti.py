@@ -18,7 +18,7 @@ import nibabel as nib
 import numpy as np
 from isal import igzip, isal_zlib
 
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, one_line
 from kits_tf.files.atomic import whole_file
 from kits_tf.scans.discovery import ENDINGS
 from kits_tf.scans.limits import check_extent, check_spacing, check_voxels, is_bomb, times
@@ -62,10 +62,6 @@ class _Source:
     transform: np.ndarray
 
 
-def _one_line(error):
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _stream(path):
     return igzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb")
 
@@ -89,7 +85,7 @@ def _open(path):
             OSError, EOFError, isal_zlib.error, ValueError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: cannot be read as NIfTI ({_one_line(error)}), {EXPECTED}") from error
+        raise InputError(f"{path}: cannot be read as NIfTI ({one_line(error)}), {EXPECTED}") from error
     return _Source(path, image, voxels, shape, *_geometry(path, image, raw_header, shape))
 
 
@@ -224,7 +220,7 @@ def _read(path, take, dtype):
     except (OSError, EOFError, isal_zlib.error, ValueError, MemoryError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: its voxels cannot be read ({_one_line(error)}); is the file whole?") from error
+        raise InputError(f"{path}: its voxels cannot be read ({one_line(error)}); is the file whole?") from error
     if after[0] > MOST_BYTES_AFTER:
         raise InputError(f"{path}: has more than the {times(source.shape)} voxels that its header claims; header and "
                          f"voxels do not belong together")

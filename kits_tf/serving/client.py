@@ -21,7 +21,7 @@ from tensorflow_serving.apis import (
 )
 
 from kits_tf import config as configs
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, one_line
 from kits_tf.serving import explain
 from kits_tf.volume import Volume
 
@@ -79,7 +79,7 @@ class RemotePredictor:
             self.computed = {"device": "server", "precision": explain.precision_of(texts[1]), "xla": xla == "on",
                              "tensorflow": None}
         except (KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{self.path}: this program cannot use the model ({_one_line(error)})") from error
+            raise InputError(f"{self.path}: this program cannot use the model ({one_line(error)})") from error
         self.digest = hashlib.sha256(b"".join(texts)).hexdigest()
 
     def predict(self, volume: Volume) -> Volume:
@@ -133,7 +133,7 @@ class RemotePredictor:
 
     def _explained(self, error):
         """Returns the message for a gRPC error, worded for users of predict.py."""
-        code, said = error.code(), _one_line(error.details())
+        code, said = error.code(), one_line(error.details())
         return {
             grpc.StatusCode.UNAVAILABLE:
                 f"no server answers ({said}); is it running, and are --server and --server_ca right?" + _proxied(
@@ -191,7 +191,3 @@ def _fill(model_spec, spec):
 
 def _named(spec):
     return f"model {spec['name']}" + (f" version {spec['version']}" if spec["version"] is not None else "")
-
-
-def _one_line(error):
-    return " ".join(str(error).split())[:300]

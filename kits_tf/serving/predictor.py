@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf import weights
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, one_line
 from kits_tf.files import exports
 from kits_tf.serving import explain, safety
 from kits_tf.volume import Volume
@@ -43,7 +43,7 @@ class Predictor:
             self._model = tf.saved_model.load(str(self.path))
         except (OSError, ValueError, TypeError, tf.errors.OpError) as error:
             raise InputError(f"{self.path}: cannot be loaded as an exported cascade "
-                             f"({' '.join(str(error).split())[:200]})") from error
+                             f"({one_line(error)})") from error
         gpu = bool(tf.config.list_physical_devices("GPU"))
         compiled = xla == "on" or (xla == "auto" and gpu)
         self.computed = {"device": "GPU" if gpu else "CPU", "precision": precision, "xla": compiled,

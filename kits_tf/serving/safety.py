@@ -9,7 +9,7 @@ import re
 
 from tensorflow.core.protobuf import saved_model_pb2
 
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, one_line
 
 _REACHES_OUT = re.compile(
     r".*(ReadFile|WriteFile|MatchingFiles|PyFunc|Reader|Dataset|Iterator|Summary|Rpc|FromTextFile|Library).*"
@@ -35,7 +35,7 @@ def check_graph(folder: pathlib.Path) -> None:
         model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     except Exception as error:  # the module of protobuf's DecodeError depends on its version
         raise InputError(f"{path}: cannot be loaded as an exported cascade "
-                         f"({' '.join(str(error).split())[:200]})") from error
+                         f"({one_line(error)})") from error
     for meta in model.meta_graphs:
         found = _reaching_out(meta)
         if found:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from kits_tf.config import STAGES, differences
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, few
 from kits_tf.files import runs
 from kits_tf.files.atomic import write_text
 from kits_tf.training import start
@@ -100,8 +100,7 @@ def check_folder(run: Run) -> None:
     for side, doing in (("train", "trained on"), ("held_out", "validated on")):
         found += _case_differences(identity[side], own[side], doing)
     if found:
-        more = f"; and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
-        raise InputError(f"{folder}: was trained with different settings: {'; '.join(found[:MOST_NAMED])}{more}; "
+        raise InputError(f"{folder}: was trained with different settings: {few(found, MOST_NAMED, '; ')}; "
                          f"choose another --run_dir, or move this folder away")
 
 
@@ -156,6 +155,6 @@ def _case_differences(there, here, doing):
     changed = [case for case in here if there.get(case, {}).get("records", here[case]["records"])
                != here[case]["records"]]
     if gone:
-        yield f"it was {doing} {runs.named(gone)} there and is not here"
+        yield f"it was {doing} {few(gone, 1)} there and is not here"
     if changed:
-        yield f"it was {doing} other records of {runs.named(changed)}, which were prepared again since"
+        yield f"it was {doing} other records of {few(changed, 1)}, which were prepared again since"

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf import losses, models
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, few
 from kits_tf.files import runs
 from kits_tf.inputs import pipeline, sampling
 from kits_tf.quiet import warn
@@ -80,7 +80,7 @@ class Task:
         entries = integrity.verify(paths[0].parents[2], self.stage, [path.stem for path in paths])
         changed = [case for case, entry in entries.items() if entry["shard"]["sha256"] != self.records[case]["records"]]
         if changed:
-            raise InputError(f"{self.name}: {runs.named(changed)} was prepared anew with other records during the "
+            raise InputError(f"{self.name}: {few(changed, 1)} was prepared anew with other records during the "
                              f"training, which ends here; its last checkpoint is whole. Train into another --run_dir")
 
     def build(self, replicas: int = 1) -> tuple[tf.keras.Model, tf.keras.Model, tf.keras.optimizers.Optimizer]:

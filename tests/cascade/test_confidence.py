@@ -9,6 +9,7 @@ from scipy import ndimage
 from scipy.special import expit, logit
 
 from kits_tf.cascade.confidence import LEAST_ML, findings
+from kits_tf.cascade.kidney_steps import Region
 from kits_tf.config import PRESETS
 
 CONFIG = dataclasses.replace(PRESETS["demo"], spacing_mm=(4.0, 5.0, 5.0))  # voxels of 0.1 ml
@@ -16,8 +17,9 @@ ORIGIN, GRID, SHAPE = np.array([3, 5, 7]), np.array([30, 40, 50]), np.array([60,
 
 
 def table(probabilities, coefficients=(0.0, 1.0, 0.0), threshold=0.5):
-    return findings(tf.constant(probabilities), threshold, tf.constant(ORIGIN, tf.int32), tf.constant(GRID, tf.int32),
-                    tf.constant(SHAPE, tf.int32), coefficients, CONFIG).numpy()
+    region = Region(None, None, tf.constant(ORIGIN, tf.int32), tf.constant(GRID, tf.int32))
+    return findings(tf.constant(probabilities), threshold, region, tf.constant(SHAPE, tf.int32), coefficients,
+                    CONFIG).numpy()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from kits_tf.cascade.kidney_steps import THRESHOLD, find_kidneys, keep_found, mask_at, predict_kidneys
+from kits_tf.cascade.kidney_steps import THRESHOLD, Region, find_kidneys, keep_found, mask_at, predict_kidneys
 
 CUBE = np.ones((3, 3, 3), bool)
 
@@ -21,7 +21,8 @@ def kept(probabilities, mask, origin=(0, 0, 0), scale=(1, 1, 1), offset=(0, 0, 0
     """Applies keep_found to the kidneys that find_kidneys finds in a mask."""
     kidneys = find_kidneys(tf.constant(mask), tf.constant(scale, tf.float32), tf.constant(offset, tf.float32),
                            tf.constant([1000] * 3), min_voxels=1e6)  # small components count too
-    found, dropped = keep_found(tf.constant(probabilities, tf.float32), kidneys, tf.constant(origin, tf.int32))
+    region = Region(kidneys, None, tf.constant(origin, tf.int32), None)
+    found, dropped = keep_found(tf.constant(probabilities, tf.float32), region)
     return found.numpy(), int(dropped)
 
 
@@ -96,7 +97,7 @@ def test_overlapping_crops_are_averaged_within_a_kidney_and_the_larger_counts_be
     grid = tf.constant(mask.shape)
     kidneys = find_kidneys(tf.constant(mask), tf.ones(3), tf.zeros(3), grid, min_voxels=100.0)
     assert len(kidneys.start) == 3
-    found = predict_kidneys(lambda images: 0.3 * tf.ones_like(images[..., :1]), [tf.zeros(mask.shape)], kidneys,
-                            tf.zeros(3, tf.int32), grid, tiny_config(), batch=4).numpy()
+    region = Region(kidneys, tf.zeros(mask.shape), tf.zeros(3, tf.int32), grid)
+    found = predict_kidneys(lambda images: 0.3 * tf.ones_like(images[..., :1]), region, tiny_config(), batch=4).numpy()
     np.testing.assert_allclose(found[found > 0], 0.3, rtol=1e-5)
-    assert (found[mask] > 0).all() and (found == 0).any()
+    assert (found[mask] > 0).all() and (found == -1).any()

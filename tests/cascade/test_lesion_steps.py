@@ -8,7 +8,7 @@ import tensorflow as tf
 from harness.ellipses import tiny_config
 
 from kits_tf.cascade import lesion_steps
-from kits_tf.cascade.kidney_steps import find_kidneys
+from kits_tf.cascade.kidney_steps import Region, find_kidneys
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.9])
@@ -54,6 +54,6 @@ def test_as_many_voxels_as_the_threshold_are_a_lesion_and_one_fewer_count_as_not
     grid = tf.constant(kidney.shape)
     kidneys = find_kidneys(tf.constant(kidney > 0), tf.ones(3), tf.zeros(3), grid, min_voxels=100.0)
     nets = dict.fromkeys(("tumor3d", "tumor2d"), lambda images: tf.cast(images[..., :1] > 0.7, tf.float32))
-    *_, report = lesion_steps.segment_tumor(nets, tf.constant(image), tf.constant(kidney), kidneys,
-                                            tf.zeros(3, tf.int32), grid, config)
+    region = Region(kidneys, tf.constant(image), tf.zeros(3, tf.int32), grid)
+    *_, report = lesion_steps.segment_tumor(nets, region, tf.constant(kidney), config)
     assert bool(report["tumor_fallback_used"]) == fallback and int(report["lesions_kept"]) == 1

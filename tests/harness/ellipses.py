@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import numpy as np
+import tensorflow as tf
 
 from kits_tf import config as configs
 from kits_tf.files.checksums import file_facts
@@ -76,3 +77,9 @@ def write(data_dir, config, stages=configs.STAGES, cases=5, per_case=6, kinds=(0
     folds = [names[fold::dataset.FOLDS] for fold in range(dataset.FOLDS)]
     dataset.folds_path(data_dir).write_text(json.dumps({"folds": folds}))
     return data_dir
+
+
+def read(paths, shape):
+    """Returns a tf.data.Dataset of parsed examples, shard after shard."""
+    shards = tf.data.TFRecordDataset([str(path) for path in paths])
+    return shards.map(lambda serialized: schema.parse(serialized, shape))

@@ -12,6 +12,7 @@ import tensorflow as tf
 from harness.patients import HU, KIDNEY_ABOVE, TUMOR_ABOVE
 from kits_tf import config as configs
 from kits_tf.cascade.confidence import findings
+from kits_tf.cascade.kidney_steps import Region
 
 WINDOW_HU = (-79, 304)
 NORMALIZED_MM = (3.0, 0.7816, 0.7816)
@@ -52,8 +53,8 @@ class Thresholds(tf.Module):
     def found(self, mask):
         """Lists the components of a mask of the scan; their confidence is almost 1."""
         shape = tf.shape(mask)
-        return findings(tf.cast(mask, tf.float32), 0.5, tf.zeros(3, tf.int32), shape, shape, (0.0, 1.0, 0.0),
-                        self.config)
+        region = Region(None, None, tf.zeros(3, tf.int32), shape)
+        return findings(tf.cast(mask, tf.float32), 0.5, region, shape, (0.0, 1.0, 0.0), self.config)
 
     @tf.function(input_signature=[])
     def about(self):

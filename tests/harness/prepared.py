@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from data_prep.preparation import prepare_study
+from harness import ellipses
 from harness.ellipses import tiny_config
 from kits_tf.records import dataset, schema
 from kits_tf.scans.nifti import write_volume
@@ -79,7 +80,7 @@ def classes_by_scipy(labels, grid=GRID):
 def read_records(data_dir, stage, case, config=CONFIG, box=False):
     """Reads a shard as a list of dicts of NumPy arrays: its training examples, or tumor3d's box if `box` is true."""
     shape = config.record_shape(stage)
-    found = schema.read([dataset.shard_path(data_dir, stage, case)], (None,) * len(shape))
+    found = ellipses.read([dataset.shard_path(data_dir, stage, case)], (None,) * len(shape))
     chosen = [record for record in found.as_numpy_iterator() if (record["kind"] == schema.BOX) == box]
     assert box or all(record["image"].shape == shape for record in chosen)
     return chosen

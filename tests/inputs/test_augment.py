@@ -24,7 +24,7 @@ def blobs(batch=6):
 
 def warp(config, jitter=(0, 0), axes="yx", planes=None, seed=SEED):
     planes = blobs() if planes is None else planes
-    return augment.warp(tf.constant(planes), config, seed, jitter, axes, SPACING_MM).numpy()
+    return augment.warp(tf.constant(planes), config, seed, augment.Plane(axes, SPACING_MM, jitter)).numpy()
 
 
 def test_defaults_change_nothing():
@@ -84,7 +84,7 @@ def test_jitter_moves_by_whole_voxels_up_to_its_bound():
 
 def test_rotation_keeps_lengths_in_mm():
     config = AugmentConfig(rotate_degrees=40.0)
-    matrices = augment.random_matrices(config, SEED, augment.Rows(8), SHAPE, (0, 0), "zy", SPACING_MM).numpy()
+    matrices = augment.random_matrices(config, SEED, augment.Rows(8), SHAPE, augment.Plane("zy", SPACING_MM)).numpy()
     for matrix in matrices[:, :, :2]:
         in_mm = np.diag(SPACING_MM) @ matrix @ np.diag(1 / np.array(SPACING_MM))
         np.testing.assert_allclose(in_mm @ in_mm.T, np.eye(2), atol=1e-5)
@@ -93,7 +93,8 @@ def test_rotation_keeps_lengths_in_mm():
 
 def test_zoom_magnifies_between_its_bounds():
     rows = augment.Rows(500)
-    matrices = augment.random_matrices(AugmentConfig(scale=0.25), SEED, rows, SHAPE, (0, 0), "yx", SPACING_MM).numpy()
+    plane = augment.Plane("yx", SPACING_MM)
+    matrices = augment.random_matrices(AugmentConfig(scale=0.25), SEED, rows, SHAPE, plane).numpy()
     magnified = 1 / matrices[:, 0, 0]
     assert 0.75 <= magnified.min() < 0.78
     assert 1.22 < magnified.max() <= 1.25
@@ -101,7 +102,7 @@ def test_zoom_magnifies_between_its_bounds():
 
 def test_the_centre_stays_where_it_is():
     config = AugmentConfig(rotate_degrees=30.0, scale=0.2, shear=0.2, flip_x=True, flip_y=True)
-    matrices = augment.random_matrices(config, SEED, augment.Rows(20), SHAPE, (0, 0), "yx", SPACING_MM).numpy()
+    matrices = augment.random_matrices(config, SEED, augment.Rows(20), SHAPE, augment.Plane("yx", SPACING_MM)).numpy()
     centre = (np.array(SHAPE) - 1) / 2
     np.testing.assert_allclose(matrices[:, :, :2] @ centre + matrices[:, :, 2], np.tile(centre, (20, 1)), atol=1e-4)
 
@@ -140,7 +141,7 @@ def test_workers_make_the_rows_of_one_batch_between_them():
     planes = tf.constant(blobs(6))
 
     def made(planes, rows):
-        moved = augment.warp(planes, config, SEED, (2, 3), "yx", SPACING_MM, rows)
+        moved = augment.warp(planes, config, SEED, augment.Plane("yx", SPACING_MM, (2, 3)), rows)
         rough = augment.roughen(planes[..., 1:], SEED, 2, rows=rows)
         return moved, augment.vary_intensity(planes[..., :1], config, SEED, SPACING_MM, rows), rough
 

@@ -115,7 +115,7 @@ def test_a_batch_says_which_records_it_is_made_of(prepared):
     train, _ = dataset.split(data_dir, "coarse", 0, config)
     config = ellipses.with_training(config, "coarse", augment=AugmentConfig())
     stored = {(example["case"].numpy().decode(), *example["start"].numpy()): example["labels"].numpy()
-              for example in schema.read(train, config.record_shape("coarse"))}
+              for example in ellipses.read(train, config.record_shape("coarse"))}
     for _, target, record in pipeline.training_batches(config, "coarse", train, seed=0).take(3):
         for mask, (case, *start, kidney) in zip(target.numpy(), record.numpy(), strict=True):
             np.testing.assert_array_equal(mask[..., 0], stored[train[case].stem, *start] >= 1)
@@ -137,7 +137,7 @@ def test_left_and_right_kidneys_are_one_population(prepared):
 def test_held_out_examples_are_the_centre_crops_in_order(prepared, stage):
     config, data_dir = prepared
     _, held_out = dataset.split(data_dir, stage, 2, config)
-    raw = list(schema.read(held_out, config.record_shape(stage)))
+    raw = list(ellipses.read(held_out, config.record_shape(stage)))
     batches = list(pipeline.held_out_batches(config, stage, held_out))
     images, targets, indices, _ = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     assert len(images) == len(raw) == 6

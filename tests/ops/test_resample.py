@@ -169,12 +169,13 @@ def test_a_floor_is_that_of_the_raised_volume(grid):
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 8, 100])
-def test_slices_at_a_time_do_not_matter(chunk):
+def test_slices_at_a_time_do_not_matter(monkeypatch, chunk):
+    monkeypatch.setattr(resample, "CHUNK", chunk)
     volume = noise((11, 6, 5))
     weights = [resample.axis_weights(size_in, size_out, rows) for size_in, size_out, rows in
                ((11, 7, (-2, 9)), (6, 9, None), (5, 3, (1, 3)))]
     at_once = np.einsum("az,by,cx,zyx->abc", *(matrix.numpy() for matrix in weights), volume)
-    np.testing.assert_allclose(resample.apply_weights(volume, weights, chunk=chunk), at_once, atol=2e-3)
+    np.testing.assert_allclose(resample.apply_weights(volume, weights), at_once, atol=2e-3)
 
 
 def square_by_definition(volume, grid, size, air):

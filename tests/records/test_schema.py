@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness import ellipses
 
 from kits_tf.records import schema
 
@@ -23,7 +24,7 @@ def test_examples_are_read_as_they_were_written(shape, tmp_path):
     paths = [tmp_path / "a.tfrecord", tmp_path / "b.tfrecord"]
     assert schema.write(paths[0], written[:2]) == 2
     assert schema.write(paths[1], written[2:]) == 1
-    found = list(schema.read(paths, shape))
+    found = list(ellipses.read(paths, shape))
     assert len(found) == 3
     for one, other in zip(written, found, strict=True):
         assert np.array_equal(one.image, other["image"])
@@ -60,7 +61,7 @@ def test_a_record_of_another_shape_is_refused_not_reshaped(shape, graph):
 def test_a_record_of_another_shape_is_refused_in_tf_data(tmp_path):
     schema.write(tmp_path / "a.tfrecord", [example()])
     with pytest.raises(tf.errors.InvalidArgumentError):
-        list(schema.read([tmp_path / "a.tfrecord"], (6, 4)))
+        list(ellipses.read([tmp_path / "a.tfrecord"], (6, 4)))
 
 
 @pytest.mark.parametrize(("changes", "said"), [
@@ -93,7 +94,7 @@ def test_a_failure_midway_leaves_no_shard_and_keeps_the_old_one(tmp_path):
 
 def test_no_examples_are_a_shard_of_none(tmp_path):
     assert schema.write(tmp_path / "a.tfrecord", []) == 0
-    assert list(schema.read([tmp_path / "a.tfrecord"], (4, 6))) == []
+    assert list(ellipses.read([tmp_path / "a.tfrecord"], (4, 6))) == []
 
 
 def test_a_damaged_shard_is_not_read_silently(tmp_path):
@@ -103,4 +104,4 @@ def test_a_damaged_shard_is_not_read_silently(tmp_path):
     raw[len(raw) // 2] ^= 1
     path.write_bytes(bytes(raw))
     with pytest.raises(tf.errors.DataLossError):
-        list(schema.read([path], (4, 6)))
+        list(ellipses.read([path], (4, 6)))

@@ -9,12 +9,12 @@ import zipfile
 
 import tqdm
 
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, few
 from kits_tf.evaluation.submission import TEST_CASES
 from kits_tf.files.atomic import whole_file
 from kits_tf.files.own import check_own, staged
 from kits_tf.quiet import no_bar
-from kits_tf.scans.discovery import PREFIX, few, find_study
+from kits_tf.scans.discovery import PREFIX, find_study
 from kits_tf.scans.nifti import read_labels, read_stored_geometry
 
 SAME_AFFINE_MM = 1e-3
