@@ -1,4 +1,4 @@
-"""Checks the imports of every file against the floors listed in kits_tf/__init__.py."""
+"""Checks the house rules: imports against the floors listed in kits_tf/__init__.py, and the size of functions."""
 
 import ast
 import pathlib
@@ -14,6 +14,19 @@ FILES = [*sorted((ROOT / "kits_tf").rglob("*.py")), *sorted((ROOT / "data_prep")
 OURS = ("kits_tf", "data_prep", "train", "predict")
 ONLY_IN = {"tensorflow_addons": {"kits_tf/addons.py"},
            "nibabel": {"kits_tf/scans/nifti.py", "kits_tf/scans/orientation.py"}}
+LONGEST = 75  # lines of a function with its docstring: a screen and a half
+MOST_PARAMETERS = 6
+MEASURES = "its parameters are the measures of one organ or tissue, each given once"
+EXCEPTIONS = {  # functions that may be larger, each with its reason
+    "kits_tf/phantoms/body/bowel.py:_draw_loop": MEASURES,
+    "kits_tf/phantoms/body/organs.py:_draw_lesions": MEASURES,
+    "kits_tf/phantoms/body/shapes.py:fill_hollow": MEASURES,
+    "kits_tf/phantoms/organs.py:hollow": MEASURES,
+    "kits_tf/phantoms/parenchyma.py:tumor_tissue": MEASURES,
+    "kits_tf/phantoms/artefacts.py:streak": "its defaults bind the variables of a loop",
+    "kits_tf/phantoms/body/parenchyma.py:level": "its defaults bind the variables of a loop",
+    "benchmarks/real/slices.py:score_slice": "the columns of its row and what they are computed from",
+}
 
 
 def floors():
@@ -139,3 +152,29 @@ def test_a_forbidden_import_is_named(name, source, said):
 ])
 def test_a_permitted_import_passes(name, source):
     assert violations(name, source) == []
+
+
+def large_functions(name, source):
+    """Yields file:function of each function that breaks LONGEST or MOST_PARAMETERS, with its size."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            parameters = len([one for one in given if one.arg not in ("self", "cls")])
+            lines = node.end_lineno - node.lineno + 1
+            if lines > LONGEST or parameters > MOST_PARAMETERS:
+                yield f"{name}:{node.name}", f"{lines} lines, {parameters} parameters"
+
+
+def test_no_function_is_longer_than_a_screen_and_a_half_or_takes_more_than_six_parameters():
+    files = [*FILES, *sorted((ROOT / "benchmarks").rglob("*.py"))]
+    found = dict(large for path in files for large in large_functions(path.relative_to(ROOT).as_posix(),
+                                                                      path.read_text()))
+    assert {where: size for where, size in found.items() if where not in EXCEPTIONS} == {}
+    assert set(EXCEPTIONS) <= set(found), "no exception is needed any more"
+
+
+def test_a_large_function_is_named_with_its_size():
+    long = "def f(self, a, b, c, d, e, g):\n" + "    pass\n" * LONGEST
+    assert list(large_functions("x.py", long)) == [("x.py:f", f"{LONGEST + 1} lines, 6 parameters")]
+    assert list(large_functions("x.py", "def f(a, b, c, d, e, *, g, h): pass")) == [("x.py:f", "1 lines, 7 parameters")]
+    assert not list(large_functions("x.py", long.replace("    pass\n", "", 1)))

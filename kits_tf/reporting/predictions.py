@@ -205,6 +205,15 @@ def _facts(case):
     return [file_facts(half) for half in halves] if halves else file_facts(path)
 
 
+class Result(typing.NamedTuple):
+    """A scan and what was predicted for it."""
+
+    scan: Volume
+    slices: list | None  # the datasets of a DICOM series
+    labels: Volume
+    found: dict  # the report (predictor.explain)
+
+
 def _make(case, settings, made_from):
     case.check_single()
     slices = None
@@ -221,7 +230,7 @@ def _make(case, settings, made_from):
             labels, found = predictor.explain(scan)
         if scan.voxels.size <= ALONE_VOXELS:
             nets.close()  # lets another case use the nets
-        return _write(case, settings, made_from, predictor, scan, slices, labels, found)
+        return _write(case, settings, made_from, predictor, Result(scan, slices, labels, found))
 
 
 @contextlib.contextmanager
@@ -235,8 +244,9 @@ def _named(case):
         raise InputError(f"{case.imaging}: {error}") from error
 
 
-def _write(case, settings, made_from, predictor, scan, slices, labels, found):
+def _write(case, settings, made_from, predictor, result):
     """Writes all files of a case, its report last, and returns the report."""
+    scan, slices, labels, found = result
     with staged(settings.output, settings.overwrite) as folder:
         here, missing = dataclasses.replace(settings, output=folder), {}
         if "nifti" in settings.formats:
