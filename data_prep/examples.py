@@ -21,6 +21,7 @@ from kits_tf.ops.resample import pad_to_square
 from kits_tf.records import dataset, schema
 from kits_tf.records.schema import BOX, Example
 from kits_tf.scans.discovery import Case
+from kits_tf.volume import BODY_HU
 
 
 def cut_coarse(case: NormalizedCase, config: CascadeConfig) -> Iterator[Example]:
@@ -62,7 +63,7 @@ def cut_elsewhere(case: NormalizedCase, config: CascadeConfig, stage: str) -> It
     """Yields planes of a stage centered on random voxels of the body: (y, x), or (z, y) for correction."""
     generator, count = case.generator(f"{stage} elsewhere"), config.elsewhere(stage)
     flat = generator.integers(0, tf.size(case.ct).numpy(), 64 * count)
-    flat = flat[case.ct.numpy().ravel()[flat] > config.body_hu][:count]
+    flat = flat[case.ct.numpy().ravel()[flat] > BODY_HU][:count]
     centres = (np.stack(np.unravel_index(flat, case.ct.shape), axis=1) + 0.5) * (case.grid / case.ct.shape)
     across = "zyx".index("x" if stage == "correction" else "z")
     size = np.insert(config.record_shape(stage), across, 1)

@@ -10,6 +10,8 @@ BACKGROUND = 0
 KIDNEY = 1
 TUMOR = 2
 
+NORMAL_KIDNEYS = 2  # in a patient; if the coarse net finds another number, the correction net runs
+
 CLASS_NAMES = {BACKGROUND: "background", KIDNEY: "kidney", TUMOR: "tumor"}
 
 

@@ -378,7 +378,7 @@ FAULTS = (
            "test_overlapping_crops_are_averaged_within_a_kidney_and_the_larger_counts_between_two",),
           "probabilities of two kidneys' crops are added"),
     Fault("kits_tf/cascade/module.py",
-          "tf.not_equal(kidneys_coarse, config.normal_kidneys)", "tf.less(kidneys_coarse, config.normal_kidneys)",
+          "tf.not_equal(kidneys_coarse, NORMAL_KIDNEYS)", "tf.less(kidneys_coarse, NORMAL_KIDNEYS)",
           ("tests/cascade/test_rules.py::test_three_kidneys_are_abnormal_and_all_three_are_segmented",),
           "three coarse kidneys need no correction"),
     Fault("kits_tf/cascade/module.py",
@@ -386,7 +386,7 @@ FAULTS = (
           ("tests/cascade/test_rules.py::test_a_kidney_that_coarse_missed_is_brought_back_by_the_correction",),
           "the correction's mask is not used"),
     Fault("kits_tf/cascade/module.py",
-          "tf.cond(coarse_empty, lambda: kidney_steps.body_centre(slices_hu, config),\n"
+          "tf.cond(coarse_empty, lambda: kidney_steps.body_centre(slices_hu),\n"
           "                         lambda: kidney_steps.centroid(mask))",
           "kidney_steps.centroid(mask)",
           ("tests/cascade/test_rules.py::"
@@ -672,7 +672,7 @@ FAULTS = (
           ("tests/serving/test_safety.py",),
           "functions of a model are not searched for unsafe operations"),
     Fault("kits_tf/serving/explain.py",
-          'elif found["kidneys"] != config.normal_kidneys:', 'elif found["kidneys"] > config.normal_kidneys:',
+          'elif found["kidneys"] != NORMAL_KIDNEYS:', 'elif found["kidneys"] > NORMAL_KIDNEYS:',
           ("tests/serving/test_explain.py::test_each_decision_is_told_once_and_nothing_else",),
           "a single kidney brings no warning"),
     # Predictions.

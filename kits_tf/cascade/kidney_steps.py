@@ -16,7 +16,7 @@ from kits_tf.cascade import tiling
 from kits_tf.config import CascadeConfig
 from kits_tf.ops import components, crop, resample
 from kits_tf.ops.window import scale_window
-from kits_tf.volume import AIR_HU
+from kits_tf.volume import AIR_HU, BODY_HU
 
 # Slightly below one half, so that a voxel exactly halfway between a slice with the mask and one without always belongs
 # to the mask, however float sums are rounded.
@@ -142,12 +142,12 @@ def centroid(mask: tf.Tensor) -> tf.Tensor:
     return tf.stack(means)
 
 
-def body_centre(slices_hu: tf.Tensor, config: CascadeConfig) -> tf.Tensor:
+def body_centre(slices_hu: tf.Tensor) -> tf.Tensor:
     """Returns the centroid of the body on the coarse grid; the grid's middle if the scan is only air.
 
-    The body is the largest component above config.body_hu.
+    The body is the largest component above BODY_HU.
     """
-    numbered, count = components.label_components(slices_hu > config.body_hu)
+    numbered, count = components.label_components(slices_hu > BODY_HU)
     sizes = components.component_sizes(numbered, count)
     largest = tf.cond(count > 0, lambda: tf.argmax(sizes, output_type=tf.int32) + 1, lambda: 0)
     return centroid(tf.equal(numbered, largest) & (numbered > 0))
@@ -189,7 +189,7 @@ def correct(net: tiling.Net, volume: tf.Tensor, grid: tf.Tensor, centre: tf.Tens
     stop = tf.clip_by_value(stop, start + 1, grid)
     image_hu = resample.resample_box(volume, grid, start, stop - start, AIR_HU)
     # Skip planes beside the body: a third of the planes of an ordinary scan.
-    left, right = crop.box_of(tf.reduce_any(image_hu > config.body_hu, axis=(0, 1)))
+    left, right = crop.box_of(tf.reduce_any(image_hu > BODY_HU, axis=(0, 1)))
     positions.append(even_positions(left[0], right[0], settings.predict_batch))
     inside = [axis_positions - start[axis] for axis, axis_positions in enumerate(positions)]
     mask = tiling.predict_tiles(net, [scale_window(image_hu, config.window_hu)], inside, tile, tiling.SAGITTAL)

@@ -15,6 +15,8 @@ from kits_tf.cascade.kidney_steps import THRESHOLD, Region, predict_kidneys, tum
 from kits_tf.config import CascadeConfig
 from kits_tf.ops import components, crop
 
+TILE_OVERLAP = 0.25  # of the tiles of tumor3d, as a fraction of a tile along each axis
+
 
 class Lesions(typing.NamedTuple):
     """Lesions after the lesion rule."""
@@ -68,7 +70,7 @@ def detect(net: tiling.Net, image: tf.Tensor, kidney_mask: tf.Tensor, config: Ca
     stop = tf.minimum(stop + pad, tf.shape(image))
     middle = tf.cast(start + stop - 1, tf.float32) / 2.0
     positions = [crop.cover_axis(start[axis], stop[axis], middle[axis], tile[axis],
-                                 int(tile[axis] * config.tumor3d.tile_overlap)) for axis in range(3)]
+                                 int(tile[axis] * TILE_OVERLAP)) for axis in range(3)]
     found = tiling.predict_tiles(net, [image], positions, tile, tiling.BLOCK)
     inside = with_threshold_at_half(tf.slice(found, start, stop - start), config.lesion_threshold)
     return tf.pad(inside, tf.stack([start, tf.shape(image) - stop], axis=1))

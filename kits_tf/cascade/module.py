@@ -17,6 +17,7 @@ from kits_tf import models
 from kits_tf.cascade import confidence, kidney_steps, lesion_steps
 from kits_tf.cascade.average import average
 from kits_tf.cascade.tiling import Net
+from kits_tf.labels import NORMAL_KIDNEYS
 from kits_tf.ops import resample
 
 
@@ -55,10 +56,10 @@ def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
     found = kidney_steps.find_kidneys(mask, scale, offset, grid, config.kidney_min_voxels)
     kidneys_coarse = tf.shape(found.start)[0]
     coarse_empty = tf.logical_not(tf.reduce_any(mask))
-    abnormal = tf.not_equal(kidneys_coarse, config.normal_kidneys)
+    abnormal = tf.not_equal(kidneys_coarse, NORMAL_KIDNEYS)
 
     def corrected():
-        centre = tf.cond(coarse_empty, lambda: kidney_steps.body_centre(slices_hu, config),
+        centre = tf.cond(coarse_empty, lambda: kidney_steps.body_centre(slices_hu),
                          lambda: kidney_steps.centroid(mask))
         centre = (centre + 0.5) * scale - offset - 0.5
         return kidney_steps.correct(nets["correction"], volume, grid, centre, found, config)

@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from kits_tf.config.cascade import CascadeConfig
 from kits_tf.config.checks import check
 
+# Settings of earlier versions that are constants now, with their values.
+CONSTANTS = {"CascadeConfig.normal_kidneys": 2, "CascadeConfig.body_hu": -300.0,
+             "CascadeConfig.tumor3d.tile_overlap": 0.25}
+
 
 def to_json(config: typing.Any) -> str:
     """Converts a config dataclass to JSON text; `from_json` is the inverse."""
@@ -37,6 +41,7 @@ def _each_once(pairs):
 def _build(cls, fields, path):
     check(isinstance(fields, dict), path, fields, "a JSON object")
     known = typing.get_type_hints(cls)
+    fields = {name: value for name, value in fields.items() if CONSTANTS.get(f"{path}.{name}", known) != value}
     unknown = sorted(set(fields) - set(known))
     if unknown:
         raise ValueError(f"{path} has no field {unknown[0]}; it has {', '.join(known)}")

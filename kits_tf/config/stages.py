@@ -94,7 +94,6 @@ class Tumor3dConfig:
     centres_per_class: int = 8  # stored patches per case and class (background, kidney, tumor)
     roi_pad_voxels: int = 30  # in-plane margin around the fine result; same length in mm along z
     tile_voxels: tuple[int, int, int] = (64, 112, 112)  # size of a tile in prediction: z, y, x
-    tile_overlap: float = 0.25  # overlap of tiles, as a fraction of a tile along each axis
     # weight in the loss of a second output, kidney with tumor; 0: no such output. Prediction does not use it, but a net
     # that also learns the kidneys learns tumors sooner
     kidney_weight: float = 0.0
@@ -109,7 +108,6 @@ class Tumor3dConfig:
         for name in ("patch_voxels", "tile_voxels"):
             size = getattr(self, name)
             check(size[0] % 2 == 0 and size[1] % 4 == 0 and size[2] % 4 == 0, name, size, "multiples of (2, 4, 4)")
-        check(0 <= self.tile_overlap < 1, "tile_overlap", self.tile_overlap, "from 0 to below 1")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from kits_tf.config import CascadeConfig
 from kits_tf.errors import InputError
+from kits_tf.labels import NORMAL_KIDNEYS
 from kits_tf.scans.limits import check_grid
 from kits_tf.scans.warnings import label_doubts, scan_doubts
 from kits_tf.volume import Volume, to_int16
@@ -70,11 +71,11 @@ def _warnings(found, config):
     if found["coarse_empty"]:
         warnings.append("The coarse net found no kidney; the correction net searched around the center of the body.")
     elif found["correction_used"]:
-        warnings.append(f"The coarse net found {found['kidneys_coarse']} kidneys, not {config.normal_kidneys}; the "
+        warnings.append(f"The coarse net found {found['kidneys_coarse']} kidneys, not {NORMAL_KIDNEYS}; the "
                         f"correction net was used and found {found['kidneys']}.")
     if found["kidneys"] == 0:
         warnings.append("No kidney was found; all voxels are background.")
-    elif found["kidneys"] != config.normal_kidneys:
+    elif found["kidneys"] != NORMAL_KIDNEYS:
         warnings.append(f"{found['kidneys']} kidney(s) were segmented: a missing kidney, fused kidneys, or an error.")
     if found.get("kidney_parts_dropped"):  # older exports do not have this count
         warnings.append(f"{found['kidney_parts_dropped']} part(s) that only the fine net took for kidney were "

@@ -74,8 +74,8 @@ def test_a_torn_or_overwritten_file_is_refused_or_still_a_config(garbage, at):
 @pytest.mark.parametrize("text", [
     "[" * 100_000, '{"fine": ' * 50_000, '{"fine": {"net": {"levels": 1000000000000}}}',
     '{"coarse": {"net": {"levels": 100000}}}', '{"spacing_mm": [NaN, 1, 1]}', '{"spacing_mm": [Infinity, 1, 1]}',
-    '{"fine": {"training": {"learning_rate": Infinity}}}', '{"window_hu": [-Infinity, 4.0]}', '{"body_hu": NaN}',
-    '{"body_hu": 1e999}', '{"fine": {"training": {"augment": {"noise": 1e999}}}}',
+    '{"fine": {"training": {"learning_rate": Infinity}}}', '{"window_hu": [-Infinity, 4.0]}',
+    '{"lesion_threshold": NaN}', '{"lesion_threshold": 1e999}', '{"fine": {"training": {"augment": {"noise": 1e999}}}}',
     '{"kidney_min_voxels": ' + "9" * 5000 + "}", '{"preset": "a", "preset": "b"}'],
     ids=lambda text: text[:40])
 @pytest.mark.timeout(20)

@@ -29,6 +29,7 @@ from kits_tf.phantoms.study import write_study
 from kits_tf.records.dataset import read_manifest
 from kits_tf.records.schema import BOX
 from kits_tf.scans.discovery import find_study
+from kits_tf.volume import BODY_HU
 
 ROUNDING_HU = 0.5 + 1e-2
 LABELS = {"case_00000": two_kidneys(), "case_00001": one_wide_kidney()}
@@ -215,7 +216,7 @@ def test_elsewhere_adds_crops_of_the_scan_and_labels_centred_in_the_body(stage, 
         middle = np.array(example.start) + np.array(block) // 2
         at = tuple(((middle + 0.5) * np.array(SHAPE) / GRID).astype(int))
         near = stored[tuple(slice(max(place - 1, 0), place + 2) for place in at)]
-        assert near.max() > more.body_hu
+        assert near.max() > BODY_HU
     assert len({example.start for example in added[:4]}) == 4
 
 

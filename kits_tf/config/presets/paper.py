@@ -12,26 +12,21 @@ Scores   none yet: these nets have not been trained to the end
 import dataclasses
 
 from kits_tf.config.cascade import CascadeConfig
-from kits_tf.config.stages import (
-    LESION_LOSS,
-    CoarseConfig,
-    CorrectionConfig,
-    FineConfig,
-    Tumor2dConfig,
-    Tumor3dConfig,
-)
+from kits_tf.config.stages import LESION_LOSS
 from kits_tf.config.training import AugmentConfig, TrainingConfig
 
 VARIED = AugmentConfig(rotate_degrees=15.0, scale=0.15, shear=0.1, elastic_voxels=2.0, brightness=0.1, contrast=0.15,
                        gamma=0.3, blur_voxels=0.5, low_resolution=0.3, noise=0.05)
 MIRRORED = dataclasses.replace(VARIED, flip_x=True)  # a mirrored left kidney looks like a right one
 
-PAPER = CascadeConfig(
-    preset="paper",
-    coarse=CoarseConfig(training=TrainingConfig(augment=VARIED)),
-    correction=CorrectionConfig(training=TrainingConfig(augment=VARIED)),
-    fine=FineConfig(training=TrainingConfig(augment=MIRRORED)),
-    tumor3d=Tumor3dConfig(training=TrainingConfig(augment=MIRRORED, batch_size=4, dice_weight=0.0,
-                                                  cross_entropy_weight=1.0)),
-    tumor2d=Tumor2dConfig(training=TrainingConfig(augment=MIRRORED, **LESION_LOSS)),
+DEFAULT = CascadeConfig()
+
+PAPER = dataclasses.replace(
+    DEFAULT,
+    coarse=dataclasses.replace(DEFAULT.coarse, training=TrainingConfig(augment=VARIED)),
+    correction=dataclasses.replace(DEFAULT.correction, training=TrainingConfig(augment=VARIED)),
+    fine=dataclasses.replace(DEFAULT.fine, training=TrainingConfig(augment=MIRRORED)),
+    tumor3d=dataclasses.replace(DEFAULT.tumor3d, training=TrainingConfig(
+        augment=MIRRORED, batch_size=4, dice_weight=0.0, cross_entropy_weight=1.0)),
+    tumor2d=dataclasses.replace(DEFAULT.tumor2d, training=TrainingConfig(augment=MIRRORED, **LESION_LOSS)),
 )

@@ -6,6 +6,7 @@ Command  make release
 """
 
 import dataclasses
+import functools
 
 from kits_tf.config.nets import FCN3DConfig, UNetConfig
 from kits_tf.config.presets.paper import PAPER
@@ -20,11 +21,7 @@ MIRRORED = dataclasses.replace(VARIED, flip_x=True)
 # Tumors differ from the kidney in little but Hounsfield units.
 LESIONS = dataclasses.replace(MIRRORED, brightness=0.05, contrast=0.15, gamma=0.2, noise=0.03)
 LONG = TrainingConfig(steps_per_epoch=1500, learning_rate=2e-3, warm_up_steps=200, average_decay=0.998)
-
-
-def _training(epochs, augment, **changes):
-    return dataclasses.replace(LONG, epochs=epochs, augment=augment, **changes)
-
+training = functools.partial(dataclasses.replace, LONG)
 
 RELEASE = dataclasses.replace(
     PAPER,
@@ -33,18 +30,18 @@ RELEASE = dataclasses.replace(
     kidney_min_voxels=4444,  # 18 ml, as in the paper preset
     tumor_min_voxels=22,  # 0.1 ml
     refine_margin_voxels=7,
-    coarse=dataclasses.replace(PAPER.coarse, net=NARROW, training=_training(6, VARIED, **KIDNEY_LOSS)),
+    coarse=dataclasses.replace(PAPER.coarse, net=NARROW, training=training(epochs=6, augment=VARIED, **KIDNEY_LOSS)),
     correction=dataclasses.replace(
         PAPER.correction, crop_voxels=(64, 176), overlap_voxels=(16, 48), jitter_voxels=(6, 12), elsewhere=12,
-        net=NARROW, training=_training(4, VARIED, **KIDNEY_LOSS)),
+        net=NARROW, training=training(epochs=4, augment=VARIED, **KIDNEY_LOSS)),
     fine=dataclasses.replace(
         PAPER.fine, crop_voxels=112, margin_voxels=8, overlap_voxels=48, jitter_voxels=12, elsewhere=24, net=WIDE,
-        training=_training(7, MIRRORED, **KIDNEY_LOSS)),
+        training=training(epochs=7, augment=MIRRORED, **KIDNEY_LOSS)),
     tumor3d=dataclasses.replace(
         PAPER.tumor3d, patch_voxels=(24, 64, 64), jitter_voxels=(4, 12, 12), roi_pad_voxels=20,
         tile_voxels=(32, 80, 80), kidney_weight=0.4, net=FCN3DConfig(filters=(8, 16, 32)),
-        training=_training(6, LESIONS, batch_size=6, **LESION_LOSS)),
+        training=training(epochs=6, augment=LESIONS, batch_size=6, **LESION_LOSS)),
     tumor2d=dataclasses.replace(
         PAPER.tumor2d, start_from_fine=True, net=WIDE,
-        training=_training(5, LESIONS, cases_alike=True, **LESION_LOSS)),
+        training=training(epochs=5, augment=LESIONS, cases_alike=True, **LESION_LOSS)),
 )

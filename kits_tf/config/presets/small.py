@@ -11,6 +11,7 @@ Scores   trained on 30 phantoms with real kidneys and tumors, tested on 10 other
 """
 
 import dataclasses
+import functools
 
 from kits_tf.config.nets import FCN3DConfig, UNetConfig
 from kits_tf.config.presets.paper import PAPER
@@ -28,21 +29,19 @@ VARIED = AugmentConfig(flip_x=True, rotate_degrees=15.0, scale=0.15, shear=0.1, 
 # Giant tumors are even fewer, and they are the cases that need correction: enlarged ordinary ones simulate them.
 STRETCHED = dataclasses.replace(VARIED, flip_x=False, rotate_degrees=20.0, scale=0.35, shear=0.15)
 QUICK = TrainingConfig(batch_size=8, learning_rate=3e-3, warm_up_steps=100)
-
-
-def _training(epochs, augment, **changes):
-    return dataclasses.replace(QUICK, epochs=epochs, augment=augment, **changes)
-
+training = functools.partial(dataclasses.replace, QUICK)
 
 SMALL = dataclasses.replace(
     PAPER,
     preset="small",
-    coarse=dataclasses.replace(PAPER.coarse, net=NARROW, training=_training(8, GENTLE, **KIDNEY_LOSS)),
-    correction=dataclasses.replace(PAPER.correction, net=NARROW, training=_training(10, STRETCHED, **KIDNEY_LOSS)),
-    fine=dataclasses.replace(PAPER.fine, net=NARROW, training=_training(12, MIRRORED, **KIDNEY_LOSS)),
+    coarse=dataclasses.replace(PAPER.coarse, net=NARROW, training=training(epochs=8, augment=GENTLE, **KIDNEY_LOSS)),
+    correction=dataclasses.replace(PAPER.correction, net=NARROW,
+                                   training=training(epochs=10, augment=STRETCHED, **KIDNEY_LOSS)),
+    fine=dataclasses.replace(PAPER.fine, net=NARROW,
+                             training=training(epochs=12, augment=MIRRORED, **KIDNEY_LOSS)),
     # Each batch has one patch of each class.
     tumor3d=dataclasses.replace(PAPER.tumor3d, net=FCN3DConfig(filters=(8, 16, 32)), kidney_weight=0.5,
-                                training=_training(11, CALIBRATED, batch_size=3, **LESION_LOSS)),
+                                training=training(epochs=11, augment=CALIBRATED, batch_size=3, **LESION_LOSS)),
     tumor2d=dataclasses.replace(PAPER.tumor2d, net=NARROW, start_from_fine=True,
-                                training=_training(12, VARIED, cases_alike=True, **LESION_LOSS)),
+                                training=training(epochs=12, augment=VARIED, cases_alike=True, **LESION_LOSS)),
 )
