@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kits_tf import labels as classes
+from kits_tf.box import common_box
 from kits_tf.errors import InputError
 from kits_tf.ops import resample
 from kits_tf.scans.discovery import SEGMENTATION, Case
@@ -64,11 +65,8 @@ class NormalizedCase:
     @functools.cached_property
     def _stored_box(self):
         """The smallest box of stored voxels with all kidneys and tumors: (start, stop), int (3,); one voxel if none."""
-        mask = classes.foreground(self.labels.numpy())
-        if not mask.any():
-            return np.zeros(3, int), np.ones(3, int)
-        hits = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-        return np.array([one[0] for one in hits]), np.array([one[-1] + 1 for one in hits])
+        box = common_box(classes.foreground(self.labels.numpy())) or (slice(0, 1),) * 3
+        return np.array([along.start for along in box]), np.array([along.stop for along in box])
 
     def foreground_box(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns a box of the normalized grid that contains kidneys and tumors: (start, stop), int arrays (3,).

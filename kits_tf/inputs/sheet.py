@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from kits_tf.config import CascadeConfig
@@ -82,7 +81,6 @@ def draw(rows: list[list[tuple[np.ndarray, list[np.ndarray]]]], spacing_mm: Sequ
     head = 0.2 if titles else 0.0
     size = (len(rows[0]) * scale * width, len(rows) * (scale * height + head))
     figure = Figure(figsize=size, dpi=100, facecolor="black")
-    canvas = FigureCanvasAgg(figure)
     for down, panels in enumerate(rows):
         top = size[1] - down * (scale * height + head) - head
         if titles:
@@ -96,5 +94,5 @@ def draw(rows: list[list[tuple[np.ndarray, list[np.ndarray]]]], spacing_mm: Sequ
                     axes.contour(mask, levels=[0.5], colors=colour, linewidths=0.8)
             axes.set_axis_off()
     png = io.BytesIO()
-    canvas.print_png(png)
+    figure.savefig(png)
     return png.getvalue()

@@ -26,9 +26,7 @@ def build(shape: tuple[int, ...], config: UNetConfig, name: str = "unet2d",
     Raises:
         ValueError: if y or x is not a multiple of 2 ** (levels - 1).
     """
-    steps = 2 ** (config.levels - 1)
-    if any(size % steps for size in shape[:2]):
-        raise ValueError(f"a U-Net of {config.levels} levels needs sizes in multiples of {steps}, got {shape[:2]}")
+    config.check_size("shape", shape[:2])
     normalization = normalization or config.normalization
     widths = [min(config.base_filters * 2**level, config.max_filters) for level in range(config.levels)]
 

@@ -8,6 +8,8 @@ from nibabel import orientations
 
 from kits_tf.volume import CANONICAL_CODES
 
+IDENTITY = np.array([(0, 1), (1, 1), (2, 1)])  # orientation of an array that is not turned
+
 
 def to_canonical_transform(affine: np.ndarray) -> np.ndarray:
     """Returns the nibabel orientation transform from the axes of an affine to the canonical axes."""
@@ -17,10 +19,7 @@ def to_canonical_transform(affine: np.ndarray) -> np.ndarray:
 
 def invert(transform: np.ndarray) -> np.ndarray:
     """Returns the inverse of an orientation transform."""
-    back = np.empty_like(transform)
-    for axis, (target, flip) in enumerate(transform):
-        back[int(target)] = (axis, flip)
-    return back
+    return orientations.ornt_transform(IDENTITY, transform)
 
 
 def reorient(array: np.ndarray, transform: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ import pathlib
 
 import numpy as np
 import tensorflow as tf
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -35,7 +34,6 @@ def write_history(folder: str | pathlib.Path, history: list[dict]) -> None:
 def draw_history(folder: str | pathlib.Path, history: list[dict]) -> None:
     """Plots loss, Dice and learning rate over the epochs and writes history.png."""
     figure = Figure(figsize=(9, 3), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     epochs = [row["epoch"] for row in history]
     panels: dict[str, dict] = {
         "loss": {"loss": "training", "val_loss": "validation"},
@@ -51,7 +49,7 @@ def draw_history(folder: str | pathlib.Path, history: list[dict]) -> None:
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     png = io.BytesIO()
-    canvas.print_png(png)
+    figure.savefig(png)
     write_bytes(pathlib.Path(folder) / PLOT, png.getvalue())
 
 

@@ -76,7 +76,7 @@ def test_fcn_sees_far_inside_a_larger_tile_what_it_sees_in_a_patch():
 
 
 def test_a_size_that_does_not_divide_is_named():
-    with pytest.raises(ValueError, match=r"multiples of 4, got \(8, 10\)"):
+    with pytest.raises(ValueError, match=r"multiple of 4 for a net of 3 levels, got \(8, 10\)"):
         unet2d.build((8, 10, 1), UNET)
 
 
