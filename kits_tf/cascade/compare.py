@@ -51,7 +51,6 @@ def compare(reference: Cascade, other: Cascade, cases: Iterable[tuple[str, Volum
     """Runs two cascades on the same scans.
 
     Args:
-        reference, other: kits_tf.cascade.module.Cascade.
         cases: iterable of (name, scan Volume, Volume of true labels or None).
 
     Returns:

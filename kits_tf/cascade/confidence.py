@@ -27,7 +27,6 @@ def findings(probabilities: tf.Tensor, threshold: float, region: Region, shape: 
         region: kidney_steps.Region, of which position and grid are used.
         shape: int32 (3,), the scan's shape.
         coefficients: (a, b, c) of the logistic model: confidence = sigmoid(a + b * logit(mean) + c * ln(volume in ml)).
-        config: CascadeConfig.
 
     Returns:
         float32 (components, 5), with COLUMNS: z, y and x of the component's centroid in the scan's voxels, its volume

@@ -166,7 +166,6 @@ def correct(net: tiling.Net, volume: tf.Tensor, grid: tf.Tensor, centre: tf.Tens
         grid: int32 (3,), the normalized grid's shape.
         centre: float32 (3,), the centroid of the coarse foreground on the normalized grid.
         found: Kidneys of the coarse mask; may have no rows.
-        config: CascadeConfig.
 
     Returns:
         Kidneys of the correction net's mask.
@@ -223,7 +222,6 @@ def region_around(kidneys: Kidneys, volume: tf.Tensor, grid: tf.Tensor, config: 
         kidneys: Kidneys with at least one row.
         volume: (z, y, x) HU, on the input's grid.
         grid: int32 (3,), the normalized grid's shape.
-        config: CascadeConfig.
     """
     starts, stops = tf.map_fn(
         lambda index: kidney_blocks(kidneys, index, grid, config)[1:], tf.range(tf.shape(kidneys.start)[0]),
@@ -250,8 +248,6 @@ def predict_kidneys(net: tiling.Net, region: Region, config: CascadeConfig, batc
 
     Args:
         net: the fine or the tumor2d net.
-        region: Region.
-        config: CascadeConfig.
         batch: slices per call of the net.
         masks: float32 (z, y, x), the net's further input channels over the region.
         active: bool (z, y, x) or None; a kidney's slices before its first and after its last active one are skipped.
@@ -294,7 +290,6 @@ def keep_found(probabilities: tf.Tensor, region: Region) -> tuple[tf.Tensor, tf.
 
     Args:
         probabilities: float32 (z, y, x), of the region, from the fine net.
-        region: Region.
 
     Returns:
         (probabilities, dropped): the probabilities, zero in the dropped parts and unchanged elsewhere, so that

@@ -57,7 +57,6 @@ def detect(net: tiling.Net, image: tf.Tensor, kidney_mask: tf.Tensor, config: Ca
         net: the tumor3d net.
         image: float32 (z, y, x), the windowed region.
         kidney_mask: bool, same shape, the fine result; not empty.
-        config: CascadeConfig.
 
     Returns:
         Probabilities, float32 (z, y, x), zero outside the padded box, mapped so that config.lesion_threshold becomes
@@ -82,9 +81,7 @@ def segment_tumor(nets: dict[str, tiling.Net], region: Region, kidney_probabilit
 
     Args:
         nets: dict with the nets of tumor3d and tumor2d.
-        region: Region.
         kidney_probabilities: float32 (z, y, x), of the region's shape, from the fine net.
-        config: CascadeConfig.
 
     Returns:
         (tumor, foreground, report): float32 (z, y, x) probabilities of tumor, and of kidney with the kept lesions; and

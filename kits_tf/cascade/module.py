@@ -31,7 +31,6 @@ def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
             batch and tile shapes of the config.
         volume: int16 (z, y, x), Hounsfield units, canonical orientation.
         spacing_mm: float32 (3,), voxel size along z, y, x.
-        config: CascadeConfig.
 
     Returns:
         dict with `labels`, uint8 (z, y, x), and the report:
@@ -135,7 +134,6 @@ class Cascade(tf.Module):
     Args:
         nets: dict from each name in config.STAGES to a Keras model or another TensorFlow callable, as in `segment`, or
             to a list of them, whose probabilities are averaged.
-        config: CascadeConfig.
         mirrored: dict from stage to the axes along which images are mirrored for averaging, as average.mirrored_axes
             returns it; None for no mirroring.
         contents: dict of JSON values that `about` returns beside the config; the weights' SHA-256 is added.

@@ -37,7 +37,6 @@ def run(function: Callable[..., dict], jobs: list[Job], doing: str, place: Place
             InputError for errors that the user can fix. It must be defined in a module, from which workers import it.
         jobs: list of Job with unique names.
         doing: label of the progress bar, such as "predicting".
-        place: Place.
         gpu: whether the work needs a GPU: it then goes to workers with a GPU, if the cluster has any.
         overlap: whether two cases may run at a time in this process; ignored elsewhere. The function must serialize
             the steps that need the whole machine.

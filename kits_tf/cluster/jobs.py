@@ -47,7 +47,6 @@ def attempt(function: Callable[..., dict], job: Job, sharers: int | None = None)
 
     Args:
         function: called with the job's arguments.
-        job: Job.
         sharers: on a dask worker, the number of workers on its machine: TensorFlow gets an equal share of the cores,
             unless the environment sets the number of threads or TensorFlow has already started. None: not on dask, all
             cores.

@@ -94,7 +94,6 @@ def random_matrices(config: AugmentConfig, seed: tf.Tensor, rows: Rows, shape: S
         seed: int32 (2,).
         rows: Rows to draw maps for.
         shape: in-plane voxels of the input.
-        plane: Plane.
 
     Returns:
         float32 (batch, 2, 3).

@@ -139,10 +139,8 @@ def training_batches(config: CascadeConfig, stage: str, paths: Sequence[pathlib.
     """Creates the dataset of augmented training batches of a run. The same seed gives the same batches.
 
     Args:
-        config: CascadeConfig.
         stage: one of config.STAGES.
         paths: shards to draw from, one per case and named after it.
-        seed: int.
         first_step: step of the run to start from when training resumes. Complete epochs before it are not read; its own
             epoch's examples before it are read but not augmented.
         part: (index of this worker, number of workers); the dataset has only this worker's rows of every batch.

@@ -25,10 +25,8 @@ def contact_sheet(config: CascadeConfig, stage: str, paths: Sequence[pathlib.Pat
     the record as prepared, the others are augmented.
 
     Args:
-        config: CascadeConfig.
         stage: one of config.STAGES.
         paths: shards to draw from.
-        seed: int.
 
     Raises:
         InputError: if a shard is damaged.

@@ -29,7 +29,6 @@ def build(config: CascadeConfig, stage: str, precision: str = "float32", replica
     """Builds a stage's net with random initialization.
 
     Args:
-        config: CascadeConfig.
         stage: one of config.STAGES.
         precision: Keras dtype policy of the layers: "float32", "mixed_bfloat16" or "mixed_float16". Weights, batch
             statistics, logits and probabilities are always float32.

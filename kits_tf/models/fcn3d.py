@@ -21,7 +21,6 @@ def build(config: FCN3DConfig, name: str = "fcn3d", normalization: str | None = 
     The fourth level rounds odd sizes up.
 
     Args:
-        config: FCN3DConfig.
         name: name of the Keras model.
         normalization: as in blocks.convolution; None for that of the config.
         outputs: number of channels of layer "logits".

@@ -20,7 +20,6 @@ def folded(model: tf.keras.Model, config: CascadeConfig, stage: str, precision: 
 
     Args:
         model: Keras model from models.build for this config and stage.
-        config: CascadeConfig.
         stage: one of config.STAGES.
         precision: computation precision of the folded net, as in models.build.
 

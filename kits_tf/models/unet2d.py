@@ -16,7 +16,6 @@ def build(shape: tuple[int, ...], config: UNetConfig, name: str = "unet2d",
 
     Args:
         shape: (y, x, channels) of the input; for sagittal planes (z, y, channels).
-        config: UNetConfig.
         name: name of the Keras model.
         normalization: as in blocks.convolution; None for that of the config.
 

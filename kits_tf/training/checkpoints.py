@@ -42,7 +42,6 @@ class Checkpoints:
     """Saves and restores one training run in its folder.
 
     Args:
-        run: training.task.Run.
         step: training.step.TrainStep, whose variables are saved.
         writes: whether this worker writes.
 

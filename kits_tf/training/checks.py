@@ -24,8 +24,6 @@ def check(run: Run, strategy: tf.distribute.Strategy, before: Sequence[Task] = (
     """Checks a run before training. Call it for all runs before the first one starts, which may take days.
 
     Args:
-        run: training.task.Run.
-        strategy: tf.distribute.Strategy.
         before: tasks that are trained before this one.
 
     Raises:

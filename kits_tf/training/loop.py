@@ -166,7 +166,6 @@ def train_epoch(step: TrainStep, batches: Iterator, progress: Progress, asked: t
     steps run synchronously, this makes no difference.
 
     Args:
-        step: training.step.TrainStep.
         batches: the run's batches from here on, as from distributed_batches.
         progress: training.progress.Progress, updated in place.
         asked: is set if this worker shall stop; each step tells all workers.

@@ -16,9 +16,6 @@ class LearningRate(tf.keras.optimizers.schedules.LearningRateSchedule):
     During the warm-up, step s (from 0) has the learning rate times (s + 1) / warm_up_steps. Afterwards, with t the
     fraction of the remaining steps that is done, the factor is (1 - t) ** 0.9 ("polynomial") or (1 + cos(pi t)) / 2
     ("cosine"; Loshchilov and Hutter 2017, without restarts).
-
-    Args:
-        training: config.TrainingConfig.
     """
 
     def __init__(self, training: TrainingConfig) -> None:
@@ -40,7 +37,6 @@ def optimizer(training: TrainingConfig, weights: Sequence[tf.Variable]) -> tf.ke
     """Creates the optimizer of a run and builds its variables.
 
     Args:
-        training: config.TrainingConfig.
         weights: the trainable weights of a model.
 
     Returns:

@@ -17,9 +17,7 @@ def scorer(strategy: tf.distribute.Strategy, net: tf.keras.Model, task: Task,
     Dice is the mean over the cases; each voxel of a case counts once, even where examples overlap.
 
     Args:
-        strategy: tf.distribute.Strategy.
         net: the net, ending in logits. Its weights are read at each call.
-        task: training.task.Task.
         held_out: the task's held_out_batches.
     """
     options = tf.data.Options()  # shard by examples, since there are few files

@@ -31,7 +31,6 @@ def starting_from(run: Run, given: str | pathlib.Path) -> Run:
     A run that has begun does not need the file any more.
 
     Args:
-        run: training.task.Run.
         given: a weights file of the stage's net; an exported cascade; SHIPPED for the model that ships; or a folder
             with a file for each stage: <stage>/best.weights.h5 or, as in a run folder, <stage>/fold<k>/best.weights.h5.
             Of several folds the task's own is taken.
@@ -78,7 +77,6 @@ def check(run: Run, before: Sequence[Task] = ()) -> None:
     Skipped if the task has a checkpoint already or starts from random weights.
 
     Args:
-        run: training.task.Run.
         before: tasks that are trained before this one.
 
     Raises:
@@ -123,7 +121,6 @@ def begin(run: Run, step: TrainStep) -> None:
     which is not an input of the fine net. These keep their random initialization.
 
     Args:
-        run: training.task.Run.
         step: the task's training.step.TrainStep.
 
     Raises:

@@ -35,8 +35,6 @@ class TrainStep:
     """The training step and the variables it updates. Create it in the strategy's scope.
 
     Args:
-        task: training.task.Task.
-        strategy: tf.distribute.Strategy.
         compiled: whether XLA compiles the step.
 
     Attributes:

@@ -59,7 +59,6 @@ class Events:
     Uses tf.summary.write, because tf.summary.scalar and tf.summary.image need TensorBoard to be installed.
 
     Args:
-        run: training.task.Run.
         held_out: the task's held_out_batches.
     """
 
