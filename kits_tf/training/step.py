@@ -139,8 +139,8 @@ class TrainStep:
 
     def _follow(self, decay):
         """Updates the moving average. The decay is smaller in the first steps, as in TensorFlow's
-        ExponentialMovingAverage, so that the initial weights lose their influence quickly. Keras's `use_ema` has no such
-        start and leaves out the batch statistics."""
+        ExponentialMovingAverage, so that the initial weights lose their influence quickly. Keras's `use_ema` does not
+        do so, and leaves out the batch statistics."""
         done = tf.cast(self.optimizer.iterations, tf.float32)
         decay = tf.minimum(decay, (1.0 + done) / (10.0 + done))
         for mean, weight in zip(self.average, self.weights, strict=False):

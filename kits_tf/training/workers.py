@@ -37,7 +37,9 @@ def addresses() -> tuple[list[str], int]:
         workers, index = cluster["worker"], int(task["index"])
         if task["type"] != "worker" or not 0 <= index < len(workers):
             raise ValueError(f"its task is {task['type']} {index}, expected one of {len(workers)} workers")
-        return [str(worker) for worker in workers], index
+        if not all(re.fullmatch(r".+:\d+", worker) for worker in workers):
+            raise ValueError(f"its workers are {', '.join(workers)}, expected HOST:PORT for each")
+        return list(workers), index
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error) if type(error) is ValueError else repr(error)
         raise InputError(f"TF_CONFIG: cannot be used ({reason}); example: {example}") from error
@@ -119,6 +121,6 @@ def lost(error: tf.errors.OpError) -> InputError:
     """Returns the error for a worker that no longer answers, from TensorFlow's error of a step that needs it."""
     workers, own = addresses()
     named = [int(index) for index in re.findall(r"/job:worker/replica:0/task:(\d+)", str(error))]
-    who = next((f"worker {index} ({workers[index]})" for index in named if index != own), "a worker")
+    who = next((f"worker {index} ({workers[index]})" for index in named if own != index < len(workers)), "a worker")
     return InputError(f"{who} has died or does not answer; this worker ends too; start all again with the same "
                       f"command, and they go on from the last checkpoint")

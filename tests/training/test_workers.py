@@ -23,6 +23,7 @@ def test_workers_and_the_own_index_are_read(monkeypatch):
     ({"chief": ["one:2222"]}, "chief", 0, "its cluster has chief, expected workers only"),
     ({"worker": ["one:2222"], "ps": ["two:2222"]}, "worker", 0, "its cluster has ps and worker, expected workers only"),
     ({"worker": ["one:2222"]}, "worker", 1, "its task is worker 1, expected one of 1 workers"),
+    ({"worker": ["one:2222", "two"]}, "worker", 0, "its workers are one:2222, two, expected HOST:PORT for each"),
     ({}, "worker", 0, "its cluster has no task")])
 def test_other_clusters_are_refused_in_one_line(monkeypatch, cluster, kind, index, said):
     set_cluster(monkeypatch, cluster, kind, index)
