@@ -5,8 +5,8 @@ The environment variable TF_CONFIG lists the machines ("workers"). It is the sam
     {"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}
 
 Every worker runs the same command on the same shared folders; only worker 0, the chief, writes. If a worker is lost,
-TensorFlow ends the step of the others with an error: at once if its process has ended, and after missed heartbeats if it
-hangs (0.1 s and 10 to 14 s with two workers on one machine, TensorFlow 2.15 and 2.21).
+TensorFlow ends the step of the others with an error: at once if its process has ended, and after missed heartbeats if
+it hangs (0.1 s and 10 to 14 s with two workers on one machine, TensorFlow 2.15 and 2.21).
 """
 
 import contextlib
