@@ -1,4 +1,4 @@
-"""Turns a KiTS-shaped study into TFRecord shards, one per case and stage: python -m data_prep.
+"""Turns a data set into TFRecord shards, one per case and stage: python -m data_prep.
 
     preparation.py   prepares a study: every case and stage, and the folds
     shards.py        prepares one case: finds the shards that are not up to date and writes them

@@ -15,9 +15,9 @@ from kits_tf import labels as classes
 from kits_tf.box import common_box
 from kits_tf.errors import InputError
 from kits_tf.ops import resample
-from kits_tf.scans.discovery import SEGMENTATION, Case
+from kits_tf.scans import formats
+from kits_tf.scans.discovery import IMAGING, SEGMENTATION, Case
 from kits_tf.scans.limits import check_grid
-from kits_tf.scans.nifti import read_labels, read_volume
 from kits_tf.scans.warnings import label_doubts, scan_doubts
 from kits_tf.volume import AIR_HU, check_same_place, to_int16
 
@@ -125,12 +125,14 @@ def read_case(case: Case, spacing_mm: tuple[float, float, float], without_kidney
 
     Raises:
         InputError: if imaging or segmentation is missing or unreadable, their shapes or positions differ, the scan is
-            too large at that spacing (scans/limits.py), a label is not a class id, or the labels contain no kidney
-            although that is not accepted.
+            too large at that spacing (scans/limits.py), a label has no meaning (Case.labels), or the labels contain no
+            kidney although that is not accepted.
     """
     if case.segmentation is None:
-        raise InputError(f"{case.imaging.parent}: has no {SEGMENTATION}.nii.gz; training needs ground truth")
-    ct, labels = read_volume(case.imaging), read_labels(case.segmentation)
+        where = f"{case.imaging.parent}: has no {SEGMENTATION}.nii.gz" if case.imaging.name.startswith(IMAGING) else (
+            f"{case.imaging}: has no labels")
+        raise InputError(f"{where}; training needs ground truth")
+    (ct, _), (labels, _) = formats.read_scan(case), formats.read_labels(case.segmentation, case.labels)
     check_same_place(case.segmentation, labels, ct, "scan")
     try:
         check_grid(ct.voxels.shape, ct.spacing_mm, spacing_mm)

@@ -11,9 +11,9 @@ from data_prep.manifest import forget
 from kits_tf.config import STAGES, CascadeConfig
 from kits_tf.errors import InputError, few
 from kits_tf.files.atomic import TEMPORARY
-from kits_tf.files.checksums import file_facts
 from kits_tf.records import dataset
 from kits_tf.scans.discovery import Case
+from kits_tf.scans.formats import facts_of
 
 
 def find_conflicts(data_dir: str | pathlib.Path, cases: Mapping[str, Case], stages: Sequence[str],
@@ -40,7 +40,7 @@ def find_conflicts(data_dir: str | pathlib.Path, cases: Mapping[str, Case], stag
         found[f"has records of {few(gone, 1)}, which the study lacks"] = gone, STAGES
     scans = {name: entry["sources"]["imaging"] for stage in STAGES for name, entry in manifests[stage]["cases"].items()
              if name in cases and name in shards[stage] and dataset.scan_of(entry)}
-    if len(scans) > 1 and all(_is_another(cases[name].imaging, facts) for name, facts in scans.items()):
+    if len(scans) > 1 and all(_is_another(cases[name], facts) for name, facts in scans.items()):
         found["has records of another study with the same case names (all scans differ)"] = scans, STAGES
     others = [stage for stage in stages if shards[stage] and _is_other(manifests[stage]["settings"],
                                                                        config.record_settings(stage))]
@@ -86,9 +86,11 @@ def _is_other(there, here):
     return there is not None and {**there, "version": None} != {**here, "version": None}
 
 
-def _is_another(path, facts):
-    """Returns whether a scan exists and is not the file with these facts; hashes it only if the sizes agree."""
+def _is_another(case, facts):
+    """Returns whether a scan exists and is not the one with these facts; hashes it only if the sizes agree."""
     try:
-        return path.stat().st_size != facts["bytes"] or file_facts(path) != facts
+        if case.imaging.is_file() and "bytes" in facts and case.imaging.stat().st_size != facts["bytes"]:
+            return True
+        return facts_of(case) not in (None, facts)
     except (OSError, InputError):
         return False

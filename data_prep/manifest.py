@@ -16,16 +16,20 @@ from kits_tf.files.atomic import sweep, write_text
 from kits_tf.files.checksums import file_facts
 from kits_tf.records import dataset
 from kits_tf.scans.discovery import Case
+from kits_tf.scans.formats import facts_of
+from kits_tf.scans.label_map import KITS19
 
 
 def sources(case: Case) -> dict:
-    """Returns the facts (files.checksums.file_facts) of a case's files; None for a missing segmentation.
+    """Returns what a case's records are made of: facts of its files and, if it is not KiTS19's, its label map.
+
+    The facts are those of scans.formats.facts_of and files.checksums.file_facts; None for a missing segmentation.
 
     Raises:
         InputError: if a file exists but cannot be read.
     """
-    return {"imaging": file_facts(case.imaging),
-            "segmentation": case.segmentation and file_facts(case.segmentation)}
+    found: dict = {"imaging": facts_of(case), "segmentation": case.segmentation and file_facts(case.segmentation)}
+    return found | ({"labels": str(case.labels)} if case.labels != KITS19 else {})
 
 
 def stands(data_dir: str | pathlib.Path, stage: str, name: str, entry: dict | None, found: dict) -> bool:

@@ -21,28 +21,36 @@ from kits_tf.files.atomic import write_table, write_text
 from kits_tf.files.lock import only_writer
 from kits_tf.quiet import say
 from kits_tf.records import dataset
-from kits_tf.scans.discovery import IMAGING, SEGMENTATION, Case, find_study
+from kits_tf.scans import layouts
+from kits_tf.scans.discovery import IMAGING, SEGMENTATION, Case
+from kits_tf.scans.label_map import LabelMap
 
 SUMMARY = ("case", "status", "seconds", "message")
 SAVED_EVERY = 2.0  # seconds between saves of the manifests, which are large for a large study
 
 
-def find_cases(study: str | pathlib.Path) -> list[Case]:
-    """Returns the cases of a study, sorted by name.
+def find_cases(study: str | pathlib.Path, layout: str = "auto", labels: LabelMap | None = None) -> list[Case]:
+    """Returns the cases of a data set with ground truth, sorted by name, and says how it was understood.
+
+    Args and errors as scans.layouts.find_cases.
 
     Raises:
-        InputError: if the folder is missing or holds no case.
+        InputError: also if no case has labels.
     """
-    cases = find_study(study)
-    if not cases:
-        raise InputError(f"{study}: contains no case; expected case_xxxxx/{IMAGING}.nii.gz and {SEGMENTATION}.nii.gz")
-    return cases
+    found = layouts.find_cases(study, layout, labels, labeled=True)
+    if found.layout == "scans":
+        raise InputError(f"{study}: contains no case with labels; expected case_xxxxx/{IMAGING}.nii.gz and "
+                         f"{SEGMENTATION}.nii.gz, a data set of nnU-Net or the Decathlon, pairs such as a.nii.gz and "
+                         f"a_seg.nii.gz, or a table of case,image,label")
+    say(found.said)
+    return found.cases
 
 
 def discard_others(study: str | pathlib.Path, data_dir: str | pathlib.Path, stages: Sequence[str],
-                   config: CascadeConfig, place: cluster.Place = cluster.HERE) -> None:
+                   config: CascadeConfig, place: cluster.Place = cluster.HERE, layout: str = "auto",
+                   labels: LabelMap | None = None) -> None:
     """Deletes the records in a data folder that prepare_study would refuse. Args as prepare_study."""
-    cases = {case.name: case for case in find_cases(place.path(study))}
+    cases = {case.name: case for case in find_cases(place.path(study), layout, labels)}
     data_dir = place.path(data_dir)
     with only_writer(data_dir):
         number = discard_conflicts(data_dir, cases, stages, config)
@@ -51,19 +59,21 @@ def discard_others(study: str | pathlib.Path, data_dir: str | pathlib.Path, stag
 
 
 def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stages: Sequence[str], config: CascadeConfig,
-                  seed: int | None = None, place: cluster.Place = cluster.HERE) -> int:
+                  seed: int | None = None, place: cluster.Place = cluster.HERE, layout: str = "auto",
+                  labels: LabelMap | None = None) -> int:
     """Prepares every case for the given stages.
 
     A case that cannot be used is reported on stderr and in summary.csv and does not stop the others. Warnings about
     usable cases are printed to stderr, one line each.
 
     Args:
-        study: folder of case_xxxxx/imaging.nii.gz and segmentation.nii.gz.
+        study: a data set in a layout of scans.layouts.
         data_dir: folder to write to, created if absent.
         stages: names from config.STAGES.
         config: CascadeConfig.
         seed: int, assigns new cases to folds; None for the folder's own, or 0.
         place: where the cases are processed (kits_tf.cluster).
+        layout, labels: how the data set is laid out, and what its label values mean, as of scans.layouts.find_cases.
 
     Returns:
         The exit status: 0 if all cases are prepared, 1 if at least one failed.
@@ -72,7 +82,7 @@ def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stage
         InputError: if the run cannot start, the folder holds records of something else (conflicts.py) or folds of
             another seed, another run writes to it, the disk is full, or the connection to the scheduler is lost.
     """
-    cases = {case.name: case for case in find_cases(place.path(study))}
+    cases = {case.name: case for case in find_cases(place.path(study), layout, labels)}
     data_dir = place.path(data_dir)
     with only_writer(data_dir):
         check_conflicts(data_dir, cases, stages, config)

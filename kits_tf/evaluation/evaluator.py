@@ -15,23 +15,35 @@ import tqdm
 from kits_tf import cluster
 from kits_tf.errors import InputError
 from kits_tf.evaluation import scores, surface, tables
-from kits_tf.evaluation.rounded import read_rounded_labels
-from kits_tf.evaluation.tables import MISSING, SCORES, VOLUMES, CaseScores
+from kits_tf.evaluation.tables import MASSES, MISSING, SCORES, VOLUMES, CaseScores
 from kits_tf.files.atomic import write_text
 from kits_tf.files.lock import only_writer
 from kits_tf.files.own import check_own, staged
 from kits_tf.labels import KIDNEY, TUMOR
-from kits_tf.scans.discovery import ENDINGS, PREFIX, check_name, short_name, stem
+from kits_tf.quiet import say
+from kits_tf.scans import formats, layouts
+from kits_tf.scans.discovery import PREFIX, SCANS, Case, check_name, short_name, stem
+from kits_tf.scans.label_map import KITS19, LabelMap
 from kits_tf.volume import check_same_place
 
 
 @dataclasses.dataclass(frozen=True)
 class CaseFiles:
-    """The files of one case: its name in the ground truth, its true labels, and its prediction or None."""
+    """The files of one case.
+
+    Attributes:
+        case: its name in the ground truth.
+        truth: its true labels.
+        prediction: its prediction, or None.
+        labels: the meaning of the values in `truth`.
+        predicted: the meaning of the values in `prediction`.
+    """
 
     case: str
     truth: pathlib.Path
     prediction: pathlib.Path | None
+    labels: LabelMap = KITS19
+    predicted: LabelMap = KITS19
 
 
 def case_id(name: str) -> str:
@@ -39,14 +51,17 @@ def case_id(name: str) -> str:
     return short_name(name.removeprefix(PREFIX))
 
 
-def find_cases(predictions: str | pathlib.Path, labels: str | pathlib.Path,
-               only: Iterable[str] | None = None) -> tuple[list[CaseFiles], list[pathlib.Path]]:
-    """Pairs ground truth with predictions.
+def find_cases(predictions: str | pathlib.Path, labels: str | pathlib.Path, only: Iterable[str] | None = None,
+               layout: str = "auto", label_map: LabelMap | None = None) -> tuple[list[CaseFiles], list[pathlib.Path]]:
+    """Pairs ground truth with predictions, and says how the ground truth was understood.
 
     Args:
-        predictions: folder of prediction_<id>.nii.gz (or .nii); if it has no such file, of <case>.nii.gz.
-        labels: a study of case_xxxxx/segmentation.nii.gz, or a folder of label files named by case.
+        predictions: folder of prediction_<id>.nii.gz (or .nii, .nrrd, .mha) with the values 0, 1 and 2; if it has no
+            such file, of <case>.nii.gz with the values of the ground truth.
+        labels: a data set in a layout of scans.layouts, or a folder of label files named by case.
         only: names or ids of the cases to score; None for all.
+        layout: how the ground truth is laid out; "auto" to recognize it.
+        label_map: the meaning of its values; None for what the layout says.
 
     Returns:
         (cases, strays): list of CaseFiles sorted by case, and the paths of predictions without labels; strays is empty
@@ -56,7 +71,7 @@ def find_cases(predictions: str | pathlib.Path, labels: str | pathlib.Path,
         InputError: if a folder is missing, there are no labels, two files belong to one case, a case of `only` has no
             labels, or no case has a prediction.
     """
-    truths = _truths(_folder(labels, "--labels"))
+    truths = _truths(_folder(labels, "--labels"), layout, label_map)
     found = _predictions(_folder(predictions, "--predictions"))
     if not truths:
         raise InputError(f"{labels}: contains no labels; expected case_xxxxx/segmentation.nii.gz or label files")
@@ -65,7 +80,9 @@ def find_cases(predictions: str | pathlib.Path, labels: str | pathlib.Path,
     unknown = [identity for identity in wanted if identity not in truths]
     if unknown:
         raise InputError(f"{labels}: no labels for case {', '.join(unknown)}, named in --cases")
-    cases = [CaseFiles(case, truth, found.get(identity)) for identity in wanted for case, truth in [truths[identity]]]
+    ours = any(path.name.startswith(PREFIX) for path in found.values())
+    cases = [CaseFiles(case.name, case.segmentation, found.get(identity), case.labels, KITS19 if ours else case.labels)
+             for identity in wanted for case in [truths[identity]]]
     if all(files.prediction is None for files in cases):
         raise InputError(_nothing_fits(predictions, labels, wanted, found, truths))
     return sorted(cases, key=lambda files: files.case), strays
@@ -93,19 +110,24 @@ def _folder(path, flag):
 
 def _volumes_in(folder):
     return [path for path in sorted(folder.iterdir())
-            if path.name.lower().endswith(ENDINGS) and not path.name.startswith(".")]  # including broken links
+            if path.name.lower().endswith(SCANS) and not path.name.startswith(".")]  # including broken links
 
 
-def _truths(folder):
-    """Returns {id: (case, path)}."""
-    named = [(path.parent.name, path) for ending in ENDINGS for path in folder.glob(f"*/segmentation{ending}")]
-    named = named or [(stem(path), path) for path in _volumes_in(folder)]
-    named = [(case.removeprefix(PREFIX), path) for case, path in named]
-    for case, _ in named:
-        check_name(case, folder)
-    paths = _unique((case_id(case), path) for case, path in named)
-    cases = {path: case for case, path in named}
-    return {identity: (cases[path], path) for identity, path in paths.items()}
+def _truths(path, layout, label_map):
+    """Returns {id: Case}."""
+    found = layouts.find_truths(path, layout, label_map)
+    if found.cases and found.layout != "kits19":
+        say(found.said)
+    cases: dict[str, Case] = {}
+    for case in found.cases:
+        case.check_single()
+        case = dataclasses.replace(case, name=case.name.removeprefix(PREFIX))
+        check_name(case.name, path)
+        other = cases.setdefault(case_id(case.name), case)
+        if other is not case:
+            raise InputError(f"{other.segmentation} and {case.segmentation} both belong to case {case_id(case.name)}; "
+                             f"remove one")
+    return cases
 
 
 def _predictions(folder):
@@ -137,20 +159,24 @@ def score_case(files: CaseFiles) -> CaseScores:
     Raises:
         InputError: if the ground truth cannot be read: then no score, not even 0, is fair.
     """
-    truth = read_rounded_labels(files.truth)
+    truth, cysts = formats.read_labels(files.truth, files.labels)
     volumes = dict.fromkeys(VOLUMES) | _volumes_ml("true", truth)
-    zeros: dict[str, float | None] = dict.fromkeys(SCORES, 0.0)
+    zeros = dict.fromkeys(SCORES, 0.0) | ({} if cysts is not None else dict.fromkeys(MASSES))
     if files.prediction is None:
         return CaseScores(files.case, zeros, volumes, MISSING)
     try:
-        predicted = read_rounded_labels(files.prediction)
+        predicted, drawn = formats.read_labels(files.prediction, files.predicted)
         check_same_place(files.prediction, predicted, truth)
     except InputError as error:
         return CaseScores(files.case, zeros, volumes, str(error))
     found: dict[str, float | None] = {
         **scores.dice_scores(truth.voxels, predicted.voxels),
         **surface.surface_scores(truth.voxels, predicted.voxels, truth.spacing_mm)}
-    return CaseScores(files.case, found, volumes | _volumes_ml("predicted", predicted))
+    if cysts is not None:
+        masses = scores.masses(truth.voxels, cysts), scores.masses(predicted.voxels, drawn)
+        found |= {"mass_dice": scores.dice(*masses),
+                  "mass_surface_dice": surface.mass_surface_dice(*masses, truth.spacing_mm)}
+    return CaseScores(files.case, zeros | found, volumes | _volumes_ml("predicted", predicted))
 
 
 def _volumes_ml(whose, labels):
@@ -165,16 +191,17 @@ def score_files(files: CaseFiles) -> dict:
 
 def evaluate_study(predictions: str | pathlib.Path, labels: str | pathlib.Path, output: str | pathlib.Path,
                    only: Iterable[str] | None = None, place: cluster.Place = cluster.HERE,
-                   overwrite: bool = False) -> int:
+                   overwrite: bool = False, layout: str = "auto", label_map: LabelMap | None = None) -> int:
     """Scores all cases, writes scores.csv and summary.json, and then prints the table.
 
     Args:
         predictions: folder of predictions.
-        labels: ground truth, a study or a folder of label files.
+        labels: ground truth, a data set or a folder of label files.
         output: folder to write to; created if missing.
         only: names or ids of the cases to score; None for all.
         place: where the cases are processed.
         overwrite: whether to write over files that this program did not write (kits_tf.files.own).
+        layout, label_map: as of find_cases.
 
     Returns:
         The exit status: 0, or 1 if a prediction could not be compared or ground truth could not be read.
@@ -183,7 +210,7 @@ def evaluate_study(predictions: str | pathlib.Path, labels: str | pathlib.Path, 
         InputError: if a folder is missing, no prediction belongs to a case, no case could be scored, the scheduler is
             lost, another run writes to the output folder, it cannot be written to, or has such files of the user's.
     """
-    cases, strays = find_cases(place.path(predictions), place.path(labels), only)
+    cases, strays = find_cases(place.path(predictions), place.path(labels), only, layout, label_map)
     with only_writer(output):  # locks before the work, so that a conflict shows at once
         check_own([pathlib.Path(output) / name for name in ("scores.csv", "summary.json")], overwrite)
         for stray in strays:

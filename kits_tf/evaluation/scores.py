@@ -1,5 +1,7 @@
 """Dice scores as in KiTS19: kidney with tumor (`tk_dice`), tumor alone (`tu_dice`) and the mean of the two.
 
+`mass_dice` is KiTS23's, of tumor or cyst, for ground truth in which cysts are labeled.
+
 Takes two label arrays; returns scores from 0 (no overlap) to 1 (identical).
 
 Source: Heller et al. 2021, The state of the art in kidney and kidney tumor segmentation in contrast-enhanced CT
@@ -11,7 +13,7 @@ import numpy as np
 
 from kits_tf.labels import foreground, tumor
 
-COLUMNS = ("tk_dice", "tu_dice", "composite_dice")
+COLUMNS = ("tk_dice", "tu_dice", "composite_dice", "mass_dice")
 
 
 def dice(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -33,6 +35,11 @@ def dice(truth: np.ndarray, predicted: np.ndarray) -> float:
     if size == 0:
         return 1.0
     return 2.0 * np.count_nonzero(truth & predicted) / size
+
+
+def masses(labels: np.ndarray, cysts: np.ndarray | None) -> np.ndarray:
+    """Returns the mask of tumor or cyst of class ids (z, y, x); `cysts` is the mask of cysts, None for none."""
+    return tumor(labels) if cysts is None else tumor(labels) | cysts
 
 
 def dice_scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

@@ -4,7 +4,7 @@ Takes two label arrays and their spacing; returns one score from 0 to 1 per regi
 
 Source: Nikolov et al. 2018, arXiv:1809.04430, computed by DeepMind's surface-distance. Regions, tolerances and scores
 of empty regions are from neheller/kits23, kits23/configuration/labels.py and kits23/evaluation/metrics.py. KiTS23's
-mass is tumor or cyst. Our labels have no cysts, so mass and tumor have the same voxels and differ only in tolerance.
+mass is tumor or cyst: it is scored where the ground truth has cysts. A prediction of ours has none.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def surface_dice(truth: np.ndarray, predicted: np.ndarray, spacing_mm: Sequence[
 
 
 def surface_scores(truth: np.ndarray, predicted: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
-    """Computes KiTS23's surface Dice of one case.
+    """Computes KiTS23's surface Dice of one case, without masses.
 
     Args:
         truth: uint8 class ids (z, y, x).
@@ -62,12 +62,18 @@ def surface_scores(truth: np.ndarray, predicted: np.ndarray, spacing_mm: Sequenc
         spacing_mm: voxel size along (z, y, x), in mm.
 
     Returns:
-        dict of `kidney_and_mass_surface_dice`, `mass_surface_dice` and `tumor_surface_dice`.
+        dict of `kidney_and_mass_surface_dice` and `tumor_surface_dice`.
 
     Raises:
         ValueError: if the shapes differ or the arrays are not 3D.
     """
-    kidney_mm, mass_mm, tumor_mm = TOLERANCES_MM.values()
-    kidney = surface_dice(foreground(truth), foreground(predicted), spacing_mm, [kidney_mm])
-    lesions = surface_dice(tumor(truth), tumor(predicted), spacing_mm, [mass_mm, tumor_mm])
-    return dict(zip(COLUMNS, kidney + lesions, strict=True))
+    found = {}
+    for region, mask in (("kidney_and_mass", foreground), ("tumor", tumor)):
+        found[f"{region}_surface_dice"], = surface_dice(mask(truth), mask(predicted), spacing_mm,
+                                                        [TOLERANCES_MM[region]])
+    return found
+
+
+def mass_surface_dice(truth: np.ndarray, predicted: np.ndarray, spacing_mm: Sequence[float]) -> float:
+    """Computes KiTS23's surface Dice of two masks of masses (z, y, x). Spacing and errors as surface_scores."""
+    return surface_dice(truth, predicted, spacing_mm, [TOLERANCES_MM["mass"]])[0]

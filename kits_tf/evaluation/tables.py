@@ -15,8 +15,11 @@ import kits_tf
 from kits_tf.evaluation import scores, surface
 
 SCORES = (*scores.COLUMNS, *surface.COLUMNS)
+MASSES = ("mass_dice", "mass_surface_dice")  # scored only where the ground truth has cysts
+HEADS = {"composite_dice": "composite", "mass_dice": "mass", "kidney_and_mass_surface_dice": "kidney+mass",
+         "mass_surface_dice": "mass", "tumor_surface_dice": "tumor"}  # in the printed table
 VOLUMES = ("true_kidney_ml", "true_tumor_ml", "predicted_kidney_ml", "predicted_tumor_ml")  # kidney excludes tumor
-SCHEMA = 1  # of scores.csv and summary.json; raise it when a column or key goes or means something else
+SCHEMA = 2  # of scores.csv and summary.json; raise it when a column or key goes or means something else
 COLUMNS = ("case", *SCORES, *VOLUMES, "note", "schema")
 MISSING = "missing prediction"
 
@@ -27,7 +30,7 @@ class CaseScores:
 
     Attributes:
         case: name of the case, for example "case_00210".
-        scores: for each of SCORES a float from 0 to 1; or all None.
+        scores: for each of SCORES a float from 0 to 1, for MASSES None without cysts in the ground truth; or all None.
         volumes_ml: for each of VOLUMES a volume in ml, or None if there are no labels to measure.
         note: empty, or the reason why the scores are 0 or None.
     """
@@ -50,7 +53,7 @@ class CaseScores:
     @property
     def scored(self) -> bool:
         """Whether the case counts in the means."""
-        return None not in self.scores.values()
+        return self.scores["tk_dice"] is not None
 
 
 def to_csv(rows: list[CaseScores]) -> str:
@@ -76,12 +79,14 @@ def summarize(rows: list[CaseScores]) -> dict:
 
     Returns:
         A JSON-compatible dict: `schema`, `kits_tf_version`, `cases` (number of scored cases), `missing` and `failed`
-        (names of cases), `surface_tolerances_mm`, and `scores`, which maps each of SCORES to `mean`, `median` and
-        `worst` (`case` and `score`; the first of several equal cases).
+        (names of cases), `surface_tolerances_mm`, and `scores`, which maps each of SCORES that a case has to `mean`,
+        `median` and `worst` (`case` and `score`; the first of several equal cases).
     """
     table = {}
     for name in SCORES:
         values = {row.case: score for row in rows if (score := row.scores[name]) is not None}
+        if not values:
+            continue
         worst = min(values, key=lambda case: values[case])
         table[name] = {"mean": statistics.fmean(values.values()), "median": statistics.median(values.values()),
                        "worst": {"case": worst, "score": values[worst]}}
@@ -103,7 +108,8 @@ def to_json(summary: dict) -> str:
 
 def to_table(rows: list[CaseScores], summary: dict) -> str:
     """Formats rows, mean, median and worst cases as text for a terminal, without a final line break."""
-    heads = ("tk_dice", "tu_dice", "composite", "kidney+mass", "mass", "tumor")
+    names = list(summary["scores"])
+    heads = [HEADS.get(name, name) for name in names]
     widths = [max(len(head), 6) for head in heads]
     name_width = max(len("median"), *(len(row.case) for row in rows))
 
@@ -114,12 +120,13 @@ def to_table(rows: list[CaseScores], summary: dict) -> str:
     def numbers(values):
         return [_number(value, 4, "-") for value in values]
 
-    dice_width = sum(widths[:3]) + 4
+    first = sum(name in scores.COLUMNS for name in names)
+    dice_width = sum(widths[:first]) + 2 * (first - 1)
     lines = ["  ".join([" " * name_width, f"{'Dice':^{dice_width}}", "surface Dice"]).rstrip(), line("case", heads)]
-    lines += [line(row.case, numbers(row.scores.values()), row.note) for row in rows]
+    lines += [line(row.case, numbers(row.scores[name] for name in names), row.note) for row in rows]
     lines.append("-" * len(lines[1]))
     for statistic in ("mean", "median"):
-        lines.append(line(statistic, numbers(summary["scores"][name][statistic] for name in SCORES)))
+        lines.append(line(statistic, numbers(summary["scores"][name][statistic] for name in names)))
     lines.append("")
     lines += [f"worst {name}: {table['worst']['score']:.4f} {table['worst']['case']}"
               for name, table in summary["scores"].items()]

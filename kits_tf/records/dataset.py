@@ -143,8 +143,8 @@ def split(data_dir: str | pathlib.Path, stage: str, fold: int,
         (train, held_out): two lists of paths, sorted by case; `held_out` is the validation set, the cases of `fold`.
 
     Raises:
-        InputError: if there are no records, if they have other settings, if the fold does not exist, if a case is in no
-            fold, or if either list would be empty.
+        InputError: if there are no records, if they have other settings or several label maps, if the fold does not
+            exist, if a case is in no fold, or if either list would be empty.
     """
     command = f"python -m data_prep --input=STUDY --output={data_dir} --preset={config.preset} --stage={stage}"
     manifest = read_manifest(data_dir, stage)
@@ -154,6 +154,11 @@ def split(data_dir: str | pathlib.Path, stage: str, fold: int,
         raise InputError(f"{manifest_path(data_dir, stage)}: the {stage} records were made with other settings than "
                          f"preset {config.preset}'s; give the --preset and --set that they were made with, or make "
                          f"others with: {command.replace(f'--output={data_dir}', '--output=OTHER')}")
+    maps = {str((entry.get("sources") or {}).get("labels", "kidney:1,tumor:2"))
+            for entry in manifest["cases"].values() if entry.get("records")}
+    if len(maps) > 1:
+        raise InputError(f"{manifest_path(data_dir, stage)}: label values had different meanings when its cases were "
+                         f"prepared ({' and '.join(sorted(maps))}); rerun python -m data_prep as it was started last")
     folds = read_folds(data_dir)
     if fold not in range(len(folds)):
         raise InputError(f"{data_dir}: has folds 0 to {len(folds) - 1}, but no fold {fold}")

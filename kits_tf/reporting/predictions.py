@@ -1,15 +1,15 @@
 """A folder of predictions: predicts one case and writes its files, and checks whether existing files are up to date.
 
-    prediction_<id>.nii.gz    labels in the scan's own geometry
+    prediction_<id>.nii.gz    labels in the scan's own geometry; also .nrrd or .mha, as the scan is or as asked for
     prediction_<id>.dcm       labels as a DICOM segmentation (optional, DICOM series only)
     prediction_<id>.png       overlay (optional)
     prediction_<id>.html      web page with the slices (optional)
     prediction_<id>.json      the cascade's decisions, measurements, and the inputs of all files; written last
 
-The JSON report records the scan, model and settings, what the nets were computed with, and facts of the files beside
-it. If all are unchanged, the case is skipped, whatever --xla=auto chose on the machine that made it. The report has no
-date and no duration, so that a case gives the same bytes whenever it runs. A case's new files replace the old ones when
-all of them are whole.
+With Settings.names "case", every file is named <case> instead of prediction_<id>. The JSON report records the scan,
+model and settings, what the nets were computed with, and facts of the files beside it. If all are unchanged, the case
+is skipped, whatever --xla=auto chose on the machine that made it. The report has no date and no duration, so that a
+case gives the same bytes whenever it runs. A case's new files replace the old ones when all of them are whole.
 """
 
 import contextlib
@@ -22,27 +22,30 @@ import threading
 import typing
 from collections.abc import Iterable
 
+import numpy as np
+
 import kits_tf
 from kits_tf import cluster, serving
 from kits_tf.errors import InputError, RunError
-from kits_tf.evaluation.rounded import read_rounded_labels
 from kits_tf.evaluation.scores import dice_scores
 from kits_tf.files.atomic import write_text
-from kits_tf.files.checksums import file_facts, folder_digest
+from kits_tf.files.checksums import file_facts
 from kits_tf.files.own import check_own, is_own, staged
+from kits_tf.labels import BACKGROUND, KIDNEY, TUMOR
 from kits_tf.reporting.measurements import add_confidence, measure
 from kits_tf.reporting.overlay import draw_overlay
 from kits_tf.reporting.pages import write_case_page
 from kits_tf.reporting.plausibility import doubts
-from kits_tf.scans import dicom, segmentation
+from kits_tf.scans import formats, segmentation
 from kits_tf.scans.discovery import PREFIX, Case
-from kits_tf.scans.nifti import pair_of, read_stored_geometry, read_volume, write_labels, write_volume
-from kits_tf.scans.orientation import invert, reorient, to_canonical_transform
+from kits_tf.scans.label_map import KITS19
 from kits_tf.volume import Volume, check_same_place
 
 SCHEMA = 1  # of the reports, summary.csv and findings.csv; raise it when a key or column goes or means something else
 VERSION = 4  # raise it when the same scan and model would give different labels, a different report or overlay
-FORMATS = {"nifti": ".nii.gz", "dicomseg": ".dcm"}
+FORMATS = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicomseg": ".dcm"}
+SAME = "same"  # the scan's own format, NIfTI for DICOM
+CLASSES = (BACKGROUND, KIDNEY, TUMOR)
 NO_SERIES = "is not a DICOM series; --output_format=dicomseg needs one"
 FOUND = ("kidneys", "kidney_ml", "tumor_ml", "correction_used", "tumor_fallback_used", "lesions_kept",
          "lesions_dropped", "tumors", "largest_tumor_mm", "tk_dice", "tu_dice")  # the report's keys in summary.csv
@@ -68,10 +71,12 @@ class Settings:
         xla: as in Predictor.
         overlay: whether to draw a PNG.
         report: whether to write a web page. The page also shows the case's ground truth and scores, if there are any.
-        formats: names from FORMATS, the file formats of the labels.
+        formats: names from FORMATS or SAME, the file formats of the labels.
         overwrite: whether to write over files that are not is_own (kits_tf.files.own).
         anonymous: whether to leave the names of files out, and the texts that a scan's header may hold. The cases must
             be named_by_content.
+        names: "prediction" for prediction_<id>, as KiTS19 wants it, or "case" for the case's own name and the values
+            of its data set (Case.labels), as nnU-Net and KiTS23 want it.
     """
 
     source: pathlib.Path | serving.Server
@@ -83,14 +88,35 @@ class Settings:
     formats: tuple[str, ...] = ("nifti",)
     overwrite: bool = False
     anonymous: bool = False
+    names: str = "prediction"
 
     def target(self, case: Case, ending: str) -> pathlib.Path:
         """Returns the path of a case's file with an ending such as ".nii.gz"."""
-        return self.output / f"{PREFIX}{case.short_name}{ending}"
+        name = f"{PREFIX}{case.short_name}" if self.names == "prediction" else case.name
+        return self.output / f"{name}{ending}"
 
-    def endings(self) -> tuple[str, ...]:
+    def formats_of(self, case: Case) -> list[str]:
+        """Returns the names from FORMATS of a case's labels, sorted."""
+        own = next(name for name, ending in FORMATS.items() if ending == formats.ending_like(case))
+        return sorted({own if name == SAME else name for name in self.formats})
+
+    def endings(self, case: Case) -> tuple[str, ...]:
         """Returns the endings of a case's files, without the report's."""
-        return (*(FORMATS[name] for name in self.formats), *[".png"] * self.overlay, *[".html"] * self.report)
+        return (*(FORMATS[name] for name in self.formats_of(case)), *[".png"] * self.overlay, *[".html"] * self.report)
+
+    def values_of(self, case: Case) -> tuple[int, ...]:
+        """Returns the value of each of CLASSES in a case's labels.
+
+        Raises:
+            InputError: if the data set has no single value for a class. The message does not name the case.
+        """
+        if self.names == "prediction":
+            return CLASSES
+        values = [case.labels.value_of(class_id) for class_id in CLASSES]
+        if None in values:
+            raise InputError(f"--names=case: the labels of the data set, {case.labels}, have not one value for kidney "
+                             f"and one for tumor; leave --names out, or say which to write by --labels")
+        return tuple(value for value in values if value is not None)
 
     def made_by(self) -> dict:
         """Returns the values of MADE_BY."""
@@ -107,7 +133,7 @@ def named_by_content(cases: Iterable[Case]) -> list[Case]:
     named: dict[str, Case] = {}
     for number, case in enumerate(cases):
         try:
-            facts = json.dumps(_facts(case))
+            facts = json.dumps(formats.facts_of(case))
             name = hashlib.sha256(facts.encode()).hexdigest()[:16]
         except InputError:  # it fails when it is read
             name = f"unreadable-{number}"
@@ -116,6 +142,21 @@ def named_by_content(cases: Iterable[Case]) -> list[Case]:
                              f"by their scans; take one away")
         named[name] = dataclasses.replace(case, name=name)
     return list(named.values())
+
+
+def check_names(cases: Iterable[Case], settings: Settings) -> None:
+    """Checks that cases can be written under their own names.
+
+    Raises:
+        InputError: if an output would have the name of a table or of a scan's file, or as Settings.values_of.
+    """
+    for case in cases:
+        settings.values_of(case)
+        if case.name in ("summary", "findings", "report"):
+            raise InputError(f"--names=case: {case.imaging} would be written under the name of a table; rename it")
+        if case.imaging.parent.resolve() == settings.output.resolve():
+            raise InputError(f"--names=case: --output={settings.output} is the folder of the scans, whose names the "
+                             f"labels would have; choose another --output")
 
 
 def predict_case(case: Case, settings: Settings) -> dict:
@@ -129,14 +170,19 @@ def predict_case(case: Case, settings: Settings) -> dict:
         InputError: if the scan cannot be used, or a file is in the way that is not is_own; all files of the case stay.
         RunError: if the model cannot be loaded or the files cannot be written.
     """
-    made_from = {"scan": _facts(case), "model": settings.model, "version": VERSION,
-                 "formats": sorted(settings.formats)}
+    made_from = {"scan": formats.facts_of(case), "model": settings.model, "version": VERSION,
+                 "formats": settings.formats_of(case)}
+    if settings.values_of(case) != CLASSES:
+        made_from["values"] = [str(value) for value in settings.values_of(case)]
     if settings.report and case.segmentation:
         made_from["truth"] = file_facts(case.segmentation)
+        if case.labels != KITS19:
+            made_from["truth_labels"] = str(case.labels)
     report, message = None if case.doubles or case.strange else _standing(case, settings, made_from), []
     status = "unchanged" if report else "redone" if settings.target(case, ".json").exists() else "done"
     if report is None:
-        check_own([settings.target(case, ending) for ending in (*settings.endings(), ".json")], settings.overwrite)
+        check_own([settings.target(case, ending) for ending in (*settings.endings(case), ".json")],
+                  settings.overwrite)
         report = _make(case, settings, made_from)
         message = _remove_others(case, settings, report["files"])
     status = "incomplete" if report.get("missing") else status
@@ -189,20 +235,10 @@ def _standing(case, settings, made_from):
         if settings.xla != "auto" and report["computed"]["xla"] != (settings.xla == "on"):
             return None
         files = report["files"]
-        paths = [settings.target(case, ending) for ending in settings.endings()]
+        paths = [settings.target(case, ending) for ending in settings.endings(case)]
         return report if all(files[path.name] == file_facts(path) for path in paths) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _facts(case):
-    """Returns file_facts of a file, of both files of a header/voxels pair, or one digest of a series' files."""
-    path = case.imaging
-    if case.files:
-        above = path.absolute().parent
-        return {"sha256": folder_digest(above, [file.absolute().relative_to(above).as_posix() for file in case.files])}
-    halves = pair_of(path)
-    return [file_facts(half) for half in halves] if halves else file_facts(path)
 
 
 class Result(typing.NamedTuple):
@@ -215,13 +251,8 @@ class Result(typing.NamedTuple):
 
 
 def _make(case, settings, made_from):
-    case.check_single()
-    slices = None
-    if case.is_series:
-        scan, slices = dicom.read_series(case.imaging, case.files)
-    else:
-        scan = read_volume(case.imaging)
-    if slices is None and "nifti" not in settings.formats:
+    scan, slices = formats.read_scan(case)
+    if slices is None and settings.formats_of(case) == ["dicomseg"]:
         raise InputError(f"{case.imaging}: {NO_SERIES}")
     predictor = load(settings)
     with contextlib.ExitStack() as nets:
@@ -249,8 +280,12 @@ def _write(case, settings, made_from, predictor, result):
     scan, slices, labels, found = result
     with staged(settings.output, settings.overwrite) as folder:
         here, missing = dataclasses.replace(settings, output=folder), {}
-        if "nifti" in settings.formats:
-            _write_nifti(here.target(case, ".nii.gz"), case, settings, labels, slices)
+        written = labels
+        if settings.values_of(case) != CLASSES:
+            written = labels.with_voxels(np.array(settings.values_of(case), np.uint8)[labels.voxels])
+        for name in settings.formats_of(case):
+            if name != "dicomseg":
+                formats.write_labels(here.target(case, FORMATS[name]), written, case, plain=settings.anonymous)
         if "dicomseg" in settings.formats:
             missing = _write_segmentation(here.target(case, ".dcm"), case, settings, labels, slices)
         if settings.overlay:
@@ -271,7 +306,7 @@ def _write(case, settings, made_from, predictor, result):
             if truth:
                 report |= dice_scores(truth.voxels, labels.voxels)
             write_case_page(here.target(case, ".html"), scan, labels, report, truth)
-        paths = [here.target(case, ending) for ending in settings.endings()]
+        paths = [here.target(case, ending) for ending in settings.endings(case)]
         report |= {"made_from": made_from, "files": {path.name: file_facts(path) for path in paths}}
         write_text(here.target(case, ".json"), json.dumps(report, indent=2) + "\n")
     return report
@@ -286,22 +321,10 @@ def _write_segmentation(path, case, settings, labels, slices):
     except RunError:
         raise
     except InputError as error:
-        if "nifti" not in settings.formats:
+        if settings.formats_of(case) == ["dicomseg"]:
             raise InputError(f"{case.imaging}: {error}") from error
         return {path.name: str(error)}
     return {}
-
-
-def _write_nifti(path, case, settings, labels, slices):
-    """Writes labels in the scan's own geometry, for an anonymous case without the texts in the scan's header."""
-    if slices is not None:
-        write_volume(path, labels)
-    elif settings.anonymous:
-        _, affine = read_stored_geometry(case.imaging)
-        stored = reorient(labels.voxels, invert(to_canonical_transform(affine)))
-        write_volume(path, Volume.from_affine(stored, affine))
-    else:
-        write_labels(path, labels.voxels, like=case.imaging)
 
 
 def _truth(case, settings, scan, warnings):
@@ -309,7 +332,7 @@ def _truth(case, settings, scan, warnings):
     if case.segmentation is None:
         return None
     try:
-        truth = read_rounded_labels(case.segmentation)
+        truth, _ = formats.read_labels(case.segmentation, case.labels)
         check_same_place(case.segmentation, truth, scan, "scan")
     except InputError as error:
         warnings.append("The ground truth was not used" + (f": {error}." if not settings.anonymous else "."))

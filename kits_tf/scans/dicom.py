@@ -1,4 +1,4 @@
-"""Reads a CT series from a folder, a list of its files, or a zip as a Volume.
+"""Reads a CT series from a folder, a list of its files, or a zip as a Volume: a file per slice, or enhanced CT.
 
 highdicom turns the stack into the canonical orientation. This module detects and names what prevents that: slices of
 several series, missing, duplicate or damaged slices, a tilted gantry, another modality. What a volume does not need,
@@ -18,7 +18,7 @@ import pydicom
 from pydicom.pixels import get_decoder
 
 from kits_tf.errors import InputError, few
-from kits_tf.scans import dicom_files
+from kits_tf.scans import dicom_files, multi_frame
 from kits_tf.scans.dicom_files import one_line
 from kits_tf.scans.discovery import DICOM_MARK, begins_like_dicom, series_below
 from kits_tf.scans.limits import check_extent, check_spacing, check_voxels, is_bomb
@@ -37,7 +37,8 @@ SAME = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient")  # in ever
 NUMBERS = {"PixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}
 READ = (*SAME, "ImagePositionPatient", "RescaleSlope", "RescaleIntercept", "BitsAllocated", "SamplesPerPixel",
         "SOPClassUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "SeriesNumber", "SeriesDescription",
-        "ImageType", "NumberOfFrames", "SliceThickness", "SpacingBetweenSlices")
+        "ImageType", "NumberOfFrames", "SliceThickness", "SpacingBetweenSlices", "SharedFunctionalGroupsSequence",
+        "PerFrameFunctionalGroupsSequence")
 THICKNESS = ("SpacingBetweenSlices", "SliceThickness")  # for a single slice, the more reliable field first
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 CANONICAL = "FPL"  # the axes' directions in DICOM's letters: to feet, back and left
@@ -152,6 +153,7 @@ def read_series(path: str | pathlib.Path,
                          + f"; it has {len(below)} series in {few(below)}: give one of these" * bool(below))
     try:
         named, doubts = _one_series(path, named)
+        named = multi_frame.split(path, named, lambda name, dataset: _check_decoder(path, name, dataset))
         _check_series(path, named)
         doubts += _check_frame(path, named)
         named, between_mm, origin_mm = _stack(path, named)
@@ -221,20 +223,31 @@ def _thickness(path, name, dataset):
 def _check_pixels(path, named):
     """Checks that all pixels can be decoded: none are truncated, and a decoder for their compression is installed."""
     for name, dataset in named:
-        syntax = dataset.file_meta.get("TransferSyntaxUID")
-        if syntax is None:
-            raise InputError(f"{path}: {name} does not say how it is stored (no TransferSyntaxUID); is it damaged?")
-        convert = ("pip install pylibjpeg pylibjpeg-openjpeg" if "High-Throughput" in syntax.name else
-                   "convert the series with dcmdjpeg or gdcmconv --raw, or pip install pylibjpeg pylibjpeg-libjpeg")
-        if syntax.is_encapsulated and not _can_decode(syntax):
-            raise InputError(f"{path}: {name} is compressed as {one_line(syntax.name)}, which cannot be read here; "
-                             f"{convert}")
+        _check_decoder(path, name, dataset)
         try:
             dataset.convert_pixel_data()  # pydicom caches the pixels
         except Exception as error:
             raise InputError(f"{path}: its slices cannot be put together (the pixels of {name} cannot be read: "
                              f"{one_line(error) or type(error).__name__}); is it truncated or damaged?"
-                             + f" If not, {convert}" * syntax.is_encapsulated) from error
+                             + f" If not, {_remedy(dataset)}" * dataset.file_meta.TransferSyntaxUID.is_encapsulated
+                             ) from error
+
+
+def _check_decoder(path, name, dataset):
+    """Checks that the pixels' compression is known and can be decoded here."""
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if syntax is None:
+        raise InputError(f"{path}: {name} does not say how it is stored (no TransferSyntaxUID); is it damaged?")
+    if syntax.is_encapsulated and not _can_decode(syntax):
+        raise InputError(f"{path}: {name} is compressed as {one_line(syntax.name)}, which cannot be read here; "
+                         f"{_remedy(dataset)}")
+
+
+def _remedy(dataset):
+    """Returns what to do about pixels that cannot be decoded."""
+    if "High-Throughput" in dataset.file_meta.TransferSyntaxUID.name:
+        return 'pip install "pylibjpeg>=2,<3" "pylibjpeg-openjpeg>=2,<3"'
+    return 'pip install "python-gdcm>=3.0.24,<4", or convert the series with dcmdjpeg or gdcmconv --raw'
 
 
 def _can_decode(syntax):
@@ -272,9 +285,6 @@ def _check_series(path, named):
     """Checks that the files are slices of CT with the fields that a volume needs, and that these are consistent."""
     for name, dataset in named:
         kind = dicom_files.class_of(dataset)
-        if kind in dicom_files.MULTI_FRAME:
-            raise InputError(f"{path}: {name} holds all slices in one file ({one_line(kind.name)}), expected a file "
-                             f"per slice; convert it by emf2sf of dcm4che, or to NIfTI by dcm2niix")
         if kind != dicom_files.CT:
             raise InputError(f"{path}: {name} {f'is a {one_line(kind.name)}' if kind else 'has no SOPClassUID'}, "
                              f"expected CT Image Storage, a file per slice")

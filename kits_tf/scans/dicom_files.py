@@ -151,6 +151,15 @@ def is_no_image(dataset: pydicom.Dataset) -> bool:
     return bool(kind and (NO_IMAGE.search(kind.name) or (not kind.startswith(STANDARD) and "Rows" not in dataset)))
 
 
+def is_multi_frame(path: str | pathlib.Path) -> bool:
+    """Returns whether a DICOM file holds all slices of a CT scan; False if it cannot be read."""
+    try:
+        header = _header(pathlib.Path(path).parent, pathlib.Path(path))
+    except (InputError, OSError):
+        return False
+    return header is not None and class_of(header) in MULTI_FRAME
+
+
 def is_localizer(dataset: pydicom.Dataset) -> bool:
     """Returns whether an image is a localizer (scout, topogram) by its ImageType."""
     return "LOCALIZER" in (dataset.get("ImageType") or ())
@@ -167,7 +176,7 @@ def join_singles(series: list[list[tuple]]) -> list[list[tuple]]:
     """
     alike: dict[tuple, list[tuple]] = {}
     for members in series:
-        if len(members) == 1:
+        if len(members) == 1 and class_of(members[0][1]) not in MULTI_FRAME:
             alike.setdefault(tuple(_text(members[0][1], field) for field in SINGLE), []).extend(members)
     joined = [members for members in alike.values() if len(members) >= LEAST_SINGLES]
     taken = {id(dataset) for members in joined for _, dataset in members}

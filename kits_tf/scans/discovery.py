@@ -1,8 +1,8 @@
 """Finds the cases in a folder and names them.
 
 A study has the layout of KiTS: <case>/imaging.nii.gz, and <case>/segmentation.nii.gz if there is ground truth. A scan
-to predict may also be a DICOM series: a zip of its files, or all files of one series in a tree of folders, as a PACS or
-a CD exports it.
+may also be a DICOM series: a zip of its files, or all files of one series in a tree of folders, as a PACS or a CD
+exports it. layouts.py knows the other layouts.
 """
 
 import dataclasses
@@ -18,9 +18,12 @@ from collections.abc import Collection, Iterator
 
 from kits_tf import lazy
 from kits_tf.errors import InputError, few
+from kits_tf.scans.label_map import KITS19, LabelMap
 
 ENDINGS = (".nii.gz", ".nii")
 HEADERS = (".hdr.gz", ".hdr")  # of scans stored in two files, header and voxels
+ITK = (".nrrd", ".nhdr", ".mha", ".mhd")  # NRRD and MetaImage; .nhdr and .mhd are headers of voxels in other files
+SCANS = (*ENDINGS, *HEADERS, *ITK)
 IMAGING = "imaging"
 SEGMENTATION = "segmentation"
 ZIP = ".zip"
@@ -40,7 +43,8 @@ class Case:
         segmentation: file of the ground truth, or None.
         doubles: files with the name of `imaging` or `segmentation` but the other ending (.nii and .nii.gz).
         files: the files of a DICOM series in the folder `imaging` or below it; empty for any other scan.
-        strange: why the file's own name cannot be the case's, in one line; empty if it can.
+        strange: why the case cannot be used, such as its file's name, in one line; empty if it can.
+        labels: the meaning of the values in `segmentation`.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Case:
     doubles: tuple[pathlib.Path, ...] = ()
     files: tuple[pathlib.Path, ...] = ()
     strange: str = ""
+    labels: LabelMap = KITS19
 
     def check_single(self) -> None:
         """Raises InputError if the case has doubles, so that it is unclear which file is meant, or a strange name."""
@@ -70,12 +75,12 @@ class Case:
 
 
 def stem(path: str | pathlib.Path) -> str:
-    """Returns a file's name without its NIfTI ending, or without its last ending if it is no NIfTI file.
+    """Returns a file's name without the ending of its format, or without its last ending if that is unknown.
 
-    Of a folder only a NIfTI ending is removed, because series are often named by a UID, such as 1.2.840.1.
+    Of a folder only the ending of a format is removed, because series are often named by a UID, such as 1.2.840.1.
     """
     name = pathlib.Path(path).name
-    for ending in (*ENDINGS, *HEADERS):
+    for ending in SCANS:
         if name.lower().endswith(ending):
             return name[: -len(ending)]
     return name if os.path.isdir(path) else pathlib.Path(path).stem
@@ -113,7 +118,7 @@ def _is_strange(letter):
                                and unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp"))
 
 
-def _with_plain_name(case, where):
+def with_plain_name(case: Case, where: str | pathlib.Path) -> Case:
     """Returns the case with a name that check_name accepts.
 
     A name that is too long is cut, and a warning says so. Letters that check_name refuses are replaced, and the case
@@ -149,12 +154,17 @@ def _either(folder, name):
     return (found[0] if found else None), found[1:]
 
 
-def find_study(folder: str | pathlib.Path) -> list[Case]:
+def find_study(folder: str | pathlib.Path, segmentation: str = SEGMENTATION) -> list[Case]:
     """Finds the cases of a study: every subfolder with imaging or a segmentation, sorted by name.
 
-    Incomplete cases are listed too, with the path where imaging is expected: a case without imaging, a folder that is a
-    broken link, a folder without read permission. Reading them raises the error. A case that has a file with both
-    endings or a strange name is also listed (see Case.check_single).
+    A case without imaging may have the slices of one DICOM series instead, in its folder or below it. Incomplete cases
+    are listed too, with the path where imaging is expected: a case without imaging, a folder that is a broken link, a
+    folder without read permission. Reading them raises the error. A case that has a file with both endings, several
+    series or a strange name is also listed (see Case.check_single).
+
+    Args:
+        folder: the study.
+        segmentation: name of the files with ground truth, without their ending.
 
     Raises:
         InputError: if the folder is missing or cannot be read.
@@ -164,11 +174,21 @@ def find_study(folder: str | pathlib.Path) -> list[Case]:
         raise InputError(f"{folder}: no such folder; expected a study of case_xxxxx/{IMAGING}.nii.gz")
     cases = []
     for child in _children(folder):
-        (imaging, doubles), (segmentation, more) = _either(child, IMAGING), _either(child, SEGMENTATION)
-        if imaging or segmentation or not os.path.exists(child):
-            case = Case(child.name, imaging or child / f"{IMAGING}{ENDINGS[0]}", segmentation, (*doubles, *more))
-            cases.append(_with_plain_name(case, folder))
+        (imaging, doubles), (truth, more) = _either(child, IMAGING), _either(child, segmentation)
+        if imaging or truth or not os.path.exists(child):
+            case = Case(child.name, imaging or child / f"{IMAGING}{ENDINGS[0]}", truth, (*doubles, *more))
+            cases.append(with_plain_name(case if imaging else _with_series(case, child), folder))
     return cases
+
+
+def _with_series(case, folder):
+    """Returns a case without imaging with the DICOM series in its folder; unchanged if there is none."""
+    series = series_below(folder) if os.path.isdir(folder) else []
+    if len(series) > 1:
+        shown = few([str(one.imaging.relative_to(folder)) for one in series])
+        return dataclasses.replace(case, strange=f"{folder}: has no {IMAGING}{ENDINGS[0]} but {len(series)} DICOM "
+                                                 f"series ({shown}); leave the one that the labels belong to")
+    return dataclasses.replace(case, imaging=series[0].imaging, files=series[0].files) if series else case
 
 
 def _children(folder):
@@ -183,16 +203,20 @@ def _children(folder):
 
 
 def _may_be_folder(link):
-    return os.path.isdir(link) or not (os.path.exists(link) or link.lower().endswith(ENDINGS))
+    return os.path.isdir(link) or not (os.path.exists(link) or link.lower().endswith(SCANS))
 
 
-def find_scans(path: str | pathlib.Path) -> list[Case]:
+def find_scans(path: str | pathlib.Path, study: list[Case] | None = None) -> list[Case]:
     """Finds the scans at a path: a file, a study, one of its cases, or files and DICOM series in a folder.
 
     DICOM series are looked for in all folders below, files (also zips of series) in the folder itself. Warnings on
     stderr say what is left out: what lies beside a study's cases, files in deeper folders, series that are no CT or
     localizers, DICOM slices beside NIfTI files, predictions beside scans. Predictions are returned only if a folder has
     nothing else.
+
+    Args:
+        path: the file or folder.
+        study: the cases of the folder, if it is known to be a study; None to look for them.
 
     Returns:
         The scans as Cases without ground truth (with it for a study), sorted by name. A DICOM series is named after its
@@ -204,14 +228,12 @@ def find_scans(path: str | pathlib.Path) -> list[Case]:
     path = pathlib.Path(path)
     if path.is_dir():
         own, doubles = _either(path, IMAGING)
-        cases = [_from_file(own, doubles)] if own else _in_folder(path)
+        cases = [_from_file(own, doubles)] if own else _in_folder(path, find_study(path) if study is None else study)
     elif os.path.lexists(path):
-        if looks_like_dicom(path):
-            raise InputError(f"{path}: is a single DICOM file; expected a series: give its folder")
-        cases = [_from_file(path)]
+        cases = [_multi_frame(path) if looks_like_dicom(path) else _from_file(path)]
     else:
         raise InputError(f"{path}: no such file or folder")
-    cases = [_with_plain_name(case, path) for case in cases]
+    cases = [with_plain_name(case, path) for case in cases]
     seen: dict[str, Case] = {}
     for case in cases:
         if case.short_name in seen:
@@ -221,11 +243,17 @@ def find_scans(path: str | pathlib.Path) -> list[Case]:
     return cases
 
 
-def _in_folder(path):
-    """Returns the cases of a study, else all NIfTI files and zips in a folder and all DICOM series in it or below."""
-    cases = find_study(path)
-    tree = list(_tree(path, {case.imaging.parent.name for case in cases}))
-    loose = [child for _, files in tree for child in files if child.name.lower().endswith((*ENDINGS, *HEADERS, ZIP))]
+def _multi_frame(path):
+    """Returns the case of a DICOM file that holds all slices of a scan."""
+    if not lazy.load("kits_tf.scans.dicom_files").is_multi_frame(path):
+        raise InputError(f"{path}: is a single DICOM file; expected a series: give its folder")
+    return Case(stem(path), path.parent, files=(path,))
+
+
+def _in_folder(path, cases):
+    """Returns the cases of a study, else all files and zips of scans in a folder and all DICOM series in its tree."""
+    tree = list(_tree(path, {case.imaging.relative_to(path).parts[0] for case in cases}))
+    loose = [child for _, files in tree for child in files if child.name.lower().endswith((*SCANS, ZIP))]
     files = [child for child in loose if child.parent == path]
     scans = [child for child in files if not child.name.startswith(PREFIX)]
     predicted = [child for child in files if child.name.startswith(PREFIX)]
@@ -242,8 +270,9 @@ def _in_folder(path):
     found = [*map(_from_file, scans), *series] or [*map(_from_file, predicted)]
     if not found:
         deeper = [f"it holds {few(_shown(path, deeper))}, give that folder"] if deeper else []
-        raise InputError("; ".join([f"{path}: contains no scan", *others, *deeper, "expected .nii, .nii.gz or .hdr "
-                                    f"files, case_xxxxx/{IMAGING}.nii.gz, or DICOM series as folders or zips"]))
+        raise InputError("; ".join([f"{path}: contains no scan", *others, *deeper, "expected .nii, .nii.gz, .hdr, "
+                                    f".nrrd, .nhdr, .mha or .mhd files, case_xxxxx/{IMAGING}.nii.gz, or DICOM "
+                                    f"series as folders or zips"]))
     for text in others:
         print(f"warning: {path}: {text}, left out", file=sys.stderr)
     if scans or series:
@@ -255,15 +284,15 @@ def _in_folder(path):
 def _tree(folder: pathlib.Path, known: Collection[str] = (), above: frozenset = frozenset()) -> Iterator[tuple]:
     """Yields (folder, files) of a folder and all folders below it, sorted; hidden ones and `known` are left out.
 
-    Folders named as NIfTI files count as files, for the reader to refuse. A folder that cannot be read is left out with
-    a warning, and a link to a folder above it without.
+    Folders named as files of scans count as files, for the reader to refuse. A folder that cannot be read is left out
+    with a warning, and a link to a folder above it without.
     """
     try:
         children = [child for child in sorted(folder.iterdir()) if child.name[0] != "." and child.name not in known]
     except OSError as error:
         print(f"warning: {folder}: cannot be read ({error.strerror}), left out", file=sys.stderr)
         return
-    is_folder = [not child.name.lower().endswith(ENDINGS) and child.is_dir() for child in children]
+    is_folder = [not child.name.lower().endswith((*ENDINGS, *ITK)) and child.is_dir() for child in children]
     yield folder, [child for child, is_one in zip(children, is_folder, strict=True) if not is_one]
     above |= {os.path.realpath(folder)}
     for child in itertools.compress(children, is_folder):
@@ -280,7 +309,7 @@ def _series(path, tree):
     """Returns (the CT series in a tree as cases; a list with one text about other DICOM files, if there are any)."""
     holding = []
     for folder, files in tree:
-        files = [file for file in files if not file.name.lower().endswith((*ENDINGS, *HEADERS, ZIP))]
+        files = [file for file in files if not file.name.lower().endswith((*SCANS, ZIP))]
         if any(map(looks_like_dicom, files)):
             holding.append((folder, [file for file in files if file.is_file()]))
     if not holding:

@@ -13,6 +13,8 @@ import logging
 import math
 import pathlib
 import warnings
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 import nibabel as nib
 import numpy as np
@@ -23,7 +25,9 @@ from kits_tf.files.atomic import whole_file
 from kits_tf.scans.discovery import ENDINGS
 from kits_tf.scans.limits import check_extent, check_spacing, check_voxels, is_bomb, times
 from kits_tf.scans.orientation import invert, reorient, reorient_affine, to_canonical_transform
-from kits_tf.volume import Volume, is_singular, skew_degrees, spacing_of
+from kits_tf.scans.voxels import hounsfield, label_values
+from kits_tf.scans.warnings import skew_doubts
+from kits_tf.volume import Volume, is_singular, spacing_of
 
 # nibabel also logs or warns of the errors it finds in a header; our InputError reports them once, in one line.
 nib.imageglobals.logger.setLevel(logging.CRITICAL)
@@ -37,7 +41,6 @@ MOST_BYTES_AFTER = 2**20  # allowed after the voxels
 DEFLATE_RATIO = 1032  # largest compression ratio of gzip
 SLAB_VOXELS = 2**22  # voxels read at a time
 SAME_FORMS_MM = 0.1  # allowed distance between qform and sform: quaternions are rounded
-MOST_SKEW_DEGREES = 0.5  # same limit as for a DICOM series' gantry tilt
 UNITS = {1: "meters", 3: "micrometers"}
 
 
@@ -230,11 +233,7 @@ def _read(path, take, dtype):
 
 def _header_doubts(source):
     """Returns warnings about a usable header, one sentence each."""
-    header, doubts = source.image.header, []
-    skew = skew_degrees(source.affine)
-    if skew > MOST_SKEW_DEGREES:
-        doubts.append(f"Its axes are {skew:.1f} degrees off a right angle (a tilted gantry?): lengths and volumes are "
-                      f"those of straight voxels, and too large; resample it to a straight stack first.")
+    header, doubts = source.image.header, skew_doubts(source.affine)
     unit = int(header["xyzt_units"]) & 7
     if unit in UNITS:
         doubts.append(f"The header says that its spacing is in {UNITS[unit]}; it was read as millimeters.")
@@ -277,27 +276,6 @@ def read_stored_geometry(path: str | pathlib.Path) -> tuple[tuple[int, ...], np.
     return source.shape, source.image.affine
 
 
-def _hounsfield(path, block):
-    """Converts a block to int16 if its values are whole numbers that fit, in any dtype; else to finite float32."""
-    if block.dtype.kind == "f":
-        block = _finite(path, block)
-        whole = block.astype(np.int16) if np.abs(block).max() < 2**15 else None
-        return whole if whole is not None and np.array_equal(whole, block) else block
-    limits = np.iinfo(np.int16)
-    fits = np.can_cast(block.dtype, np.int16) or (
-        limits.min <= int(block.min()) and int(block.max()) <= limits.max)
-    return block.astype(np.int16 if fits else np.float32, copy=False)
-
-
-def _finite(path, block):
-    with np.errstate(over="ignore"):  # values too large for float32 become infinite and are rejected
-        block = block.astype(np.float32, copy=False)
-    bad = block.size - np.count_nonzero(np.isfinite(block))
-    if bad:
-        raise InputError(f"{path}: at least {bad} voxels are NaN or infinite, expected finite numbers")
-    return block
-
-
 def read_volume(path: str | pathlib.Path) -> Volume:
     """Reads a scan.
 
@@ -310,27 +288,21 @@ def read_volume(path: str | pathlib.Path) -> Volume:
             NaN or infinite voxels; if it claims more voxels than it can contain or than a scan has (limits.py); or if
             its affine or spacing is invalid.
     """
-    voxels, source, doubts = _read(path, _hounsfield, np.int16)
+    voxels, source, doubts = _read(path, hounsfield, np.int16)
     return Volume(voxels, spacing_of(source.affine), source.affine, tuple(doubts))
 
 
-def read_labels(path: str | pathlib.Path, classes: int = 3) -> Volume:
-    """Reads a label volume: a Volume of uint8 class ids in the canonical orientation.
+def read_labels(path: str | pathlib.Path, values: Collection[int] = range(3),
+                remedies: Mapping[int, str] = MappingProxyType({})) -> Volume:
+    """Reads a label volume: a Volume of uint8 values in the canonical orientation.
 
     Raises:
-        InputError: as read_volume, and if a voxel is not one of the class ids 0 to classes - 1.
+        InputError: as read_volume, and as voxels.label_values, if a voxel is not one of `values`.
     """
-    def ids(path, block):
-        block = _finite(path, block) if block.dtype.kind == "f" else block
-        with np.errstate(invalid="ignore"):  # a value that is no class id may not fit uint8
-            found = block.astype(np.uint8, copy=False)
-        wrong = (found >= classes) | (found != block)
-        if wrong.any():
-            raise InputError(f"{path}: holds label {block[wrong].min():g}, expected only "
-                             f"{', '.join(map(str, range(classes)))}")
-        return found
+    def take(path, block):
+        return label_values(path, block, values, remedies)
 
-    voxels, source, doubts = _read(path, ids, np.uint8)
+    voxels, source, doubts = _read(path, take, np.uint8)
     return Volume(voxels, spacing_of(source.affine), source.affine, tuple(doubts))
 
 

@@ -106,7 +106,11 @@ def _segmentation(labels, slices, version, found):
         software_versions=version, device_serial_number="0", series_description="Kidney and tumor, kits_tf",
         content_label="KIDNEY_TUMOR")
     segmentation.SpecificCharacterSet = UTF_8
-    segmentation.ReferencedSeriesSequence = _references(slices)
+    studies = _references(slices)
+    segmentation.ReferencedSeriesSequence = studies.pop(sources[0].StudyInstanceUID)
+    segmentation.pop("StudiesContainingOtherReferencedInstancesSequence", None)
+    if studies:
+        segmentation.StudiesContainingOtherReferencedInstancesSequence = [_study(*each) for each in studies.items()]
     # Use the scan's dates, not today's, and no random numbers, so that the same case gives the same bytes.
     date, time = next(((sources[0].get(date), sources[0].get(time) or NO_DATE[1]) for date, time in DATES
                        if sources[0].get(date)), NO_DATE)
@@ -126,13 +130,9 @@ def _segmentation(labels, slices, version, found):
 def _sources(slices):
     """Returns copies of the slices with what highdicom needs alone, of which the first describes patient and study.
 
-    Raises:
-        ValueError: if the slices are not of one study.
+    An anonymizer may have given each slice a study of its own: the segmentation then is part of the first slice's.
     """
-    studies = {_uid(dataset, "StudyInstanceUID") for dataset in slices}
-    if len(studies) > 1:
-        raise ValueError(f"its slices name {len(studies)} studies, by their StudyInstanceUID")
-    study = studies.pop()
+    study = _uid(slices[0], "StudyInstanceUID")
     frames = {str(dataset.get("FrameOfReferenceUID") or "") for dataset in slices} - {""}
     frame = frames.pop() if len(frames) == 1 else ""
     if not UID.fullmatch(frame):
@@ -173,24 +173,36 @@ def _instance(dataset):
 
 
 def _references(slices):
-    """Returns the ReferencedSeriesSequence of the slices; an anonymizer may have given each a series of its own.
+    """Returns the items of a ReferencedSeriesSequence by StudyInstanceUID.
+
+    An anonymizer may have given each slice a series, or even a study, of its own. PS3.3 C.12.2 lists the instances of
+    the segmentation's study apart from those of other studies.
 
     Raises:
         ValueError: if two slices have the same UID.
     """
-    series: dict[str, pydicom.Dataset] = {}
+    series: dict[tuple[str, str], pydicom.Dataset] = {}
+    studies: dict[str, list] = {}
     instances = {_instance(dataset) for dataset in slices}
     if len(instances) < len(slices):
         raise ValueError(f"its {len(slices)} slices have only {len(instances)} different SOPInstanceUIDs")
     for dataset in slices:
         reference = pydicom.Dataset()
         reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = CT, _instance(dataset)
-        uid = _uid(dataset, "SeriesInstanceUID")
-        if uid not in series:
-            series[uid] = pydicom.Dataset()
-            series[uid].SeriesInstanceUID, series[uid].ReferencedInstanceSequence = uid, []
-        series[uid].ReferencedInstanceSequence.append(reference)
-    return list(series.values())
+        study, uid = _uid(dataset, "StudyInstanceUID"), _uid(dataset, "SeriesInstanceUID")
+        if (study, uid) not in series:
+            item = series[study, uid] = pydicom.Dataset()
+            item.SeriesInstanceUID, item.ReferencedInstanceSequence = uid, []
+            studies.setdefault(study, []).append(item)
+        series[study, uid].ReferencedInstanceSequence.append(reference)
+    return studies
+
+
+def _study(uid, series):
+    """Returns an item of the StudiesContainingOtherReferencedInstancesSequence."""
+    item = pydicom.Dataset()
+    item.StudyInstanceUID, item.ReferencedSeriesSequence = uid, series
+    return item
 
 
 def _clean(dataset):

@@ -9,13 +9,23 @@ from collections.abc import Sequence
 import numpy as np
 
 from kits_tf.labels import foreground
-from kits_tf.volume import AIR_HU, BODY_HU, Volume
+from kits_tf.volume import AIR_HU, BODY_HU, Volume, skew_degrees
 
+MOST_SKEW_DEGREES = 0.5  # same limit as for a DICOM series' gantry tilt
 SAMPLES = 2**21  # approximate number of voxels sampled; a scan has about a hundred times as many
 FAR = {"coarser": 2.5, "finer": 1 / 6}  # times the nets' spacing; KiTS19's scans are between
 LEAST_MM = {"z": 100.0, "y": 150.0, "x": 200.0}  # a kidney's length, a slim body's depth, KiTS19's narrowest scan
 AXES = {"z": ("from head to feet", ("head", "feet")), "y": ("from front to back", ("front", "back")),
         "x": ("from right to left", ("right", "left"))}
+
+
+def skew_doubts(affine: np.ndarray) -> list[str]:
+    """Returns a warning if the axes of an affine are not at right angles."""
+    skew = skew_degrees(affine)
+    if skew <= MOST_SKEW_DEGREES:
+        return []
+    return [f"Its axes are {skew:.1f} degrees off a right angle (a tilted gantry?): lengths and volumes are those of "
+            f"straight voxels, and too large; resample it to a straight stack first."]
 
 
 def scan_doubts(volume: Volume, spacing_mm: Sequence[float]) -> list[str]:

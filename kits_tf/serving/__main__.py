@@ -4,14 +4,15 @@ python predict.py --input=scan.nii.gz --output=out
 python predict.py --model=runs/demo/export --input=scan.nii.gz --output=out
 python predict.py --model=runs/demo/export --input=kits19/data --output=out --workers=4
 python predict.py --model=runs/demo/export --input=dicom_folder --output=out --output_format=nifti,dicomseg
+python predict.py --input=nnUNet_raw/Dataset220_KiTS2023/imagesTs --output=out --names=case
 python predict.py --server=HOST:8500 --server_ca=ca.pem --input=kits19/data --output=out
 
 For each case, writes prediction_<id>.nii.gz (0 background, 1 kidney, 2 tumor, in the scan's own geometry), a JSON
-report of the cascade's decisions, and a PNG overlay. For the run, writes summary.csv (one row per case) and
-findings.csv (one row per kidney and per tumor). With --report, also writes report.html and one web page per case.
-Skips cases that are up to date (same scan, model and settings). A case that fails does not stop the others; its files
-of an earlier run stay. Files that this program did not write, or that were changed since, are kept and said, unless
---overwrite is given.
+report of the cascade's decisions, and a PNG overlay. NRRD and MetaImage get labels in their own format. For the run,
+writes summary.csv (one row per case) and findings.csv (one row per kidney and per tumor). With --report, also writes
+report.html and one web page per case. Skips cases that are up to date (same scan, model and settings). A case that
+fails does not stop the others; its files of an earlier run stay. Files that this program did not write, or that were
+changed since, are kept and said, unless --overwrite is given.
 Exit status: 0 if all cases succeeded, 1 if a case failed, is incomplete or the run could not start, 130 after Ctrl-C.
 """
 
@@ -31,22 +32,26 @@ from kits_tf.files import exports, own
 from kits_tf.files.atomic import write_table
 from kits_tf.files.lock import only_writer
 from kits_tf.quiet import say
-from kits_tf.scans.discovery import find_scans
+from kits_tf.scans import label_map, layouts
 from kits_tf.serving import Server
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "exported cascade: the export folder (newest version) or one of its "
                     "versions; default: the model that ships")
-flags.DEFINE_string("input", None, "a NIfTI file, a DICOM series (folder or zip), a folder of either, or a study of "
-                    "case_xxxxx/imaging.nii.gz")
+flags.DEFINE_string("input", None, "a NIfTI, NRRD or MetaImage file, a DICOM series (folder or zip), a folder of "
+                    "these, a data set of KiTS, nnU-Net or the Decathlon, or a table of case,image,label")
 flags.DEFINE_string("output", None, "folder to write labels, reports and overlays to")
 flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "compile the nets with XLA; auto: on a GPU only")
 flags.DEFINE_boolean("overlay", True, "draw a PNG beside each prediction")
 flags.DEFINE_boolean("anonymous", False, "leave names of files and folders out of all that is written, and texts of "
                      "the scan's header; cases are named by their scan's SHA-256")
 flags.DEFINE_boolean("report", False, "write report.html and a web page per case, with Dice if there is ground truth")
-flags.DEFINE_list("output_format", ["nifti"], "file formats of the labels: nifti, dicomseg (a DICOM segmentation, only "
-                  "for DICOM series), or nifti,dicomseg")
+flags.DEFINE_list("output_format", ["same"], "file formats of the labels: same (as the scan; NIfTI for DICOM), nifti, "
+                  "nrrd, mha, dicomseg (a DICOM segmentation, only for DICOM series), or several, as nifti,dicomseg")
+flags.DEFINE_enum("names", "prediction", ["prediction", "case"], "names of the outputs: prediction_<id>, for "
+                  "KiTS19, or the case's own name with the data set's label values, for nnU-Net and KiTS23")
+flags.DEFINE_boolean("color_tables", False, "also write labels.ctbl for 3D Slicer and labels.txt for ITK-SNAP: the "
+                     "names and colors of the labels")
 flags.DEFINE_string("server", None, "HOST:PORT of a TensorFlow Serving server with the cascade, instead of --model")
 flags.DEFINE_string("server_ca", None, "PEM file of the authority that signed the server's certificate; none: no TLS")
 flags.DEFINE_string("server_model", "kits", "name of the cascade on the server")
@@ -54,10 +59,12 @@ flags.DEFINE_integer("server_version", None, "version of the cascade on the serv
 flags.DEFINE_float("server_deadline", 600.0, "seconds that the server may take for one scan", lower_bound=0.001)
 flags.mark_flags_as_required(["input", "output"])
 flags.mark_flags_as_mutual_exclusive(["model", "server"])
-flags.register_validator("output_format", lambda names: names and set(names) <= {"nifti", "dicomseg"},
-                         "expected nifti, dicomseg, or nifti,dicomseg")
+flags.register_validator("output_format",
+                         lambda names: names and set(names) <= {"same", "nifti", "nrrd", "mha", "dicomseg"},
+                         "expected same, nifti, nrrd, mha, dicomseg, or several of them")
 flags.register_validator("server", lambda address: address is None or re.fullmatch(r".+:\d+", address),
                          "expected HOST:PORT, such as localhost:8500")
+layouts.define_flags()
 own.define_flag()
 cluster.define_flags()
 
@@ -89,7 +96,8 @@ def choose(model: str | pathlib.Path | None, server: Server | None, xla: str,
 
 
 def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output: str | pathlib.Path,
-            place: cluster.Place = cluster.HERE, server: Server | None = None, **options: typing.Any) -> int:
+            place: cluster.Place = cluster.HERE, server: Server | None = None, layout: str = "auto",
+            labels: label_map.LabelMap | None = None, color_tables: bool = False, **options: typing.Any) -> int:
     """Segments every scan under a path, with an exported model or on a server, and returns the exit status.
 
     Args:
@@ -97,17 +105,24 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
         scans, output: paths, as of the flags --input and --output.
         place: where the cases are processed.
         server: the server to use instead of a model.
-        options: xla, overlay, report, formats, overwrite and anonymous, as of reporting.predictions.Settings.
+        layout, labels: how the scans are laid out, and what the values of their ground truth mean (scans.layouts).
+        color_tables: whether to write the names and colors of the labels for other programs.
+        options: xla, overlay, report, formats, overwrite, anonymous and names, as of reporting.predictions.Settings.
 
     Raises:
         InputError: if the run cannot start (no model, server, scan, output folder or cluster, another run writes to the
             output folder, or a file that is not ours is where a table goes), or cannot continue (full disk, lost
             scheduler).
     """
-    cases = find_scans(place.path(scans))
+    found = layouts.find_cases(place.path(scans), layout, labels)
+    if found.said:
+        say(found.said)
+    cases = found.cases
     source, fingerprint, name = choose(model, server, options.get("xla", "auto"), place)
     output = place.path(output)
-    from kits_tf.reporting import pages, predictions  # imports matplotlib (1 s), which --help and bad paths do not need
+    # They import matplotlib (1 s), which --help and bad paths do not need.
+    from kits_tf.reporting import color_tables as colors
+    from kits_tf.reporting import pages, predictions
 
     settings = predictions.Settings(source, fingerprint, output, **options)
     if settings.anonymous:
@@ -115,8 +130,11 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
             raise InputError("--anonymous: a DICOM segmentation holds the patient's name and numbers, as its series "
                              "does; leave dicomseg out of --output_format")
         cases = predictions.named_by_content(cases)
+    if settings.names == "case":
+        predictions.check_names(cases, settings)
     with only_writer(output):
-        tables = [output / table for table in ("summary.csv", "findings.csv", *["report.html"] * settings.report)]
+        tables = [output / table for table in ("summary.csv", "findings.csv", *["report.html"] * settings.report,
+                                                *[*colors.WRITERS] * color_tables)]
         own.check_own(tables, settings.overwrite)  # before the work, so that it shows at once
         jobs = [cluster.Job(case.name, {"case": case, "settings": settings}) for case in cases]
         named, rows = {case.name: case for case in cases}, {}
@@ -133,6 +151,8 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
             if settings.report:
                 shown = [predictions.page_row(case, settings, rows[case.name]) for case in cases]
                 pages.write_run_page(folder / "report.html", shown, f"Predictions of {name}", settings.made_by())
+            if color_tables:
+                colors.write(folder, settings.values_of(cases[0]))
     statuses = [row["status"] for row in rows.values()]
     say(f"{cluster.counted(statuses)}; labels in {output}")
     return 1 if {"failed", "incomplete"} & set(statuses) else 0
@@ -143,14 +163,15 @@ def main() -> int:
                                      FLAGS.server_ca)
     return predict(FLAGS.model, FLAGS.input, FLAGS.output, cluster.place_from_flags(), server, xla=FLAGS.xla,
                    overlay=FLAGS.overlay, report=FLAGS.report, formats=tuple(FLAGS.output_format),
-                   overwrite=FLAGS.overwrite, anonymous=FLAGS.anonymous)
+                   overwrite=FLAGS.overwrite, anonymous=FLAGS.anonymous, names=FLAGS.names, layout=FLAGS.layout,
+                   labels=label_map.parse(FLAGS.labels) if FLAGS.labels else None, color_tables=FLAGS.color_tables)
 
 
 def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
     command.run(main, {
-        "Input and output": ("model", "input", "output", "output_format", "overlay", "report", "anonymous", "overwrite",
-                             "xla"),
+        "Input and output": ("model", "input", "layout", "labels", "output", "output_format", "names", "overlay",
+                             "report", "color_tables", "anonymous", "overwrite", "xla"),
         "Server": ("server", "server_ca", "server_model", "server_version", "server_deadline"),
         **cluster.FLAGS}, "rerun the command to continue after the last complete case")
 

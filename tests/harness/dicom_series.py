@@ -146,4 +146,6 @@ ANONYMIZERS = {
     "replaces UIDs": _uids("SOPInstanceUID"),
     "a frame of reference per file": _uids("FrameOfReferenceUID"),
     "a series per file": _uids("SOPInstanceUID", "SeriesInstanceUID"),
+    "a study per file": _uids("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"),
+    "replaces study UIDs": _uids("SOPInstanceUID", "StudyInstanceUID"),
 }

@@ -211,4 +211,4 @@ def test_labels_of_any_number_type_are_read_as_uint8(dtype, tmp_path):
 
 def test_more_classes_are_read_where_they_are_asked_for(tmp_path):
     path = save(tmp_path / "labels.nii.gz", np.full(SHAPE, 3, np.uint8))
-    assert read_labels(path, classes=4).voxels.max() == 3
+    assert read_labels(path, range(4)).voxels.max() == 3

@@ -86,15 +86,21 @@ def test_a_segmentation_of_a_series_may_lie_in_its_folder(series):
 
 
 def referred_to(segmentation):
-    """Returns {series UID: instance UIDs} that a segmentation refers to."""
-    return {item.SeriesInstanceUID: {one.ReferencedSOPInstanceUID for one in item.ReferencedInstanceSequence}
-            for item in segmentation.ReferencedSeriesSequence}
+    """Returns {(study UID, series UID): instance UIDs} that a segmentation refers to."""
+    own = pydicom.Dataset()
+    own.StudyInstanceUID, own.ReferencedSeriesSequence = (segmentation.StudyInstanceUID,
+                                                          segmentation.ReferencedSeriesSequence)
+    others = segmentation.get("StudiesContainingOtherReferencedInstancesSequence", [])
+    assert all(study.StudyInstanceUID != segmentation.StudyInstanceUID for study in others)
+    return {(study.StudyInstanceUID, item.SeriesInstanceUID): {
+        one.ReferencedSOPInstanceUID for one in item.ReferencedInstanceSequence}
+        for study in (own, *others) for item in study.ReferencedSeriesSequence}
 
 
 def named_by(slices):
     series = {}
     for dataset in slices:
-        series.setdefault(dataset.SeriesInstanceUID, set()).add(dataset.SOPInstanceUID)
+        series.setdefault((dataset.StudyInstanceUID, dataset.SeriesInstanceUID), set()).add(dataset.SOPInstanceUID)
     return series
 
 
@@ -107,7 +113,8 @@ def test_a_segmentation_is_made_of_what_scanners_and_anonymizers_write(scanner, 
     labels, found = segmented(write_series(tmp_path / "scan", slices), tmp_path / "seg.dcm")
     np.testing.assert_array_equal(voxels_in(found, labels), labels.voxels)
     assert referred_to(found) == named_by(slices)
-    assert found.StudyInstanceUID == slices[0].StudyInstanceUID and pydicom.uid.UID(found.FrameOfReferenceUID).is_valid
+    assert found.StudyInstanceUID in {dataset.StudyInstanceUID for dataset in slices}
+    assert pydicom.uid.UID(found.FrameOfReferenceUID).is_valid
     for field in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
                   "AccessionNumber", "ReferringPhysicianName"):
         assert field in found
@@ -135,13 +142,12 @@ def test_uids_with_leading_zeros_are_kept_as_they_are(tmp_path):
         raw(dataset, "SOPInstanceUID", f"1.2.840.000{number}")
     _, found = segmented(write_series(tmp_path / "scan", slices), tmp_path / "seg.dcm")
     assert found.StudyInstanceUID == found.FrameOfReferenceUID == "1.2.840.000123.4"
-    assert referred_to(found) == {"1.2.840.000123.4": {f"1.2.840.000{number}" for number in range(6)}}
+    assert referred_to(found) == {("1.2.840.000123.4",) * 2: {f"1.2.840.000{number}" for number in range(6)}}
 
 
 @pytest.mark.parametrize(("field", "values", "said"), [
     ("SOPInstanceUID", ["1.2.3"] * 6, "its 6 slices have only 1 different SOPInstanceUIDs"),
     ("SOPInstanceUID", ["REMOVED"] * 6, "SOPInstanceUID is REMOVED, no UID"),
-    ("StudyInstanceUID", [f"1.2.{n}" for n in range(6)], "its slices name 6 studies, by their StudyInstanceUID"),
     ("StudyInstanceUID", [""] * 6, "a slice has no StudyInstanceUID"),
     ("SeriesInstanceUID", [""] * 6, "a slice has no SeriesInstanceUID")])
 def test_uids_that_a_segmentation_must_refer_to_are_named_if_they_are_none(field, values, said, tmp_path):
