@@ -14,6 +14,8 @@ Floors: a file imports only from its own floor or from a lower one (tests/test_f
 import os
 import platform
 
+from kits_tf import lazy
+
 __version__ = "0.1.0"
 
 # By default TensorFlow does not use oneDNN's kernels on processors without AVX-512 VNNI or a similar extension. With
@@ -21,3 +23,6 @@ __version__ = "0.1.0"
 # variable once, during import.
 if platform.machine() in ("x86_64", "AMD64"):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+# Segments an image in memory. It is imported at its first use: `import kits_tf` stays light.
+__getattr__ = lazy.attach(__name__, segment="kits_tf.serving.images")

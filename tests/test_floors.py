@@ -67,6 +67,8 @@ def imports(source, name):
             module = ".".join([*above, *([node.module] if node.module else [])])
             modules = [f"{module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("lazy.load", "lazy.attach"):
+            if name == "kits_tf/__init__.py":  # the package's own name for a function of a higher floor
+                continue
             values = [*node.args, *(keyword.value for keyword in node.keywords)]
             yield [value.value for value in values if isinstance(value, ast.Constant)], node.lineno, False
             continue

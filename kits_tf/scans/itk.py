@@ -140,10 +140,7 @@ def _open(path):
     if reader.GetNumberOfComponents() != 1 or len(size) != 3:
         shape = (*size, reader.GetNumberOfComponents()) if reader.GetNumberOfComponents() != 1 else size
         raise InputError(f"{path}: has shape {shape}, expected one 3D volume with one number per voxel")
-    direction = np.reshape(reader.GetDirection(), (3, 3))
-    stored = np.eye(4)
-    stored[:3, :3] = LPS_TO_RAS @ direction * np.array(reader.GetSpacing())
-    stored[:3, 3] = LPS_TO_RAS @ np.array(reader.GetOrigin())
+    stored = _affine(reader)
     if not np.isfinite(stored).all() or is_singular(stored):
         raise InputError(f"{path}: its axes are singular or not finite, expected three separate axes in mm")
     check_voxels(path, size)
@@ -155,6 +152,34 @@ def _open(path):
     if not ORIENTED.search(_header(path)):
         doubts.append("The header does not say how the scan lies in the patient; an orientation was assumed.")
     return _Source(path, reader, size, stored, tuple(doubts))
+
+
+def _affine(image):
+    """Returns the affine (i, j, k) to RAS+ of a SimpleITK image, or of a reader that has read a header."""
+    affine = np.eye(4)
+    affine[:3, :3] = LPS_TO_RAS @ np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
+    affine[:3, 3] = LPS_TO_RAS @ np.array(image.GetOrigin())
+    return affine
+
+
+def from_image(image: typing.Any) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (array (i, j, k), affine) of a SimpleITK image, as nibabel has them.
+
+    Raises:
+        InputError: if it is not one 3D volume with one number per voxel.
+    """
+    components = image.GetNumberOfComponentsPerPixel()
+    if image.GetDimension() != 3 or components != 1:
+        shape = (*image.GetSize(), *([components] if components != 1 else []))
+        raise InputError(f"image: has shape {shape}, expected one 3D volume")
+    return lazy.load("SimpleITK").GetArrayFromImage(image).T, _affine(image)
+
+
+def image_like(image: typing.Any, labels: np.ndarray) -> typing.Any:
+    """Returns labels (i, j, k) as a SimpleITK image with the geometry of another one."""
+    made = lazy.load("SimpleITK").GetImageFromArray(np.ascontiguousarray(labels.T))
+    made.CopyInformation(image)
+    return made
 
 
 def _read(path, take, dtype):

@@ -26,7 +26,8 @@ IGNORED = "ignore"  # nnU-Net's name for voxels that nobody labeled
 WORDS = {"tumor": {"tumor", "tumors", "tumour", "tumours", "cancer", "carcinoma", "neoplasm", "rcc"},
          "mass": {"mass", "masses", "lesion", "lesions"}, CYST: {"cyst", "cysts"},
          "kidney": {"kidney", "kidneys", "renal"}}
-FREE_WORDS = {"left", "right", "l", "r", "and", "with", "cell", "parenchyma", "cortex", "whole", "total"}
+JOINED = {"and", "with", "whole"}
+FREE_WORDS = {"left", "right", "l", "r", "cell", "parenchyma", "cortex", *JOINED}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +174,8 @@ def from_dataset(path: str | pathlib.Path, known: dict[str, typing.Any]) -> Labe
 def _kind(name):
     """Returns the key of WORDS that a label's name means, or "other"."""
     words = set(re.findall(r"[a-z]+", name.lower().replace("background", "")))
+    if words & WORDS["kidney"] and words & JOINED and words <= set.union(FREE_WORDS, *WORDS.values()):
+        return "kidney"  # kidney and masses, a region
     for kind, some in WORDS.items():
         if words & some and words <= set.union(FREE_WORDS, *WORDS.values()):
             return kind

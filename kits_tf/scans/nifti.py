@@ -12,6 +12,7 @@ import io
 import logging
 import math
 import pathlib
+import typing
 import warnings
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
@@ -329,6 +330,26 @@ def write_labels(path: str | pathlib.Path, labels: np.ndarray, like: str | pathl
     header["cal_min"], header["cal_max"] = 0, 0
     image_class = type(image) if isinstance(image, nib.Nifti1Image) else nib.Nifti1Image  # a pair is saved as one
     _save(image_class, voxels.reshape(image.shape), image.affine, header, path)
+
+
+def from_image(image: typing.Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns (array (i, j, k), affine) of a nibabel image with its scale applied, or None if it is none."""
+    if not isinstance(image, nib.spatialimages.SpatialImage) or image.affine is None:
+        return None
+    return np.asanyarray(image.dataobj), np.asarray(image.affine, np.float64)
+
+
+def image_like(image: typing.Any, labels: np.ndarray) -> nib.Nifti1Image:
+    """Returns labels (i, j, k) as NIfTI with the geometry of a nibabel image, and with its header if that is NIfTI."""
+    kind = type(image) if type(image) in (nib.Nifti1Image, nib.Nifti2Image) else nib.Nifti1Image
+    header = image.header.copy() if isinstance(image, nib.Nifti1Pair) else None
+    if header is not None:
+        header.set_data_dtype(np.uint8)
+        header.set_slope_inter(1, 0)
+        header["cal_min"], header["cal_max"] = 0, 0
+    made = kind(labels, image.affine, header)
+    made.set_data_dtype(np.uint8)
+    return made
 
 
 def write_volume(path: str | pathlib.Path, volume: Volume) -> None:

@@ -1,5 +1,7 @@
 """Makes CT series for tests, with one file per slice, as a scanner writes them."""
 
+import copy
+
 import numpy as np
 import pydicom
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
@@ -149,3 +151,41 @@ ANONYMIZERS = {
     "a study per file": _uids("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"),
     "replaces study UIDs": _uids("SOPInstanceUID", "StudyInstanceUID"),
 }
+
+
+def enhanced(slices, shared=("PixelMeasuresSequence", "PlaneOrientationSequence"),
+             class_uid=pydicom.uid.EnhancedCTImageStorage):
+    """Puts the slices of a series into one multi-frame Dataset, in their order.
+
+    Args:
+        slices: Datasets as of slices_of, uncompressed.
+        shared: the functional groups that all frames share, with the first slice's values; the others are per frame.
+        class_uid: its SOP class.
+    """
+    fields = {"PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
+              "PlaneOrientationSequence": ("ImageOrientationPatient",),
+              "PlanePositionSequence": ("ImagePositionPatient",),
+              "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType")}
+
+    def groups(dataset, names):
+        group = pydicom.Dataset()
+        for name in names:
+            item = pydicom.Dataset()
+            for field in fields[name]:
+                if field in dataset:
+                    item[field] = dataset[field]
+            setattr(group, name, [item])
+        return group
+
+    whole = pydicom.Dataset()
+    whole.update({tag: copy.copy(element) for tag, element in slices[0].items()
+                  if element.keyword not in {field for each in fields.values() for field in each}})
+    whole.file_meta = pydicom.dataset.FileMetaDataset()
+    whole.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    whole.file_meta.MediaStorageSOPClassUID = whole.SOPClassUID = class_uid
+    whole.file_meta.MediaStorageSOPInstanceUID = whole.SOPInstanceUID = "1.2.826.0.9.1"
+    whole.NumberOfFrames = len(slices)
+    whole.SharedFunctionalGroupsSequence = [groups(slices[0], shared)]
+    whole.PerFrameFunctionalGroupsSequence = [groups(dataset, set(fields) - set(shared)) for dataset in slices]
+    whole.PixelData = b"".join(dataset.PixelData for dataset in slices)
+    return whole
