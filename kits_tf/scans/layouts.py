@@ -155,8 +155,9 @@ def _check_unique(path, cases):
     for case in cases:
         other = seen.setdefault(case.short_name, case)
         if other is not case:
-            raise InputError(f"{path}: {other.imaging} and {case.imaging} are both named {case.short_name}; rename "
-                             f"one, or name the cases in {TABLE}")
+            one, two = (each.segmentation or each.imaging for each in (other, case))
+            raise InputError(f"{path}: {one} and {two} are both named {case.short_name}; rename one, or name the cases "
+                             f"in {TABLE}")
 
 
 def _recognize(path):
