@@ -94,7 +94,7 @@ def test_two_cases_of_one_id_are_refused(names, tmp_path):
     for name in names:
         put(tmp_path / "study" / name / "segmentation.nii.gz")
     put(tmp_path / "found" / "prediction_00001.nii.gz")
-    with pytest.raises(InputError, match="are both named 00001|both belong to case 00001"):
+    with pytest.raises(InputError, match=r"are both named 00001|both belong to case 00001"):
         evaluate_study(tmp_path / "found", tmp_path / "study", tmp_path / "scores")
     assert not (tmp_path / "scores").exists()
 
