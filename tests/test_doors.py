@@ -89,7 +89,8 @@ def packages():
     yield from tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
     for path in DOCS:
         for line in re.findall(r"pip install (?!-)[^`\n]*", path.read_text(encoding="utf-8")):
-            yield from (word.strip('"') for word in line.split()[2:] if word.strip("\"") not in (".", ".[gpu]", ".[itk]", ".[gdcm]"))
+            yield from (word for word in line.replace('"', "").split()[2:]
+                        if not re.fullmatch(r"\.(\[\w+\])?[,;.]?", word))
 
 
 def test_each_dependency_has_a_range_with_an_end_as_name_1_2_to_2():

@@ -324,10 +324,7 @@ def write_labels(path: str | pathlib.Path, labels: np.ndarray, like: str | pathl
     if voxels.shape != source.shape:
         raise ValueError(f"labels must have the shape of {like}, {source.shape}, got {voxels.shape}")
     image = source.image
-    header = image.header.copy()
-    header.set_data_dtype(np.uint8)
-    header.set_slope_inter(1, 0)
-    header["cal_min"], header["cal_max"] = 0, 0
+    header = _of_labels(image.header)
     image_class = type(image) if isinstance(image, nib.Nifti1Image) else nib.Nifti1Image  # a pair is saved as one
     _save(image_class, voxels.reshape(image.shape), image.affine, header, path)
 
@@ -342,14 +339,16 @@ def from_image(image: typing.Any) -> tuple[np.ndarray, np.ndarray] | None:
 def image_like(image: typing.Any, labels: np.ndarray) -> nib.Nifti1Image:
     """Returns labels (i, j, k) as NIfTI with the geometry of a nibabel image, and with its header if that is NIfTI."""
     kind = type(image) if type(image) in (nib.Nifti1Image, nib.Nifti2Image) else nib.Nifti1Image
-    header = image.header.copy() if isinstance(image, nib.Nifti1Pair) else None
-    if header is not None:
-        header.set_data_dtype(np.uint8)
-        header.set_slope_inter(1, 0)
-        header["cal_min"], header["cal_max"] = 0, 0
-    made = kind(labels, image.affine, header)
-    made.set_data_dtype(np.uint8)
-    return made
+    return kind(labels, image.affine, _of_labels(image.header) if isinstance(image, nib.Nifti1Pair) else None)
+
+
+def _of_labels(header):
+    """Returns a copy of a scan's header for its labels."""
+    header = header.copy()
+    header.set_data_dtype(np.uint8)
+    header.set_slope_inter(1, 0)
+    header["cal_min"], header["cal_max"] = 0, 0
+    return header
 
 
 def write_volume(path: str | pathlib.Path, volume: Volume) -> None:
