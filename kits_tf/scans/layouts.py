@@ -12,6 +12,7 @@
 No other module knows these layouts. Files are not opened, except dataset.json and the table.
 """
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -206,11 +207,14 @@ def _kits(path):
 def _task(path):
     """Returns a list with "nnunet" or "decathlon" for a folder with imagesTr or imagesTs, else an empty list.
 
-    nnU-Net's images have the number of their channel in their names, and its labels do not.
+    nnU-Net's images have the number of their channel in their names, and its labels do not. Without such folders, a
+    dataset.json may list the files.
     """
     images = {stem(file) for folder, _ in FOLDERS for file in _files(path / folder)}
     truths = {stem(file) for _, folder in FOLDERS for file in _files(path / folder)}
     if not images and not any((path / folder).is_dir() for folder, _ in FOLDERS):
+        with contextlib.suppress(InputError):  # another program's file of that name
+            return ["nnunet"] * ((path / DATASET).is_file() and "dataset" in label_map.read_dataset(path / DATASET))
         return []
     channels = {name for name in images if CHANNEL.fullmatch(name)}
     named = {CHANNEL.sub(r"\1", name) for name in channels}
@@ -261,7 +265,7 @@ def _dataset(path, layout, labels, labeled):
     A folder of images alone may be given too, beside which the others are.
     """
     folders = [(path / images, path / truths) for images, truths in FOLDERS]
-    if not any(images.is_dir() for images, _ in folders):
+    if not (path / DATASET).is_file() and not any(images.is_dir() for images, _ in folders):
         folders = [(path, path.parent / dict(FOLDERS).get(path.name, FOLDERS[0][1]))]
         path = path.parent
     file = path / DATASET
@@ -275,7 +279,7 @@ def _dataset(path, layout, labels, labeled):
         usable = False
         if any(truths.is_dir() for _, truths in folders):
             warn(f"{error}; without it, ground truth is not used")
-    listed = _listed(path, file, known) if len(folders) > 1 else None
+    listed = _listed(path, layout, known) if len(folders) > 1 else None
     if listed is None:
         one_of = _by_channel if layout == "nnunet" else _by_name
         listed = [one for images, truths in folders[:1 if labeled else 2] for one in one_of(images, truths)]
@@ -284,28 +288,28 @@ def _dataset(path, layout, labels, labeled):
         left = [image.name for image in _files(folders[0][0]) if image not in there]
         if left:
             warn(f"{file}: does not list {few(left)} of {folders[0][0].name}; left out")
-        listed += [] if labeled else [(_plain(name), path / name, None) for name in _texts(known.get("test"))]
+        listed += [] if labeled else [(_plain(name, layout), path / name, None) for name in _texts(known.get("test"))]
     return _named(path, [Case(name, image, truth if usable else None, labels=labels or KITS19)
                          for name, image, truth in listed])
 
 
-def _plain(name):
+def _plain(name, layout):
     """Returns the case's name of an image in a dataset.json."""
     name = stem(pathlib.PurePosixPath(name).name)
-    channel = CHANNEL.fullmatch(name)
-    return channel[1] if channel else name
+    return name.removesuffix(FIRST) if layout == "nnunet" else name
 
 
 def _texts(values):
     return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
 
 
-def _listed(path, file, known):
+def _listed(path, layout, known):
     """Returns the (name, image, label) that a dataset.json lists, or None if files must be looked for.
 
     The Decathlon lists pairs under `training`. nnU-Net's first version does too, but without the _0000 of its images;
     its second may name files in any folder under `dataset`.
     """
+    file = path / DATASET
     try:
         if isinstance(known.get("dataset"), dict):
             entries = [(name, list(one["images"]), one["label"]) for name, one in known["dataset"].items()]
@@ -313,7 +317,7 @@ def _listed(path, file, known):
             if several:
                 raise InputError(_channels(file, several))
             return [(name, path / images[0], path / label) for name, images, label in entries]
-        entries = [(_plain(one["image"]), path / one["image"], path / one["label"])
+        entries = [(_plain(one["image"], layout), path / one["image"], path / one["label"])
                    for one in known.get("training", [])]
     except (TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{file}: its list of cases is not understood ({error}); expected pairs of image and label"

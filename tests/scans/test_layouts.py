@@ -98,7 +98,7 @@ def test_nnunets_folder_of_images_alone_is_named_without_the_channel(tmp_path):
 
 def test_nnunet_with_a_list_of_files_elsewhere(tmp_path):
     dataset(tmp_path / "D", labels=PLAIN, dataset={"p1": {"images": ["../ct/p1.nii.gz"], "label": "../seg/p1.nii.gz"}})
-    touch(tmp_path, "ct/p1.nii.gz", "seg/p1.nii.gz", "D/imagesTr/unused_0000.nii.gz")
+    touch(tmp_path, "ct/p1.nii.gz", "seg/p1.nii.gz")
     assert listed(find_cases(tmp_path / "D", labeled=True)) == [("p1", "p1.nii.gz", "seg/p1.nii.gz")]
 
 
@@ -114,6 +114,14 @@ def test_the_decathlon_goes_by_its_list_and_leaves_the_files_of_a_mac(tmp_path, 
     assert capsys.readouterr().err == (f"warning: {tmp_path}/dataset.json: does not list other.nii.gz of imagesTr; "
                                        f"left out\n")
     assert [case.name for case in find_cases(tmp_path).cases] == ["k_1", "k_2", "k_3"]
+
+
+def test_the_decathlons_own_names_are_kept_whatever_they_end_in(tmp_path):
+    names = [f"p_000{number}" for number in range(2)]
+    touch(dataset(tmp_path, labels=PLAIN, training=[
+        {"image": f"imagesTr/{name}.nii.gz", "label": f"labelsTr/{name}.nii.gz"} for name in names]),
+          *(f"{folder}Tr/{name}.nii.gz" for folder in ("images", "labels") for name in names))
+    assert [case.name for case in find_cases(tmp_path, labeled=True).cases] == names
 
 
 def test_numbers_of_four_digits_are_no_channels_if_the_labels_have_them_too(tmp_path):
