@@ -7,13 +7,12 @@ case names, or if the preset is another one; --discard deletes these records fir
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from data_prep.manifest import forget
+from data_prep.manifest import forget, sources
 from kits_tf.config import STAGES, CascadeConfig
 from kits_tf.errors import InputError, few
 from kits_tf.files.atomic import TEMPORARY
 from kits_tf.records import dataset
 from kits_tf.scans.discovery import Case
-from kits_tf.scans.formats import facts_of
 
 
 def find_conflicts(data_dir: str | pathlib.Path, cases: Mapping[str, Case], stages: Sequence[str],
@@ -91,6 +90,6 @@ def _is_another(case, facts):
     try:
         if case.imaging.is_file() and "bytes" in facts and case.imaging.stat().st_size != facts["bytes"]:
             return True
-        return facts_of(case) not in (None, facts)
+        return sources(case)["imaging"] not in (None, facts)
     except (OSError, InputError):
         return False

@@ -10,13 +10,13 @@ import json
 import pathlib
 from collections.abc import Collection
 
+from kits_tf import lazy
 from kits_tf.config import CascadeConfig
 from kits_tf.errors import InputError
 from kits_tf.files.atomic import sweep, write_text
 from kits_tf.files.checksums import file_facts
 from kits_tf.records import dataset
 from kits_tf.scans.discovery import Case
-from kits_tf.scans.formats import facts_of
 from kits_tf.scans.label_map import KITS19
 
 
@@ -28,6 +28,7 @@ def sources(case: Case) -> dict:
     Raises:
         InputError: if a file exists but cannot be read.
     """
+    facts_of = lazy.load("kits_tf.scans.formats").facts_of  # it imports nibabel, which --help does not need
     found: dict = {"imaging": facts_of(case), "segmentation": case.segmentation and file_facts(case.segmentation)}
     return found | ({"labels": str(case.labels)} if case.labels != KITS19 else {})
 
