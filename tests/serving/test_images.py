@@ -70,9 +70,13 @@ def test_an_array_with_its_affine_gives_the_same(codes, tiny_export, small_patie
 
 def test_a_scale_in_the_header_is_applied_and_not_kept(tiny_export, small_patient, expected, tmp_path):
     scan, _ = as_nibabel(small_patient, "RAS")
-    scan.header.set_slope_inter(0.5, -1024)
-    nib.save(scan, tmp_path / "scan.nii.gz")
-    found = kits_tf.segment(nib.load(tmp_path / "scan.nii.gz"), tiny_export[2])
+    hu = np.asarray(scan.dataobj)
+    stored = nib.Nifti1Image((hu + 1024) * np.int16(2), scan.affine)
+    stored.header.set_slope_inter(0.5, -1024)
+    nib.save(stored, tmp_path / "scan.nii.gz")
+    scaled = nib.load(tmp_path / "scan.nii.gz")
+    np.testing.assert_array_equal(np.asarray(scaled.dataobj), hu)
+    found = kits_tf.segment(scaled, tiny_export[2])
     nib.save(found, tmp_path / "labels.nii.gz")
     np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "labels.nii.gz").dataobj), moved_to("RAS", expected))
 
