@@ -24,7 +24,7 @@ CASES = {"case_00000": 0, "case_00001": 1}
 
 def with_cyst():
     labels = two_kidneys()
-    labels[6, 12:15, 8:11] = 3
+    labels[5:8, 11:19, 6:15] = 3
     return labels
 
 

@@ -19,6 +19,7 @@ from kits_tf.errors import InputError, RunError
 from kits_tf.files import exports, own
 from kits_tf.files.lock import only_writer
 from kits_tf.reporting import predictions
+from kits_tf.scans import formats
 from kits_tf.scans.nifti import write_volume
 from kits_tf.serving import Predictor
 from kits_tf.serving.__main__ import predict
@@ -276,13 +277,13 @@ def test_a_model_is_loaded_anew_where_another_lies_in_its_place(tmp_path):
 
 def test_the_next_scan_is_read_while_the_nets_compute_on_one(run, monkeypatch):
     read, at_work, most, another = [], [], [], threading.Event()
-    read_volume, explain = predictions.read_volume, Predictor.explain
+    read_scan, explain = formats.read_scan, Predictor.explain
 
-    def reading(path):
-        read.append(path)
+    def reading(case):
+        read.append(case)
         if len(read) > 1:
             another.set()
-        return read_volume(path)
+        return read_scan(case)
 
     def computing(self, volume):
         at_work.append(volume)
@@ -292,7 +293,7 @@ def test_the_next_scan_is_read_while_the_nets_compute_on_one(run, monkeypatch):
         at_work.pop()
         return found
 
-    monkeypatch.setattr(predictions, "read_volume", reading)
+    monkeypatch.setattr(formats, "read_scan", reading)
     monkeypatch.setattr(Predictor, "explain", computing)
     assert run() == (0, "3 done, 0 unchanged, 0 failed", 3)
     assert most == [1, 1, 1]
