@@ -21,7 +21,7 @@ import re
 
 from absl import flags
 
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, few
 from kits_tf.quiet import warn
 from kits_tf.scans import label_map
 from kits_tf.scans.discovery import (
@@ -31,7 +31,6 @@ from kits_tf.scans.discovery import (
     ZIP,
     Case,
     check_name,
-    few,
     find_scans,
     find_study,
     series_below,
