@@ -68,7 +68,7 @@ def draw_overlay(path: str | pathlib.Path, ct: Volume, labels: Volume, case_id: 
     for other in (labels, truth):
         if other is not None and other.voxels.shape != ct.voxels.shape:
             raise ValueError(f"labels must have the scan's shape {ct.voxels.shape}, got {other.voxels.shape}")
-    masks = masks_by_line(labels, truth)
+    masks = _masks_by_line(labels, truth)
     volumes = [other.voxels for other in (labels, truth) if other is not None]
     box = common_box(*volumes)
 
@@ -91,7 +91,7 @@ def draw_overlay(path: str | pathlib.Path, ct: Volume, labels: Volume, case_id: 
     write_bytes(path, png.getvalue())
 
 
-def masks_by_line(labels: Volume, truth: Volume | None = None) -> dict[str, tuple[np.ndarray, Callable]]:
+def _masks_by_line(labels: Volume, truth: Volume | None = None) -> dict[str, tuple[np.ndarray, Callable]]:
     """Returns the source of each outline in LINES.
 
     Masks are computed later, for the visible slices only: a mask of a long scan takes a quarter of a gigabyte.

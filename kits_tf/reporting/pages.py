@@ -1,26 +1,25 @@
-"""Web pages of a run: one page with a table of all cases, and one page per case with its slices.
+"""Web pages of a run: one page with a table of all cases, and one page per case with a viewer of the scan.
 
-Takes scans, labels and reports; writes HTML. Every page is one file with embedded pictures and needs no network.
+Takes scans, labels and reports; writes HTML that needs neither a network nor a server. The viewer is NiiVue, of which
+each folder of pages has one copy (`write_library`); its controls are in static/viewer.js. A page of a case embeds the
+scan, reduced (embedding.py). The pages name their files without folders, so that the folder can be moved.
 """
 
-import base64
-import io
 import json
 import pathlib
 
 import jinja2
-import numpy as np
 from PIL import Image
 
 from kits_tf.files.atomic import write_text
-from kits_tf.labels import foreground, tumor
-from kits_tf.reporting.overlay import LINES, WINDOW_HU, masks_by_line, outlines
+from kits_tf.files.own import staged
+from kits_tf.reporting.embedding import embed
 from kits_tf.volume import Volume
 
-MOST_SLICES = 200  # per case; for a longer scan only every second, third, ... slice is shown
-PIXELS = 384  # longer side of a slice
-THUMBNAIL = 260  # width in pixels
-JPEG_QUALITY = 80
+HERE = pathlib.Path(__file__).parent
+NIIVUE = (HERE / "niivue" / "VERSION").read_text(encoding="utf-8").strip()
+LIBRARY = f"niivue-{NIIVUE}.js"  # named by its version: the pages of an earlier version keep theirs
+THUMBNAIL = 150  # width in pixels
 
 # Key and heading of each column of the table; columns without values are left out.
 COLUMNS = {
@@ -31,37 +30,50 @@ COLUMNS = {
 }
 
 _TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent / "templates"), autoescape=True,
+    loader=jinja2.FileSystemLoader(HERE / "templates"), autoescape=True,
     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def write_case_page(path: str | pathlib.Path, ct: Volume, labels: Volume, report: dict,
-                    truth: Volume | None = None) -> None:
-    """Writes the page of one case. The file appears complete or not at all.
+def write_library(folder: str | pathlib.Path, overwrite: bool = False) -> None:
+    """Writes NiiVue, with its licence, into a folder of pages, unless it is there.
+
+    Raises:
+        InputError: as kits_tf.files.own.staged, if another file is in its place.
+        RunError: if the folder cannot be written to.
+    """
+    licence = (HERE / "niivue" / "LICENSE").read_text(encoding="utf-8")
+    code = (HERE / "niivue" / "niivue.umd.js").read_text(encoding="utf-8")
+    text = f"/*! NiiVue {NIIVUE}, https://github.com/niivue/niivue\n\n{licence}*/\n{code}"
+    path = pathlib.Path(folder) / LIBRARY
+    if path.is_file() and path.read_bytes() == text.encode():
+        return
+    with staged(folder, overwrite) as temporary:
+        write_text(temporary / LIBRARY, text)
+
+
+def write_case_page(path: str | pathlib.Path, ct: Volume, labels: Volume, report: dict, truth: Volume | None = None,
+                    picture: str | None = None, window_hu: tuple[float, float] | None = None) -> None:
+    """Writes the page of one case. The file appears complete or not at all. Its folder needs `write_library` too.
 
     Args:
         path: the .html file.
         ct: Volume in Hounsfield units, in the canonical orientation.
         labels: Volume of class ids, on the scan's grid.
         report: dict of JSON values to show; "case" is the title.
-        truth: Volume of true class ids, drawn dashed; or None.
+        truth: Volume of true class ids to compare with; or None.
+        picture: name of the overlay picture in the page's folder, shown where the viewer does not work; or None.
+        window_hu: the nets' intensity window, as one more preset; or None.
     """
-    step = -(-ct.voxels.shape[0] // MOST_SLICES)
-    shown = range(0, ct.voxels.shape[0], step)
-    masks = masks_by_line(labels, truth)
-    height, width = ct.voxels.shape[1:]
-    y_mm, x_mm = ct.spacing_mm[1:]
-    slices = [{"number": z, "image": _jpeg(_gray(ct.voxels[z]), PIXELS),
-               "lines": [_svg_path(classes(voxels[z])) for voxels, classes in masks.values()]} for z in shown]
-    # The page opens at the slice with the most tumor, or, without a tumor, with the most kidney.
-    areas = [np.count_nonzero(foreground(plane)) + plane.size * np.count_nonzero(tumor(plane))
-             for plane in labels.voxels[::step]]
-    page = _TEMPLATES.get_template("case.html").render(
-        title=report["case"], facts=_facts(report), warnings=report.get("warnings", []),
-        findings=report.get("findings", {"kidneys": [], "tumors": []}), width=width, height=height,
-        aspect=width * x_mm / (height * y_mm), styles=[(name, LINES[name]) for name in masks],
-        data=_script_json({"slices": slices, "first": int(np.argmax(areas)), "of": ct.voxels.shape[0]}))
-    write_text(path, page)
+    findings = report.get("findings", {"kidneys": [], "tumors": []})
+    listed = [*findings["tumors"], *findings["kidneys"]]
+    volumes, note = embed(ct, labels, truth)
+    data = {"volumes": volumes, "findings": listed, "name": report["case"], "picture": picture,
+            "grid": {"shape": ct.voxels.shape, "affine": ct.affine.tolist()},
+            "windows": {"nets": window_hu} if window_hu else {}}
+    write_text(path, _TEMPLATES.get_template("case.html").render(
+        title=report["case"], facts=_facts(report), warnings=report.get("warnings", []), **findings, note=note,
+        confident=any("confidence" in finding for finding in listed), picture=picture, library=LIBRARY, niivue=NIIVUE,
+        data=_script_json(data), viewer=_static("viewer.js"), script=_static("case.js")))
 
 
 def write_run_page(path: str | pathlib.Path, rows: list[dict], title: str, made_by: dict | None = None) -> None:
@@ -70,19 +82,19 @@ def write_run_page(path: str | pathlib.Path, rows: list[dict], title: str, made_
     Args:
         path: the .html file.
         rows: one dict per case: the known keys of COLUMNS, `status` ("failed" or another), and optionally `picture`,
-            the path of its overlay PNG, and `page`, the file name of its page in the same folder.
+            the path of its overlay PNG, and `page`, the file name of its page, both in the page's folder.
         title: shown above the table.
         made_by: versions to show, by name.
     """
     columns = {key: name for key, name in COLUMNS.items() if any(row.get(key) not in (None, "") for row in rows)}
-    cases = [{**row, "page": None if row["status"] == "failed" else row.get("page"),
-              "thumbnail": _thumbnail(row.get("picture")),
+    cases = [{"case": row["case"], "kind": _kind(row), "tumor_mm": row.get("largest_tumor_mm") or 0,
+              "page": None if row["status"] == "failed" else row.get("page"), "picture": _thumbnail(row.get("picture")),
               "cells": [(_shown(row.get(key)), _sortable(row.get(key))) for key in columns]}
              for row in sorted(rows, key=worst_first)]
     failed = sum(row["status"] == "failed" for row in rows)
     write_text(path, _TEMPLATES.get_template("run.html").render(
         title=title, columns=list(columns.values()), cases=cases, failed=failed, total=len(rows),
-        made_by=made_by or {}))
+        made_by=made_by or {}, thumbnail=THUMBNAIL, script=_static("run.js")))
 
 
 def worst_first(row: dict) -> tuple:
@@ -91,30 +103,22 @@ def worst_first(row: dict) -> tuple:
     return (row["status"] != "failed", sum(scores) if scores else 2.0, -len(row.get("message") or ""), row["case"])
 
 
-def _gray(hu):
-    low, high = WINDOW_HU
-    return np.clip((hu.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
-
-
-def _jpeg(pixels, largest):
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((largest, largest))
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=JPEG_QUALITY)
-    return base64.b64encode(stream.getvalue()).decode()
+def _kind(row):
+    """Returns what the table filters by: "failed", "warned" or "plain"."""
+    return "failed" if row["status"] == "failed" else "warned" if row.get("message") else "plain"
 
 
 def _thumbnail(path):
+    """Returns name and shown size of a picture, which the browser loads when it comes into view; None without one."""
     if path is None or not pathlib.Path(path).is_file():
         return None
-    with Image.open(path) as picture:
-        height = round(picture.height * THUMBNAIL / picture.width)
-        return _jpeg(np.asarray(picture.convert("RGB").resize((THUMBNAIL, height))), max(THUMBNAIL, height))
+    with Image.open(path) as picture:  # reads its size alone
+        return {"name": pathlib.Path(path).name, "width": THUMBNAIL,
+                "height": round(picture.height * THUMBNAIL / picture.width)}
 
 
-def _svg_path(mask):
-    """Returns a mask's closed outlines as an SVG path, in voxels; the first voxel's corner is at 0."""
-    return "".join("M" + "L".join(f"{x + 0.5:g},{y + 0.5:g}" for x, y in line[:-1]) + "Z" for line in outlines(mask))
+def _static(name):
+    return (HERE / "static" / name).read_text(encoding="utf-8")
 
 
 def _script_json(value):

@@ -42,7 +42,7 @@ from kits_tf.scans.label_map import KITS19
 from kits_tf.volume import Volume, check_same_place
 
 SCHEMA = 1  # of the reports, summary.csv and findings.csv; raise it when a key or column goes or means something else
-VERSION = 4  # raise it when the same scan and model would give different labels, a different report or overlay
+VERSION = 5  # raise it when the same scan and model would give different labels, a different report, overlay or page
 FORMATS = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicomseg": ".dcm"}
 SAME = "same"  # the scan's own format, NIfTI for DICOM
 CLASSES = (BACKGROUND, KIDNEY, TUMOR)
@@ -305,7 +305,8 @@ def _write(case, settings, made_from, predictor, result):
             truth = _truth(case, settings, scan, report["warnings"])
             if truth:
                 report |= dice_scores(truth.voxels, labels.voxels)
-            write_case_page(here.target(case, ".html"), scan, labels, report, truth)
+            write_case_page(here.target(case, ".html"), scan, labels, report, truth,
+                            here.target(case, ".png").name if settings.overlay else None, predictor.config.window_hu)
         paths = [here.target(case, ending) for ending in settings.endings(case)]
         report |= {"made_from": made_from, "files": {path.name: file_facts(path) for path in paths}}
         write_text(here.target(case, ".json"), json.dumps(report, indent=2) + "\n")

@@ -136,6 +136,8 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
         tables = [output / table for table in ("summary.csv", "findings.csv", *["report.html"] * settings.report,
                                                 *[*colors.WRITERS] * color_tables)]
         own.check_own(tables, settings.overwrite)  # before the work, so that it shows at once
+        if settings.report:
+            pages.write_library(output, settings.overwrite)
         jobs = [cluster.Job(case.name, {"case": case, "settings": settings}) for case in cases]
         named, rows = {case.name: case for case in cases}, {}
         for done in cluster.run(predictions.predict_case, jobs, "predicting", place, gpu=server is None,
