@@ -90,23 +90,27 @@ def body_box(ct: Volume, *labels: Volume) -> tuple[slice, ...]:
     for volume in labels:
         found = common_box(foreground(volume.voxels))
         blocks += [[(side.start, side.stop) for side in found]] if found else []
-    margins = [round(MARGIN_MM / mm) for mm in ct.spacing_mm]
-    return tuple(slice(max(min(start for start, _ in sides) - margin, 0), min(max(stop for _, stop in sides) + margin, size))
-                 for sides, margin, size in zip(zip(*blocks, strict=True), margins, ct.voxels.shape, strict=True))
+    box = []
+    for sides, mm, size in zip(zip(*blocks, strict=True), ct.spacing_mm, ct.voxels.shape, strict=True):
+        starts, stops = zip(*sides, strict=True)
+        margin = round(MARGIN_MM / mm)
+        box.append(slice(max(min(starts) - margin, 0), min(max(stops) + margin, size)))
+    return tuple(box)
 
 
 def _coarser(sizes, spacing_mm, most):
-    """Returns the shape of the grid of at most `most` voxels whose finest axes are the ones made coarser."""
+    """Returns the shape of the finest grid of at most `most` voxels; the finest axes are made coarser first."""
+    if np.prod(sizes, dtype=float) <= most:
+        return tuple(sizes)
     resample = lazy.load("kits_tf.ops.resample")
-    finest, coarsest = 0.0, max(spacing_mm) * max(sizes)
-    shape = tuple(sizes)
-    while np.prod(shape, dtype=float) > most or coarsest - finest > 0.01 * finest > 0:
-        between = finest + (coarsest - finest) / 2 if finest else min(spacing_mm)
-        shape = tuple(resample.grid_size(sizes, spacing_mm, [max(mm, between) for mm in spacing_mm]).numpy().tolist())
-        if np.prod(shape, dtype=float) > most:
-            finest = between
+    fine_mm, coarse_mm, shape = 0.0, float(np.max(np.multiply(sizes, spacing_mm))), (1, 1, 1)
+    for _ in range(20):  # bisection
+        target_mm = (fine_mm + coarse_mm) / 2
+        tried = resample.grid_size(sizes, spacing_mm, [max(mm, target_mm) for mm in spacing_mm]).numpy().tolist()
+        if np.prod(tried, dtype=float) > most:
+            fine_mm = target_mm
         else:
-            coarsest = between
+            coarse_mm, shape = target_mm, tuple(tried)
     return shape
 
 
@@ -141,11 +145,12 @@ def _weights(grid):
 def _note(ct, grid):
     """Returns what was done to the scan, as sentences."""
     def times(numbers):
-        return " × ".join(f"{number:.3g}" for number in reversed(numbers))
+        return " x ".join(f"{number:.3g}" for number in reversed(numbers))
 
     said = [] if grid.sizes == ct.voxels.shape else [
         f"cropped to the body ({times(grid.sizes)} of {times(ct.voxels.shape)} voxels)"]
     if grid.shape != grid.sizes:
         step_mm = np.multiply(ct.spacing_mm, grid.sizes) / grid.shape
         said.append(f"at {times(step_mm)} mm instead of {times(ct.spacing_mm)} mm")
-    return f"The scan is shown {', '.join([*said, f'in steps of {STEP_HU} HU'])}. Measurements are those of the scan itself."
+    said.append(f"in steps of {STEP_HU} HU")
+    return f"The scan is shown {', '.join(said)}. Measurements are of the whole scan as it is."

@@ -43,6 +43,12 @@ const kitsViewer = (() => {
   const LINE_PIXELS = 2;
   const CROSSHAIR_MM = 0.7;
   const MOST_ZOOM = 12;
+  const OPTIONS = {  // NiiVue's
+    logLevel: "silent", loadingText: "", dragAndDropEnabled: false, isRadiologicalConvention: true, sagittalNoseLeft: true,
+    isOrientCube: true, showAllOrientationMarkers: true, show3Dcrosshair: true, crosshairColor: [0.75, 0.95, 0.45, 0.8], crosshairWidth: CROSSHAIR_MM,
+    crosshairWidthUnit: "mm", crosshairGap: 8, invertScrollDirection: true, fontColor: [1, 1, 1, 1], fontMinPx: 14,
+    mouseEventConfig: {leftButton: {primary: 8, withShift: 3}, rightButton: 9, centerButton: 3},  // its DRAG_MODE
+  };
 
   const KEYS = [
     ["↑ ↓", "next slice towards the head or feet (coronal: front or back; sagittal: left or right; 3D: turn)"],
@@ -202,6 +208,7 @@ void main() {
   async function open(container, {volumes, grid, windows = {}, name = "scan", findings = []}) {
     const trouble = problem();
     if (trouble) throw new Error(trouble);
+    const nv = new niivue.Niivue(OPTIONS);  // before the volumes are read: it sets what NiiVue writes to the console
     const [scan, labels, truth] = await Promise.all(["scan", "labels", "truth"].map(kind => {
       const volume = volumes.find(one => one.kind === kind);
       return volume ? imageOf(volume) : null;
@@ -210,15 +217,15 @@ void main() {
       if (image && [1, 2, 3].some(axis => image.hdr.dims[axis] !== scan.hdr.dims[axis]))
         throw new Error(`The ${what} do not have the scan's shape.`);
     if (!document.adoptedStyleSheets.includes(sheet)) document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
-    const viewer = new Viewer(container, {scan, labels, truth, grid: grid ?? gridOf(scan), name, findings,
+    const viewer = new Viewer(container, {niivue: nv, scan, labels, truth, grid: grid ?? gridOf(scan), name, findings,
                                           windows: {...WINDOWS, ...windows}});
     await viewer.start();
     return viewer;
   }
 
   class Viewer {
-    constructor(container, {scan, labels, truth, grid, windows, name, findings}) {
-      Object.assign(this, {container, scan, labels, truth, grid, windows, name, findings});
+    constructor(container, {niivue, scan, labels, truth, grid, windows, name, findings}) {
+      Object.assign(this, {container, niivue, scan, labels, truth, grid, windows, name, findings});
       this.toVoxel = inverse(grid.affine);
       this.finding = -1;  // index in `findings`
       this.view = "planes";
@@ -230,13 +237,7 @@ void main() {
 
     async start() {
       this.build();
-      const nv = this.niivue = new niivue.Niivue({
-        logLevel: "silent", loadingText: "", dragAndDropEnabled: false, isRadiologicalConvention: true,
-        sagittalNoseLeft: true, isOrientCube: true,
-        crosshairColor: [0.75, 0.95, 0.45, 0.8], crosshairWidth: CROSSHAIR_MM, crosshairWidthUnit: "mm", crosshairGap: 8,
-        fontColor: [1, 1, 1, 1], fontMinPx: 14, show3Dcrosshair: true,
-        mouseEventConfig: {leftButton: {primary: 8, withShift: 3}, rightButton: 9, centerButton: 3},  // its DRAG_MODE
-      });
+      const nv = this.niivue;
       nv.onLocationChange = location => this.report(location);
       nv.onIntensityChange = () => this.showWindow();
       await nv.attachToCanvas(this.canvas, true);
@@ -569,7 +570,8 @@ void main() {
       const index = nv.tileIndex(x, y);
       if (index < 0) return null;
       const frac = nv.screenXY2TextureFrac(x, y, index);
-      return {type: nv.screenSlices[index].axCorSag, mm: frac[0] < 0 ? undefined : Array.from(nv.frac2mm(frac, 0, true))};
+      const mm = frac[0] < 0 ? undefined : Array.from(nv.frac2mm(frac, 0, true).slice(0, 3));
+      return {type: nv.screenSlices[index].axCorSag, mm};
     }
   }
 
