@@ -48,7 +48,23 @@ def test_the_run_page_links_its_cases_and_shows_why_one_failed(run):
     page = (run / "report.html").read_text()
     assert set(re.findall(r'href="(prediction_\d+\.html)"', page)) == {f"prediction_0000{n}.html" for n in (1, 2, 3)}
     assert page.index("case_00004") < page.index("case_00001")
-    assert "case_00004/imaging.nii.gz" in page and page.count("data:image/jpeg") == 3
+    assert "case_00004/imaging.nii.gz" in page
+    assert set(re.findall(r'<img src="(prediction_\d+\.png)"', page)) == {f"prediction_0000{n}.png" for n in (1, 2, 3)}
+
+
+def test_a_folder_of_pages_has_one_copy_of_the_viewer_that_all_load(run):
+    library, = run.glob("niivue-*.js")
+    pages = [path.read_text() for path in run.glob("prediction_*.html")]
+    assert len(pages) == 3 and all(f'<script src="{library.name}">' in page for page in pages)
+    assert f"  {library.name}\n" in (run / ".kits_tf.sha256").read_text()
+
+
+def test_a_page_embeds_the_scan_its_labels_and_the_truth(run, study):
+    def kinds(case):
+        data = re.search(r'id="data">(.*?)</script>', (run / f"prediction_{case}.html").read_text())[1]
+        return [volume["kind"] for volume in json.loads(data)["volumes"]]
+
+    assert kinds("00001") == ["scan", "labels", "truth"] and kinds("00003") == ["scan", "labels"]
 
 
 def test_dice_is_shown_where_ground_truth_fits(run):

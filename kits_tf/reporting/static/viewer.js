@@ -44,9 +44,10 @@ const kitsViewer = (() => {
   const CROSSHAIR_MM = 0.7;
   const MOST_ZOOM = 12;
   const OPTIONS = {  // NiiVue's
-    logLevel: "silent", loadingText: "", dragAndDropEnabled: false, isRadiologicalConvention: true, sagittalNoseLeft: true,
-    isOrientCube: true, showAllOrientationMarkers: true, show3Dcrosshair: true, crosshairColor: [0.75, 0.95, 0.45, 0.8], crosshairWidth: CROSSHAIR_MM,
-    crosshairWidthUnit: "mm", crosshairGap: 8, invertScrollDirection: true, fontColor: [1, 1, 1, 1], fontMinPx: 14,
+    logLevel: "silent", loadingText: "", dragAndDropEnabled: false, invertScrollDirection: true,
+    isRadiologicalConvention: true, sagittalNoseLeft: true, isOrientCube: true, showAllOrientationMarkers: true,
+    fontColor: [1, 1, 1, 1], fontMinPx: 14, show3Dcrosshair: true, crosshairColor: [0.75, 0.95, 0.45, 0.8],
+    crosshairWidth: CROSSHAIR_MM, crosshairWidthUnit: "mm", crosshairGap: 8,
     mouseEventConfig: {leftButton: {primary: 8, withShift: 3}, rightButton: 9, centerButton: 3},  // its DRAG_MODE
   };
 
@@ -60,7 +61,7 @@ const kitsViewer = (() => {
     ["M A C S R", "three planes and 3D, axial, coronal, sagittal, rendering"],
     ["L O", "fill of the labels, outlines"],
     ["T", "swap prediction and ground truth"],
-    ["X", "crosshair"],
+    ["X B", "crosshair, bone in 3D"],
     ["I", "save the picture"],
     ["?", "this list"],
   ];
@@ -231,6 +232,7 @@ void main() {
       this.view = "planes";
       this.fill = FILL;
       this.outlines = true;
+      this.bones = true;  // and contrast medium, in the rendering
       this.swapped = false;  // the truth filled and the prediction dashed
       this.hidden = new Set();  // of the keys of COLORS
     }
@@ -241,16 +243,23 @@ void main() {
       nv.onLocationChange = location => this.report(location);
       nv.onIntensityChange = () => this.showWindow();
       await nv.attachToCanvas(this.canvas, true);
+      // NiiVue processes all voxels after each of these calls, and draws: once, at the end, is enough.
+      nv.updateGLVolume = nv.drawScene = () => {};
       nv.addVolume(this.scan);
       if (this.labels) this.addRendering();
       nv.drawOpacity = 0;  // keeps the drawing out of the rendering
       nv.setCustomSliceShader(SHADER);
       nv.setRenderAzimuthElevation(200, 10);
+      this.setView("planes");
       this.setWindow(Object.keys(this.windows)[0]);
+      if (this.labels) this.colorRendering();
+      delete nv.updateGLVolume;
+      nv.updateGLVolume();
       this.showLabels();
       if (this.findings.length) this.step(1);
       else nv.createOnLocationChange();
-      this.setView("planes");
+      delete nv.drawScene;
+      this.paint();
     }
 
     close() {
@@ -284,7 +293,9 @@ void main() {
         if (this.truth) this.tools.append(
           button("swap prediction and truth", "which one is filled and rendered in 3D", () => this.swap()));
       }
-      this.tools.append(make("span", {},
+      this.bonesBox = make("input", {type: "checkbox", checked: true,
+                                     onchange: event => this.setBones(event.target.checked)});
+      this.tools.append(make("label", {title: `above ${BRIGHT_HU} HU`}, this.bonesBox, "bone in 3D"), make("span", {},
         button("−", "zoom out", () => this.zoom(1 / 1.25)), button("+", "zoom in", () => this.zoom(1.25)),
         button("fit", "whole scan", () => this.fit()), button("save picture", "as PNG", () => this.save()),
         button("keys (?)", "what keys and mouse do", () => this.help.showModal())));
@@ -333,7 +344,15 @@ void main() {
     }
 
     setWindow(name) {
-      const [low, high] = this.windows[name];
+      this.showRange(...this.windows[name]);
+    }
+
+    setBones(on) {
+      this.bones = this.bonesBox.checked = on;
+      this.showRange(this.scan.cal_min, this.scan.cal_max);
+    }
+
+    showRange(low, high) {
       this.scan.colormap = this.rampFor(low, high);  // first, since it sets a range too
       Object.assign(this.scan, {cal_min: low, cal_max: high});
       this.niivue.updateGLVolume();
@@ -343,9 +362,9 @@ void main() {
     // A gray ramp for the slices, transparent in the rendering below BRIGHT_HU.
     rampFor(low, high) {
       const opaque = Math.round(Math.min(Math.max(255 * (BRIGHT_HU - low) / (high - low), 1), 254));
-      const key = `kits_gray_${opaque}`;
+      const key = `kits_gray_${opaque}_${this.bones}`;
       const grays = [0, opaque, 255];
-      this.niivue.addColormap(key, {R: grays, G: grays, B: grays, A: [0, 0, 160], I: grays});
+      this.niivue.addColormap(key, {R: grays, G: grays, B: grays, A: [0, 0, this.bones ? 160 : 0], I: grays});
       return key;
     }
 
@@ -370,9 +389,11 @@ void main() {
     swap() {
       this.swapped = !this.swapped;
       this.showLabels();
+      this.colorRendering();
+      this.paint();
     }
 
-    // Gives NiiVue both labels in one drawing, for SHADER, and the first of them to the rendering.
+    // Gives NiiVue the labels: both in one drawing, for SHADER, and the first of them to the rendering.
     showLabels() {
       if (!this.labels) return;
       const [first, other] = this.swapped ? [this.truth, this.labels] : [this.labels, this.truth];
@@ -383,8 +404,6 @@ void main() {
       this.niivue.loadDrawing(drawing);
       this.rendered.kidney.img = this.rendered.tumor.img = first.img;
       this.buildLegend();
-      this.colorRendering();
-      this.paint();
     }
 
     // The rendering has a volume for each class, because a kidney that hides a tumor must be translucent.
@@ -536,7 +555,7 @@ void main() {
         "+": () => this.zoom(1.25), "=": () => this.zoom(1.25), "-": () => this.zoom(1 / 1.25), "0": () => this.fit(),
         m: () => this.setView("planes"), a: () => this.setView("axial"), c: () => this.setView("coronal"),
         s: () => this.setView("sagittal"), r: () => this.setView("render"),
-        i: () => this.save(), "?": () => this.help.showModal(),
+        b: () => this.setBones(!this.bones), i: () => this.save(), "?": () => this.help.showModal(),
         x: () => this.niivue.setCrosshairWidth(this.niivue.opts.crosshairWidth ? 0 : CROSSHAIR_MM),
       };
       if (this.labels) Object.assign(acts, {
