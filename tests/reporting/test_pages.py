@@ -15,7 +15,8 @@ from PIL import Image
 from kits_tf.errors import InputError
 from kits_tf.reporting.measurements import measure
 from kits_tf.reporting.overlay import draw_overlay
-from kits_tf.reporting.pages import LIBRARY, write_case_page, write_library, write_run_page
+from kits_tf.reporting.pages import HERE, LIBRARY, write_case_page, write_library, write_run_page
+from kits_tf.scans.nifti import compressed
 from kits_tf.volume import Volume
 
 NAME = 'a <b>& "quoted"'
@@ -421,3 +422,53 @@ def test_the_library_has_its_licence_and_keeps_a_file_of_the_users(tmp_path):
     with pytest.raises(InputError, match="niivue"):
         write_library(tmp_path)
     assert (tmp_path / LIBRARY).read_text() == "mine"
+
+
+def test_the_viewer_takes_scans_by_url_in_any_axis_order(browser, run_folder):
+    """As another web page may use it: without a grid, findings are voxels of the scan from head to feet."""
+    ct, labels = patient()
+    files = {}
+    for codes in ("RAS", "IPL", "PSR"):
+        transform = nib.orientations.ornt_transform(nib.orientations.io_orientation(AFFINE),
+                                                    nib.orientations.axcodes2ornt(codes))
+        for name, volume in (("scan", ct), ("labels", labels)):
+            image = nib.Nifti1Image(nib.orientations.apply_orientation(volume.voxels, transform),
+                                    AFFINE @ nib.orientations.inv_ornt_aff(transform, volume.voxels.shape))
+            files[f"http://kits.test/{codes}/{name}"] = gzip.compress(image.to_bytes())
+    (run_folder / "bare.html").write_text(
+        f'<script src="{LIBRARY}"></script><script>{(HERE / "static" / "viewer.js").read_text()}</script>'
+        '<div id="here" style="height: 400px"></div>')
+    allowed = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*"}
+    page = browser.new_page(viewport={"width": 640, "height": 480})
+    page.route("http://kits.test/**", lambda route: route.fulfill(body=files[route.request.url], headers=allowed))
+    page.goto((run_folder / "bare.html").as_uri())
+    for codes in ("RAS", "IPL", "PSR"):
+        page.evaluate("""async codes => {
+            const headers = {Authorization: "Bearer x"};
+            window.viewer = await kitsViewer.open(document.getElementById("here"), {volumes: [
+                {kind: "scan", url: `http://kits.test/${codes}/scan`, headers},
+                {kind: "labels", url: `http://kits.test/${codes}/labels`, headers}]});
+        }""", codes)
+        for zyx in ((2, 5, 7), (6, 28, 30), (13, 0, 99)):
+            found = jump(page, zyx)
+            assert found["mm"] == pytest.approx((AFFINE @ [*zyx, 1])[:3], abs=1e-3)
+            assert found["zyx"] == pytest.approx(zyx, abs=1e-3)
+            assert (found["hu"], found["label"]) == (ct.voxels[zyx], ["", "kidney", "tumor"][labels.voxels[zyx]])
+        page.evaluate("viewer.close()")
+        assert page.inner_html("#here") == ""
+    page.close()
+
+
+def test_what_cannot_be_shown_is_a_sentence(case):
+    refused = """async volumes => {
+        const element = document.body.appendChild(document.createElement("div"));
+        try { await kitsViewer.open(element, {volumes}); } catch (error) { return error.message; }
+        finally { element.remove(); }
+    }"""
+    scan, labels, _ = json.loads(case.inner_text("#data"))["volumes"]
+    broken = {"kind": "scan", "base64": base64.b64encode(b"no scan").decode()}
+    assert case.evaluate(refused, [broken]).startswith("The scan could not be read")
+    small = Volume.from_affine(np.zeros((2, 3, 4), np.uint8), AFFINE)
+    other = {"kind": "labels", "base64": base64.b64encode(compressed(small)).decode()}
+    assert case.evaluate(refused, [scan, other]) == "The labels do not have the scan's shape."
+    assert case.evaluate(refused, [labels]) == "There is no scan to show."

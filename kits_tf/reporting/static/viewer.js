@@ -214,6 +214,7 @@ void main() {
       const volume = volumes.find(one => one.kind === kind);
       return volume ? imageOf(volume) : null;
     }));
+    if (!scan) throw new Error("There is no scan to show.");
     for (const [what, image] of [["labels", labels], ["truth", truth]])
       if (image && [1, 2, 3].some(axis => image.hdr.dims[axis] !== scan.hdr.dims[axis]))
         throw new Error(`The ${what} do not have the scan's shape.`);
