@@ -19,7 +19,7 @@ from kits_tf.volume import Volume
 HERE = pathlib.Path(__file__).parent
 NIIVUE = (HERE / "niivue" / "VERSION").read_text(encoding="utf-8").strip()
 LIBRARY = f"niivue-{NIIVUE}.js"  # named by its version: the pages of an earlier version keep theirs
-THUMBNAIL = 150  # width in pixels
+THUMBNAIL = 200  # width in pixels
 
 # Key and heading of each column of the table; columns without values are left out.
 COLUMNS = {

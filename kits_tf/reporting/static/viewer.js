@@ -35,8 +35,8 @@ const kitsViewer = (() => {
   const CONVENTION = "radiological convention: the patient's right is at the left of axial and coronal views";
   const VIEWS = {planes: "three planes and 3D", axial: "axial", coronal: "coronal", sagittal: "sagittal", render: "3D"};
   const SLICE_TYPES = {axial: 0, coronal: 1, sagittal: 2, planes: 3, render: 4};  // NiiVue's SLICE_TYPE
-  const LAYOUT = [["axial", 0, 0], ["coronal", 0.5, 0], ["sagittal", 0, 0.5], ["render", 0.5, 0.5]].map(
-    ([view, left, top]) => ({sliceType: SLICE_TYPES[view], position: [left, top, 0.5, 0.5]}));
+  const LAYOUT = [["axial", 0, 0], ["coronal", 0.502, 0], ["sagittal", 0, 0.502], ["render", 0.502, 0.502]].map(
+    ([view, left, top]) => ({sliceType: SLICE_TYPES[view], position: [left, top, 0.498, 0.498]}));
   const AXES = {axial: 2, planes: 2, coronal: 1, sagittal: 0};  // axis that the arrow keys move along, of (x, y, z)
   const FILL = 0.35;  // opacity of the labels at first
   const TRANSLUCENT = 0.12;  // opacity of a voxel of kidney in the rendering, if there are tumors
