@@ -820,7 +820,7 @@ FAULTS = (
           ("tests/reporting/test_pages.py::test_right_front_and_head_are_where_radiologists_expect_them",),
           "the viewer shows the patient's right at the right"),
     Fault("kits_tf/reporting/static/viewer.js",
-          "codes[index] += OTHER * label", "codes[index] += label",
+          "codes[index] += OTHER * other", "codes[index] += other",
           ("tests/reporting/test_pages.py::test_outlines_lie_around_the_labels",),
           "the viewer mixes ground truth and prediction"),
     Fault("kits_tf/reporting/templates/run.html",

@@ -340,6 +340,9 @@ def test_keys_and_wheel_scroll_zoom_and_help(case):
     viewer.press("c")
     viewer.press("ArrowUp")
     assert slices()[1] == start[1] - 1  # to the front
+    viewer.press("s")
+    viewer.press("ArrowUp")
+    assert slices()[2] == start[2]  # to the patient's right
     viewer.press("a")
     viewer.press("p")  # the previous finding is the last one
     assert case.evaluate("viewer.finding") == case.evaluate("viewer.findings.length - 1")
@@ -407,7 +410,7 @@ def test_without_the_library_the_page_says_so(browser, run_folder, tmp_path):
     shutil.copy(run_folder / PAGE, tmp_path / "alone.html")
     page = browser.new_page()
     page.goto((tmp_path / "alone.html").as_uri())
-    assert page.inner_text("#problem").startswith("The viewer's file")
+    assert page.inner_text("#problem").startswith("The viewer, NiiVue, is missing")
     page.close()
 
 
@@ -454,7 +457,8 @@ def test_the_viewer_takes_scans_by_url_in_any_axis_order(browser, run_folder):
             assert found["mm"] == pytest.approx((AFFINE @ [*zyx, 1])[:3], abs=1e-3)
             assert found["zyx"] == pytest.approx(zyx, abs=1e-3)
             assert (found["hu"], found["label"]) == (ct.voxels[zyx], ["", "kidney", "tumor"][labels.voxels[zyx]])
-        page.evaluate("viewer.close()")
+        page.evaluate("viewer.close(), document.getElementById('here').dispatchEvent(new KeyboardEvent('keydown', "
+                      "{key: 'n'}))")
         assert page.inner_html("#here") == ""
     page.close()
 

@@ -18,11 +18,13 @@ Load NiiVue's UMD file (reporting/niivue) and then this file as plain scripts. T
   viewer.goTo({centre_zyx: [12, 200, 140], slice: 14});   // a finding as in the reports; `slice` replaces the first number
   viewer.findings = [finding, …];                // what the keys N and P step through
   viewer.position();                             // {zyx, mm, hu, label, truth} at the crosshair
-  viewer.close();                                // frees the graphics memory
+  viewer.close();                                // empties the element and frees the graphics memory
 
-`open` rejects with an Error whose message is a sentence for the user. It fills the element (give it a height) with a tool
-bar, the picture and a status line. Under a Content-Security-Policy it needs `img-src data: blob:`; it adds neither inline
-styles nor inline scripts. `viewer.niivue` is NiiVue's own object. */
+`open` rejects with an Error whose message is a sentence for the user. It fills the element (give it a height) with a
+tool bar, the picture and a status line, and takes keys while the focus is in it. A jump fires the event "finding" on the
+element, with the finding as its `detail`. A voxel takes 13 bytes of graphics memory, so reduce large scans before
+(reporting/embedding.py). Under a Content-Security-Policy it needs `img-src data: blob:` and adds neither inline styles
+nor inline scripts. `viewer.niivue` is NiiVue's own object. */
 "use strict";
 
 const kitsViewer = (() => {
@@ -52,7 +54,7 @@ const kitsViewer = (() => {
   };
 
   const KEYS = [
-    ["↑ ↓", "next slice towards the head or feet (coronal: front or back; sagittal: left or right; 3D: turn)"],
+    ["↑ ↓", "next slice towards the head or feet (coronal: front or back; sagittal: right or left; 3D: turn)"],
     ["← →", "move the crosshair sideways; 3D: turn"],
     ["PgUp PgDn", "ten slices"],
     ["N P", "next, previous finding"],
@@ -142,7 +144,7 @@ void main() {
   sheet.replaceSync(STYLE);
 
   function problem() {
-    if (typeof niivue === "undefined") return "The viewer's file NiiVue is missing beside this page.";
+    if (typeof niivue === "undefined") return "The viewer, NiiVue, is missing: its file belongs beside this page.";
     const canvas = document.createElement("canvas");
     const gl = canvas.getContext("webgl2");
     if (!gl) return "This browser has no WebGL 2, which the viewer needs.";
@@ -221,7 +223,12 @@ void main() {
     if (!document.adoptedStyleSheets.includes(sheet)) document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
     const viewer = new Viewer(container, {niivue: nv, scan, labels, truth, grid: grid ?? gridOf(scan), name, findings,
                                           windows: {...WINDOWS, ...windows}});
-    await viewer.start();
+    try {
+      await viewer.start();
+    } catch (error) {
+      viewer.close();
+      throw error;
+    }
     return viewer;
   }
 
@@ -244,6 +251,9 @@ void main() {
       nv.onLocationChange = location => this.report(location);
       nv.onIntensityChange = () => this.showWindow();
       await nv.attachToCanvas(this.canvas, true);
+      const longest = Math.max(...this.scan.hdr.dims.slice(1, 4));
+      if (longest > nv.uiData.max3D)
+        throw new Error(`The scan has ${longest} voxels along an axis; this graphics card shows ${nv.uiData.max3D}.`);
       // NiiVue processes all voxels after each of these calls, and draws: once, at the end, is enough.
       nv.updateGLVolume = nv.drawScene = () => {};
       nv.addVolume(this.scan);
@@ -264,9 +274,12 @@ void main() {
     }
 
     close() {
-      this.niivue.gl.getExtension("WEBGL_lose_context")?.loseContext();
-      this.container.replaceChildren();  // NiiVue sees its canvas go and cleans up
+      this.listening.abort();
+      this.niivue.cleanup();
+      this.canvas.getContext("webgl2")?.getExtension("WEBGL_lose_context")?.loseContext();
+      this.container.replaceChildren();
       this.container.classList.remove("kits-viewer");
+      this.container.removeAttribute("tabindex");
     }
 
     // --- the tool bar -------------------------------------------------------------------------------------------------
@@ -308,15 +321,21 @@ void main() {
       this.container.classList.add("kits-viewer");
       this.container.tabIndex = 0;
       this.container.replaceChildren(this.tools, this.picture, this.status, this.help);
-      // Before NiiVue's own listeners, which have other keys.
-      this.container.addEventListener("keydown", event => this.key(event), true);
-      this.container.addEventListener("keyup", event => event.stopPropagation(), true);
-      this.picture.addEventListener("wheel", event => this.wheel(event), {capture: true, passive: false});
-      this.picture.addEventListener("dblclick", event => this.enlarge(event), true);
-      this.picture.addEventListener("mousedown", () => this.container.focus({preventScroll: true}));
+      this.listen();
+    }
+
+    // Takes keys and mouse before NiiVue does, whose keys are others.
+    listen() {
+      this.listening = new AbortController();
+      const first = {capture: true, passive: false, signal: this.listening.signal};
+      this.container.addEventListener("keydown", event => this.key(event), first);
+      this.container.addEventListener("keyup", event => event.stopPropagation(), first);
+      this.picture.addEventListener("wheel", event => this.wheel(event), first);
+      this.picture.addEventListener("dblclick", event => this.enlarge(event), first);
+      this.picture.addEventListener("mousedown", () => this.container.focus({preventScroll: true}), first);
       this.canvas.addEventListener("webglcontextlost", () => {
         this.place.textContent = "The graphics card has taken its memory back: reload this page.";
-      });
+      }, first);
     }
 
     buildLegend() {
@@ -398,8 +417,8 @@ void main() {
     showLabels() {
       if (!this.labels) return;
       const [first, other] = this.swapped ? [this.truth, this.labels] : [this.labels, this.truth];
-      const codes = Uint8Array.from(first.img);
-      if (other) other.img.forEach((label, index) => { codes[index] += OTHER * label; });
+      const codes = new Uint8Array(first.img);
+      if (other) for (let index = 0; index < codes.length; index++) codes[index] += OTHER * other.img[index];
       const drawing = first.clone();
       drawing.img = codes;
       this.niivue.loadDrawing(drawing);
@@ -463,7 +482,7 @@ void main() {
     // Scrolls the slices of the plane that is shown; up is towards the head, the front or the patient's right.
     scroll(slices) {
       const step = [0, 0, 0];
-      step[AXES[this.view]] = this.view === "sagittal" ? -slices : slices;
+      step[AXES[this.view]] = slices;
       this.niivue.moveCrosshairInVox(...step);
     }
 
