@@ -21,6 +21,7 @@ from kits_tf.volume import Volume
 
 NAME = 'a <b>& "quoted"'
 PAGE = 'one #1 50%41 what?x="<é>.html'  # #, % and ? have a special meaning in a link
+PATIENCE_MS = 200_000  # a busy machine renders slowly without a graphics card
 # WebGL 2 without a graphics card.
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 # Oblique by about 10 degrees, so that every number of the affine counts; axes near I, P, L.
@@ -50,6 +51,7 @@ def browser(launch):
 def visitor(browser):
     """Yields a function that opens a file; fails if a page writes to the console, throws, or accesses the network."""
     complaints, page = [], browser.new_page(viewport={"width": 640, "height": 480})
+    page.set_default_timeout(PATIENCE_MS)
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: complaints.append(request.url)
@@ -443,6 +445,7 @@ def test_the_viewer_takes_scans_by_url_in_any_axis_order(browser, run_folder):
         '<div id="here" style="height: 400px"></div>')
     allowed = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*"}
     page = browser.new_page(viewport={"width": 640, "height": 480})
+    page.set_default_timeout(PATIENCE_MS)
     page.route("http://kits.test/**", lambda route: route.fulfill(body=files[route.request.url], headers=allowed))
     page.goto((run_folder / "bare.html").as_uri())
     for codes in ("RAS", "IPL", "PSR"):
