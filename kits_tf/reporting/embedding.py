@@ -22,6 +22,7 @@ LOWEST_HU = -1000.0  # air; lower values are raised to it
 STEP_HU = 4  # values are rounded to multiples: a hundred grays in the soft tissue window
 SAMPLE_MM = 4.0  # grid on which the body is searched
 MARGIN_MM = 8.0  # around the body
+PART_OF_BODY = 0.1  # a piece of at least this many times the largest piece's voxels, such as a leg, belongs to the body
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,9 @@ def body_box(ct: Volume, *labels: Volume) -> tuple[slice, ...]:
     solid = ct.voxels[tuple(slice(None, None, step) for step in steps)] > BODY_HU
     # The opening takes away the table, which is thin.
     pieces, count = ndimage.label(ndimage.binary_opening(solid, np.ones((1, 3, 3))))
-    body = common_box(pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()) if count else None
+    voxels = np.bincount(pieces.ravel())
+    voxels[0] = 0
+    body = common_box((voxels >= PART_OF_BODY * voxels.max())[pieces]) if count else None
     if body is None:
         return tuple(slice(0, size) for size in ct.voxels.shape)
     blocks = [[(side.start * step, side.stop * step) for side, step in zip(body, steps, strict=True)]]

@@ -60,6 +60,8 @@ def test_the_crop_leaves_the_table_out_and_all_labels_in():
     labels.voxels[3, 88, 128] = 1
     z, y, x = body_box(ct, labels)
     assert y.stop > 88 and x.stop > 128
+    ct.voxels[:, 10:65, 0:12] = 40  # a second piece of body
+    assert body_box(ct, labels)[2].start == 0
     air = ct.with_voxels(np.full_like(ct.voxels, -1000))
     assert body_box(air, labels) == tuple(slice(0, size) for size in ct.voxels.shape)
 
