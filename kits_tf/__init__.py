@@ -2,7 +2,7 @@
 
 Floors: a file imports only from its own floor or from a lower one (tests/test_floors.py checks the imports).
 
-0 errors, labels, box, volume, config, environment, quiet, lazy, heap, command  names, settings; what commands share
+0 errors, labels, box, volume, config, environment, quiet, lazy, device, heap, command  settings; what commands share
 1 files, ops                   atomic writes, run folders; geometry as TensorFlow functions
 2 scans, records, addons, models, losses, metrics, weights
 3 phantoms, inputs, cluster

@@ -4,15 +4,15 @@ import collections
 import contextlib
 import logging
 import os
-import pathlib
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import dask
 import distributed
 from distributed.system import MEMORY_LIMIT
 
+from kits_tf import device
 from kits_tf.cluster.jobs import Done, Job, attempt
 from kits_tf.cluster.places import Place
 from kits_tf.errors import RunError, one_line
@@ -31,7 +31,7 @@ def attempt_all(function: Callable[..., dict], jobs: Iterable[Job], place: Place
     with contextlib.ExitStack() as stack:
         try:
             if place.workers:
-                cluster = stack.enter_context(local_cluster(max(1, min(place.workers, len(jobs)))))
+                cluster = stack.enter_context(local_cluster(*_shares(place.workers, len(jobs), gpu)))
             client = stack.enter_context(distributed.Client(cluster if place.workers else place.scheduler,
                                                             timeout=PATIENCE, set_as_default=False))
         except (OSError, ValueError) as error:
@@ -40,6 +40,21 @@ def attempt_all(function: Callable[..., dict], jobs: Iterable[Job], place: Place
             raise RunError(f"{flag}: {expected} ({one_line(error)})") from error
         say(f"dashboard: {client.dashboard_link}")
         yield from _submit_all(client, function, jobs, gpu)
+
+
+def _shares(wanted, jobs, gpu):
+    """Returns the number of local processes to start and the GPUs to share out among them.
+
+    Cases that need a GPU go to processes with one, so that others would be idle: no more are started than there are
+    GPUs, if there are any.
+    """
+    workers, gpus = max(1, min(wanted, jobs)), device.visible_gpus()
+    if gpu and gpus and not device.has_gpu():  # TensorFlow cannot use them, so that every process computes on the CPU
+        gpus = []
+    if gpu and gpus and workers > len(gpus):
+        say(f"--workers={wanted}: starting {len(gpus)}, one for each GPU")
+        workers = len(gpus)
+    return workers, gpus
 
 
 def _hush_dask():
@@ -51,13 +66,12 @@ def _hush_dask():
 
 
 @contextlib.contextmanager
-def local_cluster(workers: int) -> Iterator[distributed.SpecCluster]:
+def local_cluster(workers: int, gpus: Sequence[str] = ()) -> Iterator[distributed.SpecCluster]:
     """Starts a cluster of processes on this machine and stops it when the block ends.
 
-    Each process gets its own GPU, as long as there are GPUs left. A process that dies, or exceeds its share of the
-    memory, is replaced.
+    Each process gets its own GPU of those named, as long as there are GPUs left. A process that dies, or exceeds its
+    share of the memory, is replaced.
     """
-    gpus = visible_gpus()
     # Python's resource tracker would warn of semaphores that killed processes leaked.
     os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     options = {"host": LOOPBACK, "nthreads": 1, "dashboard": False, "silence_logs": logging.CRITICAL,
@@ -75,14 +89,6 @@ def local_cluster(workers: int) -> Iterator[distributed.SpecCluster]:
                 "distributed.worker.memory.pause": False, "distributed.scheduler.allowed-failures": DEATHS - 1}
     with dask.config.set(settings), distributed.SpecCluster(specs, scheduler, silence_logs=logging.CRITICAL) as cluster:
         yield cluster
-
-
-def visible_gpus() -> list[str]:
-    """Returns the GPUs in CUDA_VISIBLE_DEVICES, or else all of NVIDIA's driver, without importing TensorFlow."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name for name in named.split(",") if name.strip() not in ("", "-1")]
-    return [str(number) for number in range(len(list(pathlib.Path("/dev").glob("nvidia[0-9]*"))))]
 
 
 def _submit_all(client, function, jobs, gpu):

@@ -14,7 +14,7 @@ import typing
 
 from absl import flags
 
-from kits_tf import command
+from kits_tf import command, device
 from kits_tf import config as configs
 from kits_tf.config import command_line, reference
 from kits_tf.errors import InputError
@@ -90,7 +90,8 @@ def main() -> int:
     if FLAGS.start_from and FLAGS.stage == "all" and os.path.isfile(FLAGS.start_from):
         raise InputError(f"--start_from={FLAGS.start_from}: is the weights file of one net; give its --stage, or a "
                          f"folder that has <stage>/best.weights.h5 for each")
-    if not tf.config.list_physical_devices("GPU"):  # with a GPU, many input threads use the host memory instead
+    gpu = device.has_gpu()
+    if not gpu:  # with a GPU, many input threads use the host memory instead
         keep_freed_memory()
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -101,6 +102,7 @@ def main() -> int:
         run_dir = FLAGS.run_dir or f"runs/{FLAGS.preset}"
         runs = [Run(make_task(config, stage, FLAGS.data_dir, fold, FLAGS.seed, FLAGS.precision), run_dir)
                 for stage in (configs.STAGES if FLAGS.stage == "all" else [FLAGS.stage]) for fold in folds]
+        device.announce(FLAGS.precision, compiled, "training", gpu, sys.stdout)
         if FLAGS.start_from:
             runs = [start.starting_from(run, FLAGS.start_from) for run in runs]
         for place, run in enumerate(runs):

@@ -9,7 +9,7 @@ from dask.system import CPU_COUNT
 from harness import chores
 from harness.dask_processes import ROOT
 
-from kits_tf import cluster
+from kits_tf import cluster, device
 from kits_tf.cluster import Place, on_dask
 from kits_tf.errors import InputError, RunError
 
@@ -82,13 +82,22 @@ def test_in_one_process_two_cases_overlap_if_they_may(tmp_path):
     assert len({one.result["pid"] for one in found.values()}) == 1
 
 
-def test_only_workers_with_a_gpu_get_what_wants_one(tmp_path, monkeypatch):
+def test_only_workers_with_a_gpu_get_what_wants_one_and_no_others_are_started(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setattr(device, "has_gpu", lambda: True)
     found = done("note", jobs(4, folder=str(tmp_path)), TWO, gpu=True)
     assert len({one.result["pid"] for one in found.values()}) == 1
     assert {one.result["gpus"] for one in found.values()} == {"3"}
+    assert "--workers=2: starting 1, one for each GPU" in capfd.readouterr().err
     found = done("note", jobs(4, folder=str(tmp_path)), TWO)
     assert {one.result["gpus"] for one in found.values()} == {"3", ""}
+
+
+def test_no_worker_is_idle_for_a_gpu_that_tensorflow_cannot_use(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setattr(device, "has_gpu", lambda: False)
+    found = done("note", jobs(4, folder=str(tmp_path)), TWO, gpu=True)
+    assert len({one.result["pid"] for one in found.values()}) == 2
 
 
 def test_a_scheduler_that_is_not_there_is_one_line(capfd, monkeypatch):
