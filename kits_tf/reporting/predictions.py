@@ -8,10 +8,11 @@
 
 With Settings.names "case", every file is named <case> instead of prediction_<id>. The JSON report records the scan,
 model and settings, what the nets were computed with, and facts of the files beside it. If all are unchanged, the case
-is skipped, whatever --xla=auto chose on the machine that made it. The report has no date and no duration, so that a
-case gives the same bytes whenever it runs. A case's new files replace the old ones when all of them are whole.
+is skipped, whatever --xla=auto and --precision=auto chose where it was made. The report has no date and no duration, so
+that a case gives the same bytes whenever it runs. A case's new files replace the old ones when all of them are whole.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import hashlib
@@ -25,18 +26,15 @@ from collections.abc import Iterable
 import numpy as np
 
 import kits_tf
-from kits_tf import cluster, serving
+from kits_tf import cluster, lazy, serving
 from kits_tf.errors import InputError, RunError
 from kits_tf.evaluation.scores import dice_scores
 from kits_tf.files.atomic import write_text
 from kits_tf.files.checksums import file_facts
 from kits_tf.files.own import check_own, is_own, staged
 from kits_tf.labels import BACKGROUND, KIDNEY, TUMOR
-from kits_tf.reporting.measurements import add_confidence, measure
-from kits_tf.reporting.overlay import draw_overlay
-from kits_tf.reporting.pages import write_case_page
 from kits_tf.reporting.plausibility import doubts
-from kits_tf.scans import formats, segmentation
+from kits_tf.scans import formats
 from kits_tf.scans.discovery import PREFIX, Case
 from kits_tf.scans.label_map import KITS19
 from kits_tf.volume import Volume, check_same_place
@@ -72,6 +70,8 @@ class Settings:
         overlay: whether to draw a PNG.
         report: whether to write a web page. The page also shows the case's ground truth and scores, if there are any.
         formats: names from FORMATS or SAME, the file formats of the labels.
+        precision: what the nets compute in, "float32" or "bfloat16"; "auto" leaves it to a server.
+        precision_asked: whether the user asked for it, so that cases that were computed otherwise are redone.
         overwrite: whether to write over files that are not is_own (kits_tf.files.own).
         anonymous: whether to leave the names of files out, and the texts that a scan's header may hold. The cases must
             be named_by_content.
@@ -86,6 +86,8 @@ class Settings:
     overlay: bool = True
     report: bool = False
     formats: tuple[str, ...] = ("nifti",)
+    precision: str = "auto"
+    precision_asked: bool = False
     overwrite: bool = False
     anonymous: bool = False
     names: str = "prediction"
@@ -234,6 +236,8 @@ def _standing(case, settings, made_from):
             return None
         if settings.xla != "auto" and report["computed"]["xla"] != (settings.xla == "on"):
             return None
+        if settings.precision_asked and report["computed"]["precision"] != settings.precision:
+            return None
         files = report["files"]
         paths = [settings.target(case, ending) for ending in settings.endings(case)]
         return report if all(files[path.name] == file_facts(path) for path in paths) else None
@@ -251,17 +255,32 @@ class Result(typing.NamedTuple):
 
 
 def _make(case, settings, made_from):
+    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+        loading = beside.submit(load, settings)
+        scan, slices = _read(case, settings)
+        predictor = loading.result()
+        beside.submit(_import_for_writing, settings)
+        with contextlib.ExitStack() as nets:
+            nets.enter_context(_computing)
+            with _named(case):
+                labels, found = predictor.explain(scan)
+            if scan.voxels.size <= ALONE_VOXELS:
+                nets.close()  # lets another case use the nets
+            return _write(case, settings, made_from, predictor, Result(scan, slices, labels, found))
+
+
+def _read(case, settings):
+    """Returns the scan, and its series' slices or None."""
     scan, slices = formats.read_scan(case)
     if slices is None and settings.formats_of(case) == ["dicomseg"]:
         raise InputError(f"{case.imaging}: {NO_SERIES}")
-    predictor = load(settings)
-    with contextlib.ExitStack() as nets:
-        nets.enter_context(_computing)
-        with _named(case):
-            labels, found = predictor.explain(scan)
-        if scan.voxels.size <= ALONE_VOXELS:
-            nets.close()  # lets another case use the nets
-        return _write(case, settings, made_from, predictor, Result(scan, slices, labels, found))
+    return scan, slices
+
+
+def _import_for_writing(settings):
+    """Imports what writes a case's files, while the nets compute: SciPy, Matplotlib and others take a second."""
+    for module in ("measurements", *["overlay"] * settings.overlay, *["pages"] * settings.report):
+        lazy.load(f"kits_tf.reporting.{module}")
 
 
 @contextlib.contextmanager
@@ -290,9 +309,10 @@ def _write(case, settings, made_from, predictor, result):
             missing = _write_segmentation(here.target(case, ".dcm"), case, settings, labels, slices)
         if settings.overlay:
             with _drawing:
-                draw_overlay(here.target(case, ".png"), scan, labels, case.name)
-        findings = measure(labels, scan)
-        add_confidence(findings, found)
+                lazy.load("kits_tf.reporting.overlay").draw_overlay(here.target(case, ".png"), scan, labels, case.name)
+        measurements = lazy.load("kits_tf.reporting.measurements")
+        findings = measurements.measure(labels, scan)
+        measurements.add_confidence(findings, found)
         found["warnings"] += doubts(findings, scan)
         found["warnings"] += [f"{name} was not written: {why}." for name, why in missing.items()]
         report = {"case": case.name, "input": None if settings.anonymous else str(case.imaging), **settings.made_by(),
@@ -305,8 +325,10 @@ def _write(case, settings, made_from, predictor, result):
             truth = _truth(case, settings, scan, report["warnings"])
             if truth:
                 report |= dice_scores(truth.voxels, labels.voxels)
-            write_case_page(here.target(case, ".html"), scan, labels, report, truth,
-                            here.target(case, ".png").name if settings.overlay else None, predictor.config.window_hu)
+            pages = lazy.load("kits_tf.reporting.pages")
+            pages.write_case_page(here.target(case, ".html"), scan, labels, report, truth,
+                                  here.target(case, ".png").name if settings.overlay else None,
+                                  predictor.config.window_hu)
         paths = [here.target(case, ending) for ending in settings.endings(case)]
         report |= {"made_from": made_from, "files": {path.name: file_facts(path) for path in paths}}
         write_text(here.target(case, ".json"), json.dumps(report, indent=2) + "\n")
@@ -318,7 +340,7 @@ def _write_segmentation(path, case, settings, labels, slices):
     try:
         if slices is None:
             raise InputError(NO_SERIES)
-        segmentation.write_segmentation(path, labels, slices, f"model {settings.model[:16]}")
+        lazy.load("kits_tf.scans.segmentation").write_segmentation(path, labels, slices, f"model {settings.model[:16]}")
     except RunError:
         raise
     except InputError as error:
@@ -348,13 +370,14 @@ def load(settings: Settings) -> typing.Any:
         RunError: if it cannot be loaded, because then no case can be predicted.
     """
     try:
-        return cluster.once(open_predictor, settings.source, settings.xla, version=settings.model)
+        return cluster.once(open_predictor, settings.source, settings.xla, settings.precision,
+                            version=settings.model)
     except InputError as error:
         raise RunError(str(error)) from error
 
 
-def open_predictor(source: pathlib.Path | serving.Server, xla: str) -> typing.Any:
+def open_predictor(source: pathlib.Path | serving.Server, xla: str, precision: str = "auto") -> typing.Any:
     """Opens a Predictor or a RemotePredictor: both have `explain(volume)`, `path` and `config`. Imports TensorFlow."""
     if isinstance(source, serving.Server):
-        return serving.RemotePredictor(*dataclasses.astuple(source), xla)
-    return serving.Predictor(source, xla)
+        return serving.RemotePredictor(*dataclasses.astuple(source), xla, precision)
+    return serving.Predictor(source, xla, precision)

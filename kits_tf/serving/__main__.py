@@ -26,14 +26,14 @@ import tqdm
 from absl import flags
 
 import kits_tf
-from kits_tf import cluster, command, weights
+from kits_tf import cluster, command, device, lazy, weights
 from kits_tf.errors import InputError
 from kits_tf.files import exports, own
 from kits_tf.files.atomic import write_table
 from kits_tf.files.lock import only_writer
 from kits_tf.quiet import say
 from kits_tf.scans import label_map, layouts
-from kits_tf.serving import Server
+from kits_tf.serving import Server, precision
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "exported cascade: the export folder (newest version) or one of its "
@@ -42,6 +42,8 @@ flags.DEFINE_string("input", None, "a NIfTI, NRRD or MetaImage file, a DICOM ser
                     "these, a data set of KiTS, nnU-Net or the Decathlon, or a table of case,image,label")
 flags.DEFINE_string("output", None, "folder to write labels, reports and overlays to")
 flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "compile the nets with XLA; auto: on a GPU only")
+flags.DEFINE_enum("precision", "auto", ["auto", *precision.PRECISIONS], "number format that the nets compute in; auto: "
+                  "bfloat16 on processors that are faster in it, else float32")
 flags.DEFINE_boolean("overlay", True, "draw a PNG beside each prediction")
 flags.DEFINE_boolean("anonymous", False, "leave names of files and folders out of all that is written, and texts of "
                      "the scan's header; cases are named by their scan's SHA-256")
@@ -69,30 +71,35 @@ own.define_flag()
 cluster.define_flags()
 
 
-def choose(model: str | pathlib.Path | None, server: Server | None, xla: str,
-           place: cluster.Place) -> tuple[pathlib.Path | Server, str, str | pathlib.Path]:
-    """Finds the model in an export folder or on a server; without either, the one that ships.
+def choose(model: str | pathlib.Path | None, server: Server | None, xla: str, computes_in: str,
+           place: cluster.Place) -> tuple[pathlib.Path | Server, str, str | pathlib.Path, str]:
+    """Finds the model in an export folder or on a server; without either, the one that ships. Prints the first line.
 
     Returns:
-        (source, fingerprint, name): source and fingerprint as in predictions.Settings, and the name to show.
+        (source, fingerprint, name, precision): source, fingerprint and precision as in predictions.Settings, and the
+        name to show.
 
     Raises:
-        InputError: if there is no export, or the server has no such model ready.
+        InputError: if there is no export, the server has no such model ready, or it cannot do what the flags ask for.
     """
     if server is None:
+        version = weights.shipped_model() if model is None else exports.find_export(place.path(model))
+        gpu = device.has_gpu()
+        compiled = xla == "on" or (xla == "auto" and gpu and computes_in != "bfloat16")
+        chosen = precision.choose(computes_in, version, compiled)
+        device.announce(chosen, compiled, "predicting", gpu)
         if model is None:
-            version = weights.shipped_model()
             say(f"no --model is given: using the model that ships with kits_tf {kits_tf.__version__} (version "
                 f"{version.name}), which was trained on synthetic scans only; not a medical device")
-        else:
-            version = exports.find_export(place.path(model))
-        return version, exports.export_digest(version), version
+        return version, exports.export_digest(version), version, chosen
     server = dataclasses.replace(server, ca=server.ca and str(place.path(server.ca)))
     from kits_tf.reporting import predictions
 
-    remote = cluster.once(predictions.open_predictor, server, xla)
+    remote = cluster.once(predictions.open_predictor, server, xla, computes_in)
+    say(f"predicting on the server {server.address} in {remote.computed['precision']}, "
+        f"{'compiled by' if remote.computed['xla'] else 'without'} XLA")
     server = dataclasses.replace(server, version=remote.version)  # every worker uses the same version for every case
-    return server, remote.digest, remote.path
+    return server, remote.digest, remote.path, computes_in
 
 
 def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output: str | pathlib.Path,
@@ -107,24 +114,26 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
         server: the server to use instead of a model.
         layout, labels: how the scans are laid out, and what the values of their ground truth mean (scans.layouts).
         color_tables: whether to write the names and colors of the labels for other programs.
-        options: xla, overlay, report, formats, overwrite, anonymous and names, as of reporting.predictions.Settings.
+        options: precision ("auto", "float32" or "bfloat16"), and xla, overlay, report, formats, overwrite, anonymous
+            and names, as of reporting.predictions.Settings.
 
     Raises:
         InputError: if the run cannot start (no model, server, scan, output folder or cluster, another run writes to the
             output folder, or a file that is not ours is where a table goes), or cannot continue (full disk, lost
             scheduler).
     """
+    asked = options.pop("precision", "auto")
+    source, fingerprint, name, chosen = choose(model, server, options.get("xla", "auto"), asked, place)
     found = layouts.find_cases(place.path(scans), layout, labels)
     if found.said:
         say(found.said)
     cases = found.cases
-    source, fingerprint, name = choose(model, server, options.get("xla", "auto"), place)
     output = place.path(output)
-    # They import matplotlib (1 s), which --help and bad paths do not need.
-    from kits_tf.reporting import color_tables as colors
-    from kits_tf.reporting import pages, predictions
+    with lazy.uncollected():
+        from kits_tf.reporting import predictions  # takes half a second, which --help and bad paths do not need
 
-    settings = predictions.Settings(source, fingerprint, output, **options)
+    settings = predictions.Settings(source, fingerprint, output, precision=chosen, precision_asked=asked != "auto",
+                                    **options)
     if settings.anonymous:
         if "dicomseg" in settings.formats:
             raise InputError("--anonymous: a DICOM segmentation holds the patient's name and numbers, as its series "
@@ -132,12 +141,13 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
         cases = predictions.named_by_content(cases)
     if settings.names == "case":
         predictions.check_names(cases, settings)
+    colors = lazy.load("kits_tf.reporting.color_tables") if color_tables else None
     with only_writer(output):
         tables = [output / table for table in ("summary.csv", "findings.csv", *["report.html"] * settings.report,
-                                                *[*colors.WRITERS] * color_tables)]
+                                               *(colors.WRITERS if colors else ()))]
         own.check_own(tables, settings.overwrite)  # before the work, so that it shows at once
         if settings.report:
-            pages.write_library(output, settings.overwrite)
+            lazy.load("kits_tf.reporting.pages").write_library(output, settings.overwrite)
         jobs = [cluster.Job(case.name, {"case": case, "settings": settings}) for case in cases]
         named, rows = {case.name: case for case in cases}, {}
         for done in cluster.run(predictions.predict_case, jobs, "predicting", place, gpu=server is None,
@@ -152,8 +162,9 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
                         [found for case in cases for found in rows[case.name].get("measured", ())])
             if settings.report:
                 shown = [predictions.page_row(case, settings, rows[case.name]) for case in cases]
+                pages = lazy.load("kits_tf.reporting.pages")
                 pages.write_run_page(folder / "report.html", shown, f"Predictions of {name}", settings.made_by())
-            if color_tables:
+            if colors:
                 colors.write(folder, settings.values_of(cases[0]))
     statuses = [row["status"] for row in rows.values()]
     say(f"{cluster.counted(statuses)}; labels in {output}")
@@ -164,8 +175,9 @@ def main() -> int:
     server = FLAGS.server and Server(FLAGS.server, FLAGS.server_model, FLAGS.server_version, FLAGS.server_deadline,
                                      FLAGS.server_ca)
     return predict(FLAGS.model, FLAGS.input, FLAGS.output, cluster.place_from_flags(), server, xla=FLAGS.xla,
-                   overlay=FLAGS.overlay, report=FLAGS.report, formats=tuple(FLAGS.output_format),
-                   overwrite=FLAGS.overwrite, anonymous=FLAGS.anonymous, names=FLAGS.names, layout=FLAGS.layout,
+                   precision=FLAGS.precision, overlay=FLAGS.overlay, report=FLAGS.report,
+                   formats=tuple(FLAGS.output_format), overwrite=FLAGS.overwrite, anonymous=FLAGS.anonymous,
+                   names=FLAGS.names, layout=FLAGS.layout,
                    labels=label_map.parse(FLAGS.labels) if FLAGS.labels else None, color_tables=FLAGS.color_tables)
 
 
@@ -173,7 +185,7 @@ def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
     command.run(main, {
         "Input and output": ("model", "input", "layout", "labels", "output", "output_format", "names", "overlay",
-                             "report", "color_tables", "anonymous", "overwrite", "xla"),
+                             "report", "color_tables", "anonymous", "overwrite", "precision", "xla"),
         "Server": ("server", "server_ca", "server_model", "server_version", "server_deadline"),
         **cluster.FLAGS}, "rerun the command to continue after the last complete case")
 

@@ -23,6 +23,7 @@ from tensorflow_serving.apis import (
 from kits_tf import config as configs
 from kits_tf.errors import InputError, one_line
 from kits_tf.serving import explain
+from kits_tf.serving.precision import chosen
 from kits_tf.volume import Volume
 
 LARGEST_BYTES = 2**31 - 2**16  # of a scan's voxels; protobuf's limit is 2 GiB, the rest is for the other fields
@@ -57,6 +58,7 @@ class RemotePredictor:
         deadline_s: time limit for one scan in seconds, including retries.
         ca: PEM file of the certificate authority that signed the server's certificate; None for no encryption.
         xla: "on" for the compiled nets; "auto" and "off" for the signature that any server can run.
+        precision: "bfloat16" for the signature of that name; "float32" and "auto" for the others.
 
     Raises:
         InputError: if the certificate file cannot be read, the server does not answer, has no such model ready, or the
@@ -64,9 +66,9 @@ class RemotePredictor:
     """
 
     def __init__(self, address: str, model: str = "kits", version: int | None = None, deadline_s: float = 600.0,
-                 ca: str | pathlib.Path | None = None, xla: str = "auto") -> None:
+                 ca: str | pathlib.Path | None = None, xla: str = "auto", precision: str = "auto") -> None:
         self.address, self._deadline_s = address, deadline_s
-        self._signature = "xla" if xla == "on" else "serving_default"
+        self._signature = "xla" if xla == "on" else "bfloat16" if precision == "bfloat16" else "serving_default"
         self._spec = {"name": model, "version": version}
         self._channel = _channel(address, ca)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
@@ -76,8 +78,8 @@ class RemotePredictor:
         try:
             texts = [about[name].item() for name in ("config", "contents")]
             self.config = configs.from_json(texts[0])
-            self.computed = {"device": "server", "precision": explain.precision_of(texts[1]), "xla": xla == "on",
-                             "tensorflow": None}
+            self.computed = {"device": "server", "xla": xla == "on", "tensorflow": None, "precision":
+                             chosen(precision, texts[1], xla == "on", False, self.path)}
         except (KeyError, ValueError, TypeError) as error:
             raise InputError(f"{self.path}: this program cannot use the model ({one_line(error)})") from error
         self.digest = hashlib.sha256(b"".join(texts)).hexdigest()

@@ -3,8 +3,6 @@
 Takes a scan and returns its voxels as int16; takes the cascade's outputs and returns labels and a JSON report.
 """
 
-import json
-
 import numpy as np
 
 from kits_tf.config import CascadeConfig
@@ -27,11 +25,6 @@ def accepted(volume: Volume, config: CascadeConfig) -> np.ndarray:
     if volume.voxels.dtype.kind == "f" and not np.isfinite(volume.voxels).all():
         raise InputError("the scan has voxels that are NaN or infinite; expected finite Hounsfield units")
     return to_int16(volume.voxels)
-
-
-def precision_of(contents: str | bytes) -> str:
-    """Returns what an export's nets compute in, from its contents.json. Raises ValueError if it is no JSON object."""
-    return dict(json.loads(contents)).get("precision", "float32")
 
 
 def answer(volume: Volume, outputs: dict[str, np.ndarray], config: CascadeConfig) -> tuple[Volume, dict]:

@@ -5,10 +5,11 @@ import pathlib
 import tensorflow as tf
 
 from kits_tf import config as configs
-from kits_tf import weights
+from kits_tf import lazy, weights
 from kits_tf.errors import InputError, one_line
 from kits_tf.files import exports
-from kits_tf.serving import explain, safety
+from kits_tf.serving import explain, safety, signature
+from kits_tf.serving.precision import choose
 from kits_tf.volume import Volume
 
 
@@ -24,35 +25,42 @@ class Predictor:
     Args:
         directory: an export folder (the newest version is used) or one of its versions; None for the model that ships.
         xla: "auto" (compiled nets if TensorFlow finds a GPU), "on" or "off".
+        precision: "auto", "float32" or "bfloat16", as in serving.precision.choose.
 
     Raises:
-        ValueError: if `xla` has another value.
+        ValueError: if `xla` or `precision` has another value.
         InputError: if the folder has no exported cascade, it cannot be loaded, it lacks the signature, or its graph has
             operations that do more than compute (serving/safety.py).
     """
 
-    def __init__(self, directory: str | pathlib.Path | None = None, xla: str = "auto") -> None:
+    def __init__(self, directory: str | pathlib.Path | None = None, xla: str = "auto",
+                 precision: str = "auto") -> None:
         if xla not in ("auto", "on", "off"):
             raise ValueError(f'xla must be "auto", "on" or "off", got {xla}')
         self.path = weights.shipped_model() if directory is None else exports.find_export(directory)
-        safety.check_graph(self.path)
-        try:
-            self.config = configs.from_json((self.path / "assets" / "config.json").read_text())
-            contents = self.path / "assets" / "contents.json"
-            precision = explain.precision_of(contents.read_text() if contents.exists() else "{}")
-            self._model = tf.saved_model.load(str(self.path))
-        except (OSError, ValueError, TypeError, tf.errors.OpError) as error:
-            raise InputError(f"{self.path}: cannot be loaded as an exported cascade "
-                             f"({one_line(error)})") from error
         gpu = bool(tf.config.list_physical_devices("GPU"))
-        compiled = xla == "on" or (xla == "auto" and gpu)
-        self.computed = {"device": "GPU" if gpu else "CPU", "precision": precision, "xla": compiled,
+        compiled = xla == "on" or (xla == "auto" and gpu and precision != "bfloat16")
+        chosen = choose(precision, self.path, compiled)
+        self.computed = {"device": "GPU" if gpu else "CPU", "precision": chosen, "xla": compiled,
                          "tensorflow": tf.__version__}
-        signature = "xla" if compiled else "serving_default"
-        if signature not in self._model.signatures:
-            raise InputError(f"{self.path}: has no signature {signature}, which --xla={xla} takes here; choose another "
-                             f"--xla, or export the cascade again")
-        self._run = self._model.signatures[signature]
+        self._run = self._load("xla" if compiled else "bfloat16" if chosen == "bfloat16" else "serving_default", gpu)
+
+    def _load(self, name, gpu):
+        """Returns a signature's function and reads the config."""
+        with lazy.uncollected():
+            model = safety.check_graph(self.path)
+            try:
+                self.config = configs.from_json((self.path / "assets" / "config.json").read_text())
+                offered = model.meta_graphs[0].signature_def
+                if name == "bfloat16" and name not in offered:
+                    name = "serving_default"  # of an older version, which computes in bfloat16
+                if name in offered:
+                    return signature.load(self.path, model, name, optimize=gpu)
+            except (OSError, ValueError, TypeError, KeyError, IndexError, tf.errors.OpError) as error:
+                raise InputError(f"{self.path}: cannot be loaded as an exported cascade "
+                                 f"({one_line(error)})") from error
+        raise InputError(f"{self.path}: has no signature {name}, which is asked for here; choose another --xla, or "
+                         f"export the cascade again")
 
     def predict(self, volume: Volume) -> Volume:
         """Segments a scan. Returns a Volume of uint8 class ids with the scan's geometry."""

@@ -20,11 +20,14 @@ _REACHES_OUT = re.compile(
 _SAVES, _RESTORES = {"SaveV2", "MergeV2Checkpoints", "ShardedFilename"}, {"RestoreV2"}
 
 
-def check_graph(folder: pathlib.Path) -> None:
-    """Checks every operation of a SavedModel.
+def check_graph(folder: pathlib.Path) -> saved_model_pb2.SavedModel:
+    """Reads a SavedModel and checks every operation of it.
 
     Args:
         folder: pathlib.Path with saved_model.pb.
+
+    Returns:
+        The content of saved_model.pb.
 
     Raises:
         InputError: if saved_model.pb cannot be read, or operations access files, Python or the network. The message
@@ -41,14 +44,18 @@ def check_graph(folder: pathlib.Path) -> None:
         if found:
             raise InputError(f"{path}: was not loaded, because its graph has operations that access files, Python or "
                              f"the network, which no exported cascade has: {', '.join(sorted(found))}")
+    return model
 
 
 def _reaching_out(meta):
     """Returns the set of names of a MetaGraphDef's unsafe operations."""
     graph, saver = meta.graph_def, meta.saver_def
-    functions = {function.signature.name: function.node_def for function in graph.library.function}
-    everywhere = [*graph.node, *(node for nodes in functions.values() for node in nodes)]
-    found = {node.op for node in everywhere if _REACHES_OUT.fullmatch(node.op)}
+    everywhere = {node.op for nodes in (graph.node, *(each.node_def for each in graph.library.function))
+                  for node in nodes}
+    found = {operation for operation in everywhere if _REACHES_OUT.fullmatch(operation)}
+    carriers = _carriers(graph.library.function)
+    functions = {each.signature.name: each.node_def for each in graph.library.function
+                 if each.signature.name in carriers}
     spared = {saver.save_tensor_name.split(":")[0]: _SAVES, saver.restore_op_name.split(":")[0]: _RESTORES}
     outputs = [output.name for signature in meta.signature_def.values() for output in signature.outputs.values()]
     inputs = [name for node in graph.node for name in node.input]
@@ -58,6 +65,23 @@ def _reaching_out(meta):
         found |= _operations([node], functions) & (_SAVES | _RESTORES) - spared.get(node.name, set())
     offered = [functions[name] for name in meta.object_graph_def.concrete_functions if name in functions]
     return found | _operations([node for nodes in offered for node in nodes], functions) & (_SAVES | _RESTORES)
+
+
+def _carriers(library):
+    """Returns the names of the functions that save or restore weights, and of all that may call one of them.
+
+    To look for names in a function's bytes is much faster than to look at every attribute of its operations. It may
+    find too many functions, never too few.
+    """
+    found = {each.signature.name for each in library
+             if any(node.op in _SAVES | _RESTORES for node in each.node_def)}
+    texts, waiting = {each.signature.name: each.SerializeToString() for each in library}, found
+    while waiting:
+        names = [name.encode() for name in waiting]
+        waiting = {caller for caller, text in texts.items() if caller not in found and any(
+            name in text for name in names)}
+        found = found | waiting
+    return found
 
 
 def _operations(nodes, functions):

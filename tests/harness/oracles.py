@@ -65,7 +65,8 @@ def export_thresholds(directory):
     """Exports Thresholds in place of a cascade, as version 1."""
     module, version = Thresholds(), pathlib.Path(directory, "1")
     tf.saved_model.save(module, str(version), signatures={
-        "serving_default": module.serve, "xla": module.serve, "about": module.about})
+        "serving_default": module.serve, "xla": module.serve, "bfloat16": module.serve, "about": module.about})
+    (version / "assets" / "contents.json").write_text('{"bfloat16": []}\n')
     (version / "assets" / "config.json").write_text(configs.to_json(module.config))
 
 

@@ -106,11 +106,13 @@ def test_labels_and_report_by_wire_are_those_of_the_export_bit_for_bit(server, s
     assert report == expected[1]
 
 
-@pytest.mark.parametrize(("xla", "signature"), [("on", "xla"), ("off", "serving_default"), ("auto", "serving_default")])
-def test_the_compiled_signature_is_asked_for_by_name(relay, scan, xla, signature):
+@pytest.mark.parametrize(("xla", "precision", "signature"), [
+    ("on", "auto", "xla"), ("off", "float32", "serving_default"), ("auto", "auto", "serving_default"),
+    ("auto", "bfloat16", "bfloat16")])
+def test_the_signature_is_asked_for_by_name(relay, scan, xla, precision, signature):
     relay.fails = lambda *_: Code.ABORTED  # compiling takes too long for a test
     with pytest.raises(InputError):
-        RemotePredictor(relay.address, xla=xla).predict(scan)
+        RemotePredictor(relay.address, xla=xla, precision=precision).predict(scan)
     assert [request.model_spec.signature_name for request in relay.seen] == [signature]
 
 

@@ -18,7 +18,7 @@ from kits_tf import cluster
 from kits_tf.errors import InputError, RunError
 from kits_tf.files import exports, own
 from kits_tf.files.lock import only_writer
-from kits_tf.reporting import predictions
+from kits_tf.reporting import overlay, predictions
 from kits_tf.scans import formats
 from kits_tf.scans.nifti import write_volume
 from kits_tf.serving import Predictor
@@ -188,7 +188,7 @@ def test_a_run_that_ends_early_keeps_the_tables_and_files_of_the_one_before(step
         raise RunError("out: cannot be written (No space left on device)")
 
     monkeypatch.setattr("kits_tf.serving.__main__.write_table" if step == "summary" else
-                        "kits_tf.reporting.predictions.draw_overlay", full)
+                        "kits_tf.reporting.overlay.draw_overlay", full)
     with pytest.raises(RunError):
         run(overlay=True, overwrite=True, **({} if step == "summary" else {"xla": "on"}))
     assert content(tmp_path / "out") == before
@@ -202,6 +202,11 @@ def test_what_auto_chose_makes_no_case_stale_but_a_flag_that_differs_does(run, t
     assert run(xla="on")[1] == "0 done, 3 redone, 0 unchanged, 0 failed"
     assert run(xla="auto")[1] == "0 done, 3 unchanged, 0 failed"
     assert run(xla="off")[1] == "0 done, 3 redone, 0 unchanged, 0 failed"
+    assert run(precision="float32")[1] == "0 done, 3 unchanged, 0 failed"
+    assert run(precision="bfloat16")[1] == "0 done, 3 redone, 0 unchanged, 0 failed"
+    report = json.loads((tmp_path / "out" / "prediction_00001.json").read_text())
+    assert report["computed"]["precision"] == "bfloat16"
+    assert run(precision="auto")[1] == "0 done, 3 unchanged, 0 failed"
 
 
 def test_every_report_and_row_names_the_versions_and_the_model(run, study, tmp_path, quick_export):
@@ -301,9 +306,9 @@ def test_the_next_scan_is_read_while_the_nets_compute_on_one(run, monkeypatch):
 
 def test_a_long_scan_is_written_before_the_nets_see_another(run, monkeypatch):
     steps = []
-    draw, explain = predictions.draw_overlay, Predictor.explain
+    draw, explain = overlay.draw_overlay, Predictor.explain
     monkeypatch.setattr(predictions, "ALONE_VOXELS", 0)
-    monkeypatch.setattr(predictions, "draw_overlay", lambda *given: (draw(*given), steps.append("drawn")))
+    monkeypatch.setattr(overlay, "draw_overlay", lambda *given: (draw(*given), steps.append("drawn")))
     monkeypatch.setattr(Predictor, "explain", lambda *given: (steps.append("computed"), explain(*given))[1])
     assert run(overlay=True)[0] == 0
     assert steps == ["computed", "drawn"] * 3

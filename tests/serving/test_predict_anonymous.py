@@ -10,7 +10,7 @@ from harness.patients import HU
 from harness.tables import read_rows
 
 from kits_tf.errors import InputError
-from kits_tf.reporting import predictions
+from kits_tf.reporting import overlay
 from kits_tf.scans.nifti import read_labels, write_volume
 from kits_tf.serving.__main__ import predict
 
@@ -46,8 +46,8 @@ def content(folder):
 
 
 def test_nothing_that_is_written_says_whose_scans_they_are(quick_export, scans, tmp_path, monkeypatch, capsys):
-    titles, draw = [], predictions.draw_overlay
-    monkeypatch.setattr(predictions, "draw_overlay", lambda *given: (titles.append(given[3]), draw(*given)))
+    titles, draw = [], overlay.draw_overlay
+    monkeypatch.setattr(overlay, "draw_overlay", lambda *given: (titles.append(given[3]), draw(*given)))
     assert predict(quick_export, scans, tmp_path / "out", report=True, anonymous=True) == 1
     found = content(tmp_path / "out")
     assert len(found) == 2 * 4 + 4  # four files for each of two cases, three tables, the list

@@ -1,7 +1,6 @@
 """Tests the predictor: the same labels for any orientation, other dtypes rounded and clipped, non-finite HU refused."""
 
 import itertools
-import types
 
 import nibabel as nib
 import numpy as np
@@ -13,7 +12,7 @@ from nibabel import orientations
 from kits_tf.errors import InputError
 from kits_tf.files import exports
 from kits_tf.scans.nifti import read_volume, write_labels
-from kits_tf.serving import Predictor
+from kits_tf.serving import Predictor, signature
 from kits_tf.volume import Volume
 
 CODES = ["".join(code) for axes in itertools.permutations(("RL", "AP", "IS")) for code in itertools.product(*axes)]
@@ -96,14 +95,13 @@ class Ran(Exception):  # noqa: N818
 
 @pytest.fixture
 def signatures(monkeypatch):
-    """Replaces the graph of a loaded model by two signatures that raise Ran."""
+    """Replaces the functions of a loaded model by some that raise Ran with the signature's name."""
     def raising(name):
         def run(**_):
             raise Ran(name)
         return run
 
-    loaded = types.SimpleNamespace(signatures={name: raising(name) for name in ("xla", "serving_default")})
-    monkeypatch.setattr(tf.saved_model, "load", lambda _: loaded)
+    monkeypatch.setattr(signature, "load", lambda folder, model, name, optimize: raising(name))
 
 
 def test_a_scan_larger_than_any_body_is_refused_before_the_graph_runs(quick_export, signatures):
@@ -127,14 +125,15 @@ def test_an_export_folder_stands_for_its_newest_version(tmp_path):
     assert exports.find_export(tmp_path / "2").name == "2"
 
 
-@pytest.mark.parametrize(("xla", "devices", "signature"), [
-    ("auto", ["a GPU"], "xla"), ("auto", [], "serving_default"), ("on", [], "xla"),
-    ("off", ["a GPU"], "serving_default")])
+@pytest.mark.parametrize(("xla", "devices", "precision", "signature"), [
+    ("auto", ["a GPU"], "auto", "xla"), ("auto", [], "auto", "serving_default"), ("on", [], "auto", "xla"),
+    ("off", ["a GPU"], "auto", "serving_default"), ("auto", [], "bfloat16", "bfloat16"),
+    ("auto", ["a GPU"], "bfloat16", "bfloat16"), ("auto", [], "float32", "serving_default")])
 def test_the_compiled_signature_is_chosen_where_a_gpu_is_visible(quick_export, small_patient, signatures, monkeypatch,
-                                                                 xla, devices, signature):
+                                                                 xla, devices, precision, signature):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: devices if kind == "GPU" else ["a CPU"])
-    with pytest.raises(Ran, match=signature):
-        Predictor(quick_export, xla).predict(small_patient)
+    with pytest.raises(Ran, match=f"^{signature}$"):
+        Predictor(quick_export, xla, precision).predict(small_patient)
 
 
 def test_a_folder_without_a_model_says_how_to_make_one(tmp_path):
