@@ -9,7 +9,7 @@ import statistics
 from absl import app, flags
 
 from benchmarks import tables
-from benchmarks.work import operations, shape_of
+from benchmarks.work import POLICIES, operations, shape_of
 from kits_tf import config as configs
 from kits_tf.quiet import quiet_tensorflow
 
@@ -28,7 +28,6 @@ def main(arguments):
     import tensorflow as tf
 
     from kits_tf import models
-    from kits_tf.cascade.collect import PRECISIONS
     from kits_tf.models.fold import folded
 
     config, rows = configs.PRESETS[FLAGS.preset], []
@@ -37,7 +36,7 @@ def main(arguments):
         matrix = tf.cast(tf.random.stateless_uniform((SIDE, SIDE), (1, 2)), precision)
         for stage, xla in itertools.product(configs.STAGES, FLAGS.xla):
             shape = shape_of(config, stage)
-            model = folded(models.build(config, stage), config, stage, PRECISIONS[precision])
+            model = folded(models.build(config, stage), config, stage, POLICIES[precision])
             call = tf.function(lambda image, model=model: model(image, training=False),
                                jit_compile=xla == "on").get_concrete_function(tf.TensorSpec(shape, tf.float32))
             image = tf.random.stateless_uniform(shape, (3, 4))

@@ -57,10 +57,11 @@ def main(arguments):
         folder = pathlib.Path(scratch)
         scan_path = scans.write_case(folder / "study", slices=FLAGS.slices)
         command = [sys.executable, "-m", "benchmarks.untrained", f"--preset={FLAGS.preset}",
-                   f"--precision={precision}", f"--output={folder / 'export'}"]
+                   f"--output={folder / 'export'}"]
         tables.watched(command)
         whole = [tables.watched([sys.executable, "predict.py", f"--model={folder / 'export'}",
-                                 f"--input={scan_path}", f"--output={folder / f'labels{number}'}"])
+                                 f"--precision={precision}", f"--input={scan_path}",
+                                 f"--output={folder / f'labels{number}'}"])
                  for number in range(rounds)]
 
         began = time.perf_counter()
@@ -73,7 +74,7 @@ def main(arguments):
         from kits_tf.serving.predictor import Predictor
 
         began = time.perf_counter()
-        predictor = Predictor(folder / "export")
+        predictor = Predictor(folder / "export", precision=precision)
         loading = time.perf_counter() - began
         volume = read_volume(scan_path)
         began = time.perf_counter()
@@ -103,13 +104,15 @@ def main(arguments):
     median = {name: statistics.median(values) for name, values in seconds.items()}
     rows = [("predict.py, NIfTI to NIfTI, picture and report", f"{statistics.median(s for s, _ in whole):.1f} s",
              f"{max(mib for _, mib in whole):.0f} MiB at the peak"),
+            ("start-up: all of this but the cascade",
+             f"{statistics.median(s for s, _ in whole) - median['predict']:.1f} s", "once a run"),
             ("importing TensorFlow", f"{importing:.1f} s", "once"), ("loading the export", f"{loading:.1f} s", "once"),
             ("first prediction", f"{first:.1f} s", "once: graph optimization comes on top"),
             ("reading, cascade, writing", f"{median['all']:.2f} s",
              f"{tables.ratio(seconds['all'], seconds['passes']):.2f} of the forward passes"),
             ("the cascade", f"{median['predict']:.2f} s",
              f"{tables.ratio(seconds['predict'], seconds['passes']):.2f} of the forward passes"),
-            ("forward passes alone", f"{median['passes']:.2f} s",
+            ("forward passes alone, in float32", f"{median['passes']:.2f} s",
              ", ".join(f"{count} {stage} {'x'.join(map(str, shape))}" for (stage, shape), count in calls.items())),
             ("reading", f"{median['read']:.2f} s", ""), ("writing labels", f"{median['write']:.2f} s", ""),
             ("drawing the picture", f"{median['draw']:.2f} s", "")]

@@ -12,6 +12,7 @@ import sys
 from absl import app, flags
 
 from benchmarks import scans
+from benchmarks.work import POLICIES
 from kits_tf import config as configs
 from kits_tf.config import command_line
 from kits_tf.quiet import quiet_tensorflow
@@ -34,11 +35,10 @@ def untrained_nets(config, precision="float32"):
     import tensorflow as tf
 
     from kits_tf import models
-    from kits_tf.cascade.collect import PRECISIONS
     from kits_tf.models.fold import folded
 
     def answer(stage):
-        model = folded(models.build(config, stage), config, stage, PRECISIONS[precision])
+        model = folded(models.build(config, stage), config, stage, POLICIES[precision])
         above = scans.above(stage)
 
         def call(image):

@@ -2,6 +2,8 @@
 
 import math
 
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras's, by precision
+
 
 def shape_of(config, stage):
     """Returns the shape of a net's input in one call of the cascade, batch included."""

@@ -2,22 +2,24 @@
 
 python -m kits_tf.cascade --run_dir=runs/demo --output=runs/demo/export
 python -m kits_tf.cascade --run_dir=runs/kits --folds=0,1,2,3,4 --tta=flips
-python -m kits_tf.cascade --run_dir=runs/kits --precision=bfloat16 --compare=kits19/test
+python -m kits_tf.cascade --run_dir=runs/kits --compare=kits19/test
 
-With --precision=bfloat16, also prints how the labels differ from those of float32, on synthetic phantoms or on the
-study given by --compare.
+The export computes in float32 or, for predict.py --precision=bfloat16, partly in bfloat16, from the same weights. With
+--compare, also prints how the labels of the two differ.
 """
 
+import functools
 import pathlib
 
 from absl import flags
 
-from kits_tf import command
-from kits_tf.config import overrides
+from kits_tf import command, device
+from kits_tf.config import STAGES, overrides
 from kits_tf.errors import InputError
 from kits_tf.quiet import hushed, say, warn
 
 FLAGS = flags.FLAGS
+PHANTOMS = "phantoms"  # of --compare
 flags.DEFINE_string("run_dir", None, "run folder that train.py wrote, with all five stages trained")
 flags.DEFINE_string("output", None, "folder to export to, as a new version; default: <run_dir>/export")
 flags.DEFINE_list("folds", ["0"], "folds whose nets to export; several, such as 0,1,2,3,4, are averaged")
@@ -25,12 +27,14 @@ flags.DEFINE_enum("weights", "best", ["best", "last"], "weights of the epoch wit
                   "last epoch")
 flags.DEFINE_enum("tta", "none", ["none", "flips"], "flips: average each net over mirror images, along the axes that "
                   "were mirrored in its training; doubles the time of these nets")
-flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "number format of the nets; the rest is float32")
+flags.DEFINE_list("bfloat16", None, "stages whose nets compute in bfloat16 in the signature of that name; default: "
+                  "nets that begin with 16 filters or more")
 flags.DEFINE_enum("tumor_fusion", None, ["union", "tumor2d"], "tumor where tumor3d detected a lesion: that of both "
                   "nets, or of tumor2d alone; default: as in the preset")
 flags.DEFINE_float("lesion_threshold", None, "probability above which tumor3d detects a lesion, 0 to 1; raise it if "
                    "other tissue is taken for tumor. Default: as in the preset (0.5)")
-flags.DEFINE_string("compare", None, "study to compare bfloat16 with float32 on; default: synthetic phantoms")
+flags.DEFINE_string("compare", None, "study, or `phantoms` for synthetic ones, on which to compare the labels of "
+                    "bfloat16 with those of float32, for each stage of --bfloat16 alone and for all")
 flags.mark_flags_as_required(["run_dir"])
 
 
@@ -44,10 +48,10 @@ def fold_numbers(names: list[str]) -> list[int]:
 
 def main() -> int:
     folds = fold_numbers(FLAGS.folds)
-    if FLAGS.compare and FLAGS.precision == "float32":
-        raise InputError("--compare needs --precision=bfloat16, which it compares with float32")
     if FLAGS.lesion_threshold is not None and not 0 < FLAGS.lesion_threshold < 1:
         raise InputError(f"--lesion_threshold={FLAGS.lesion_threshold}: expected a number between 0 and 1")
+    if set(FLAGS.bfloat16 or ()) - set(STAGES):
+        raise InputError(f"--bfloat16={','.join(FLAGS.bfloat16)}: expected some of {', '.join(STAGES)}")
     with hushed():  # imported late: TensorFlow takes seconds to import, and --help does not need it
         from kits_tf.cascade import compare
         from kits_tf.cascade.collect import collect, describe, trained_nets
@@ -55,28 +59,32 @@ def main() -> int:
         from kits_tf.models import unfold
         from kits_tf.phantoms import sample
 
-    run_dir, precision, flips = FLAGS.run_dir, FLAGS.precision, FLAGS.tta == "flips"
+    device.announce("float32", False, "exporting")
+    run_dir, flips, study = FLAGS.run_dir, FLAGS.tta == "flips", FLAGS.compare
     output = FLAGS.output or pathlib.Path(run_dir) / "export"
-    cases = compare.study_cases(FLAGS.compare) if FLAGS.compare else sample.drawn_cases()
+    cases = sample.drawn_cases if study == PHANTOMS else functools.partial(compare.study_cases, study or "")
+    if study:
+        cases()  # a study that cannot be read is found before the work
     say(f"{run_dir}: reading the five nets of fold {', '.join(map(str, folds))}")
-    nets, config = collect(run_dir, folds, FLAGS.weights, precision)
+    nets, config = collect(run_dir, folds, FLAGS.weights)
     given = {name: FLAGS[name].value for name in ("tumor_fusion", "lesion_threshold") if FLAGS[name].value is not None}
     config = overrides.override(config, given)
     trained, warnings = describe(run_dir, folds)
     for warning in warnings:
         warn(warning)
-    origin = {"folds": folds, "weights": FLAGS.weights, "precision": precision, "trained": trained}
+    origin = {"folds": folds, "weights": FLAGS.weights, "trained": trained}
     say("building the cascade's graph, which takes most of the time")
-    cascade = build_cascade(nets, config, flips, origin)
-    if precision != "float32":
-        say("building it in float32 too, for the comparison")
-        float32 = build_cascade(collect(run_dir, folds, FLAGS.weights)[0], config, flips)
-        print(compare.table(compare.compare(float32, cascade, cases), "float32", precision))
+    cascade = build_cascade(nets, config, flips, origin, FLAGS.bfloat16)
+    stages = cascade.contents["bfloat16"]
+    for some in [[stage] for stage in stages] * (len(stages) > 1) + [stages] if study else []:
+        print(f"float32 and {', '.join(some) or 'no net'} in bfloat16")
+        rows = compare.compare(cascade.functions["serving_default"], cascade.computing_in_bfloat16(some), cases())
+        print(compare.table(rows, "float32", "bfloat16"))
     say(f"{output}: saving the next version")
     version = save_cascade(cascade, output)
     if len(folds) == 1:  # of averaged nets, none alone is the model
         unfold.save(trained_nets(run_dir, config, folds[0], FLAGS.weights), version, config)
-    say(f"{version}: the cascade, {precision}, five nets of fold {', '.join(map(str, folds))}"
+    say(f"{version}: the cascade, five nets of fold {', '.join(map(str, folds))}"
         + (", averaged over mirror images" if flips else ""))
     return 0
 
@@ -84,7 +92,7 @@ def main() -> int:
 def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
     command.run(main, {"Input and output": ("run_dir", "output", "folds", "weights"),
-                       "What to export": ("tta", "precision", "tumor_fusion", "lesion_threshold", "compare")},
+                       "What to export": ("tta", "bfloat16", "tumor_fusion", "lesion_threshold", "compare")},
                 "nothing was exported")
 
 

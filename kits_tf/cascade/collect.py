@@ -15,18 +15,16 @@ from kits_tf.files import runs
 from kits_tf.models.fold import folded
 
 WEIGHTS = {"best": runs.BEST, "last": runs.LAST}
-PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # weights and outputs stay float32
 
 
-def collect(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,), weights: str = "best",
-            precision: str = "float32") -> tuple[dict[str, list[tf.keras.Model]], CascadeConfig]:
+def collect(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,), weights: str = "best"
+            ) -> tuple[dict[str, list[tf.keras.Model]], CascadeConfig]:
     """Loads the trained nets of a run and the settings they were trained with.
 
     Args:
         run_dir: the run folder that train.py wrote.
         folds: the folds whose nets to load.
         weights: "best" (on the validation set) or "last".
-        precision: "float32" or "bfloat16", the nets' compute type.
 
     Returns:
         (nets, config): a dict from stage to a list of Keras models, one per fold, with folded batch norms; and the
@@ -51,19 +49,19 @@ def collect(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,), weights: s
             if _lasting(trained.stage(stage)) != _lasting(config.stage(stage)) or _grid(trained) != _grid(config):
                 raise InputError(f"{folders[stage] / runs.CONFIG}: {stage} was trained with other settings than in "
                                  f"fold {folds[0]}; train it with the same, or export without fold {fold}")
-        for stage, net in trained_nets(run_dir, config, fold, weights, precision).items():
-            nets[stage].append(folded(net, config, stage, PRECISIONS[precision]))
+        for stage, net in trained_nets(run_dir, config, fold, weights).items():
+            nets[stage].append(folded(net, config, stage))
     return nets, config
 
 
-def trained_nets(run_dir: str | pathlib.Path, config: CascadeConfig, fold: int, weights: str = "best",
-                 precision: str = "float32") -> dict[str, tf.keras.Model]:
+def trained_nets(run_dir: str | pathlib.Path, config: CascadeConfig, fold: int, weights: str = "best"
+                 ) -> dict[str, tf.keras.Model]:
     """Loads the nets of one fold as they were trained, with batch norms: a dict from stage to Keras model.
 
     Raises:
         InputError: if weights are missing or cannot be read.
     """
-    return {stage: models.load(config, stage, folder / WEIGHTS[weights], PRECISIONS[precision])
+    return {stage: models.load(config, stage, folder / WEIGHTS[weights])
             for stage, folder in _folders(run_dir, fold, weights).items()}
 
 

@@ -5,14 +5,13 @@ Takes scans, with ground truth if available; returns Dice and seconds per case.
 
 import pathlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
 from kits_tf import labels as classes
-from kits_tf.cascade.module import Cascade
 from kits_tf.errors import InputError
 from kits_tf.metrics import dice_of_counts
 from kits_tf.quiet import no_bar
@@ -20,6 +19,7 @@ from kits_tf.scans.discovery import find_study
 from kits_tf.scans.nifti import read_labels, read_volume
 from kits_tf.volume import AIR_HU, Volume, check_same_place, to_int16
 
+Cascade = Callable[..., dict[str, tf.Tensor]]
 MASKS = {"kidney": classes.foreground, "tumor": classes.tumor}  # KiTS19's regions: kidney with tumor, and tumor
 
 
@@ -51,6 +51,8 @@ def compare(reference: Cascade, other: Cascade, cases: Iterable[tuple[str, Volum
     """Runs two cascades on the same scans.
 
     Args:
+        reference, other: functions from `volume` and `spacing_mm` to a dict with `labels`, such as those of
+            kits_tf.cascade.module.Cascade.
         cases: iterable of (name, scan Volume, Volume of true labels or None).
 
     Returns:
@@ -88,10 +90,9 @@ def table(rows: list[dict], reference: str, other: str) -> str:
 
 
 def _run(cascade, scan):
-    """Returns (labels, seconds) of the plain signature."""
+    """Returns (labels, seconds)."""
     began = time.monotonic()
-    outputs = cascade.functions["serving_default"](volume=tf.constant(to_int16(scan.voxels)),
-                                                   spacing_mm=tf.constant(scan.spacing_mm, tf.float32))
+    outputs = cascade(volume=tf.constant(to_int16(scan.voxels)), spacing_mm=tf.constant(scan.spacing_mm, tf.float32))
     return outputs["labels"].numpy(), time.monotonic() - began
 
 

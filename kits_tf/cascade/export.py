@@ -9,7 +9,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import tensorflow as tf
 
@@ -23,21 +23,21 @@ from kits_tf.cascade.tiling import Net
 
 def export_cascade(nets: Mapping[str, Net | list[Net]], directory: str | pathlib.Path,
                    config: configs.CascadeConfig | None = None, flips: bool = False,
-                   origin: dict | None = None) -> pathlib.Path:
+                   origin: dict | None = None, bfloat16: Collection[str] | None = None) -> pathlib.Path:
     """Exports the cascade as the next version in a folder. Calls build_cascade, then save_cascade.
 
     Args:
-        nets, config, flips, origin: as in build_cascade.
+        nets, config, flips, origin, bfloat16: as in build_cascade.
         directory: as in save_cascade.
 
     Returns:
         Path of the new version folder.
     """
-    return save_cascade(build_cascade(nets, config, flips, origin), directory)
+    return save_cascade(build_cascade(nets, config, flips, origin, bfloat16), directory)
 
 
 def build_cascade(nets: Mapping[str, Net | list[Net]], config: configs.CascadeConfig | None = None, flips: bool = False,
-                  origin: dict | None = None) -> Cascade:
+                  origin: dict | None = None, bfloat16: Collection[str] | None = None) -> Cascade:
     """Builds the Cascade to export, with a description of its contents.
 
     Args:
@@ -47,6 +47,7 @@ def build_cascade(nets: Mapping[str, Net | list[Net]], config: configs.CascadeCo
         config: CascadeConfig; None for the `paper` preset.
         flips: whether to average every net over mirror images, along the axes mirrored in its training (average.py).
         origin: dict of JSON values on where the nets come from, stored in contents.json.
+        bfloat16: the stages whose nets compute in bfloat16 in the signature of that name; None for module.wide_stages.
 
     Raises:
         ValueError: if a stage has no net, or a net's output has the wrong shape.
@@ -59,7 +60,7 @@ def build_cascade(nets: Mapping[str, Net | list[Net]], config: configs.CascadeCo
         "mirrored": mirrored,
         "tensorflow": tf.__version__,
         **(origin or {}),
-    })
+    }, bfloat16)
 
 
 def save_cascade(cascade: Cascade, directory: str | pathlib.Path) -> pathlib.Path:

@@ -7,7 +7,7 @@ its own grid. The method's normalized volume is never built as a whole, only the
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import tensorflow as tf
 
@@ -16,10 +16,12 @@ from kits_tf import labels as classes
 from kits_tf import models
 from kits_tf.cascade import confidence, kidney_steps, lesion_steps
 from kits_tf.cascade.average import average
+from kits_tf.cascade.bfloat16 import in_bfloat16
 from kits_tf.cascade.tiling import Net
 from kits_tf.labels import NORMAL_KIDNEYS
 from kits_tf.ops import resample
 
+WIDE = 16  # filters; bfloat16 takes narrower nets longer than float32, for the sake of the casts (benchmarks/README.md)
 
 def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
             config: configs.CascadeConfig) -> dict[str, tf.Tensor]:
@@ -125,10 +127,12 @@ class Cascade(tf.Module):
 
     Attributes:
         config: CascadeConfig.
+        contents: dict of JSON values, the argument with what is added to it.
         net_variables: list of the nets' variables, each once.
         texts: dict of the JSON texts that `about` returns, `config` and `contents`.
         functions: dict from signature name to concrete function. `serving_default` and `xla` run `segment` with plain
-            and with XLA-compiled nets. Each stage name runs that stage's net alone, from `image` to `probabilities`.
+            and with XLA-compiled nets, `bfloat16` with the nets of some stages in bfloat16. Each stage name runs that
+            stage's net alone, from `image` to `probabilities`.
             `about` returns `config` and `contents`, for clients that reach the model only over the network.
 
     Args:
@@ -136,14 +140,17 @@ class Cascade(tf.Module):
             to a list of them, whose probabilities are averaged.
         mirrored: dict from stage to the axes along which images are mirrored for averaging, as average.mirrored_axes
             returns it; None for no mirroring.
-        contents: dict of JSON values that `about` returns beside the config; the weights' SHA-256 is added.
+        contents: dict of JSON values that `about` returns beside the config; the weights' SHA-256 is added, and as
+            `bfloat16` the list of the stages below.
+        bfloat16: the stages whose nets compute in bfloat16 in the signature of that name; None for wide_stages.
 
     Raises:
         ValueError: if a stage has no net, or a net's output does not have its input's shape with one channel.
     """
 
     def __init__(self, nets: Mapping[str, Net | list[Net]], config: configs.CascadeConfig,
-                 mirrored: dict[str, str] | None = None, contents: dict | None = None) -> None:
+                 mirrored: dict[str, str] | None = None, contents: dict | None = None,
+                 bfloat16: Collection[str] | None = None) -> None:
         super().__init__(name="kits_tf_cascade")
         missing = [stage for stage in configs.STAGES if nets.get(stage) in (None, [])]
         if missing:
@@ -155,28 +162,44 @@ class Cascade(tf.Module):
             given = nets[stage]
             members = given if isinstance(given, list) else [given]
             plain[stage] = average([_checked(stage, member) for member in members], stage, mirrored[stage])
+        self._nets = plain
         compiled = {stage: tf.function(net, jit_compile=True, autograph=False) for stage, net in plain.items()}
-        signature = [tf.TensorSpec((None, None, None), tf.int16, name="volume"),
-                     tf.TensorSpec((3,), tf.float32, name="spacing_mm")]
-
-        def whole(chosen):
-            return tf.function(lambda volume, spacing_mm: segment(chosen, volume, spacing_mm, config),
-                               input_signature=signature, autograph=False).get_concrete_function()
+        low = wide_stages(config) if bfloat16 is None else [stage for stage in configs.STAGES if stage in bfloat16]
 
         def alone(stage):
             return tf.function(lambda image: {"probabilities": plain[stage](image)}, autograph=False, input_signature=[
                 tf.TensorSpec((None, *net_shape(stage, config)), tf.float32, name="image")]).get_concrete_function()
 
-        self.functions = {"serving_default": whole(plain), "xla": whole(compiled),
+        self.functions = {"serving_default": self._whole(plain), "xla": self._whole(compiled),
+                          "bfloat16": self.computing_in_bfloat16(low),
                           **{stage: alone(stage) for stage in configs.STAGES}}
         # Keep the variables, not the Keras models: on Keras 3 a tf.Module does not track a model's variables.
         held = {id(variable): variable for traced in self.functions.values() for variable in traced.variables}
         self.net_variables = list(held.values())
-        contents = {**(contents or {}), "weights_sha256": _digest(self.net_variables)}
-        self.texts = {"config": configs.to_json(config), "contents": json.dumps(contents, indent=2) + "\n"}
+        self.contents = {**(contents or {}), "bfloat16": low, "weights_sha256": _digest(self.net_variables)}
+        self.texts = {"config": configs.to_json(config), "contents": json.dumps(self.contents, indent=2) + "\n"}
         self.functions["about"] = tf.function(
             lambda: {name: tf.constant(text) for name, text in self.texts.items()},
             input_signature=[], autograph=False).get_concrete_function()
+
+    def computing_in_bfloat16(self, stages: Collection[str]) -> tf.types.experimental.ConcreteFunction:
+        """Returns `segment` as a function in which the nets of some stages compute in bfloat16."""
+        return self._whole({stage: in_bfloat16(net) if stage in stages else net for stage, net in self._nets.items()})
+
+    def _whole(self, nets):
+        signature = [tf.TensorSpec((None, None, None), tf.int16, name="volume"),
+                     tf.TensorSpec((3,), tf.float32, name="spacing_mm")]
+        return tf.function(lambda volume, spacing_mm: segment(nets, volume, spacing_mm, self.config),
+                           input_signature=signature, autograph=False).get_concrete_function()
+
+
+def wide_stages(config: configs.CascadeConfig) -> list[str]:
+    """Returns the stages whose nets begin with at least WIDE filters."""
+    return [stage for stage in configs.STAGES if _filters(config.stage(stage).net) >= WIDE]
+
+
+def _filters(net):
+    return net.filters[0] if isinstance(net, configs.FCN3DConfig) else net.base_filters
 
 
 def _digest(variables):
