@@ -8,7 +8,7 @@ Floors: a file imports only from its own floor or from a lower one (tests/test_f
 3 phantoms, inputs, cluster
 4 cascade, training            cascade never imports training
 5 serving, evaluation, reporting
-6 train.py, predict.py, data_prep
+6 train.py, predict.py, data_prep, web
 """
 
 import os

@@ -21,7 +21,7 @@ import os
 import pathlib
 import threading
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -161,8 +161,13 @@ def check_names(cases: Iterable[Case], settings: Settings) -> None:
                              f"labels would have; choose another --output")
 
 
-def predict_case(case: Case, settings: Settings) -> dict:
+def predict_case(case: Case, settings: Settings, tell: Callable[[str], None] = lambda step: None) -> dict:
     """Predicts one case and writes its files, unless they are up to date.
+
+    Args:
+        case: the case.
+        settings: of the run.
+        tell: called with "reading", "segmenting" and "measuring" as these steps begin.
 
     Returns:
         dict: the case's row of summary.csv. `status` is "done", "redone" if the case already had a report,
@@ -185,7 +190,7 @@ def predict_case(case: Case, settings: Settings) -> dict:
     if report is None:
         check_own([settings.target(case, ending) for ending in (*settings.endings(case), ".json")],
                   settings.overwrite)
-        report = _make(case, settings, made_from)
+        report = _make(case, settings, made_from, tell)
         message = _remove_others(case, settings, report["files"])
     status = "incomplete" if report.get("missing") else status
     return {"case": case.name, "status": status, **{name: report.get(name) for name in (*FOUND, *MADE_BY)},
@@ -254,7 +259,8 @@ class Result(typing.NamedTuple):
     found: dict  # the report (predictor.explain)
 
 
-def _make(case, settings, made_from):
+def _make(case, settings, made_from, tell):
+    tell("reading")
     with concurrent.futures.ThreadPoolExecutor(1) as beside:
         loading = beside.submit(load, settings)
         scan, slices = _read(case, settings)
@@ -262,10 +268,12 @@ def _make(case, settings, made_from):
         beside.submit(_import_for_writing, settings)
         with contextlib.ExitStack() as nets:
             nets.enter_context(_computing)
+            tell("segmenting")
             with _named(case):
                 labels, found = predictor.explain(scan)
             if scan.voxels.size <= ALONE_VOXELS:
                 nets.close()  # lets another case use the nets
+            tell("measuring")
             return _write(case, settings, made_from, predictor, Result(scan, slices, labels, found))
 
 
