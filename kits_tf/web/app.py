@@ -30,7 +30,7 @@ from kits_tf.web.upload import receive
 STATIC = pathlib.Path(__file__).parent / "static"
 NIIVUE = pathlib.Path(reporting.__file__).parent / "niivue" / "niivue.umd.js"
 PAGE = {"/": STATIC / "index.html", "/page.js": STATIC / "page.js", "/style.css": STATIC / "style.css",
-        "/niivue.umd.js": NIIVUE}
+        "/niivue.umd.js": NIIVUE, "/viewer.js": STATIC / "viewer.js"}
 TYPES = {".gz": "application/gzip", ".dcm": "application/dicom", ".json": "application/json", ".html": "text/html",
          ".js": "text/javascript", ".css": "text/css"}
 DISCONNECTED = 499  # nobody reads this answer
