@@ -22,8 +22,8 @@ LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 EVERY_ADDRESS = ("0.0.0.0", "::", "")
 PORTS = {"http": 80, "https": 443}
 API = "/api"
-# The page runs its own scripts and NiiVue, which embeds its font and draws pictures from memory. They use no eval; tools
-# that drive a browser (Playwright, Selenium) do.
+# The page runs its own scripts and NiiVue, which embeds its font and draws pictures from memory. Neither uses eval, but
+# tools that drive a browser (Playwright) do.
 POLICY = ("default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
           "connect-src 'self' data: blob:; img-src 'self' data: blob:; font-src data:; worker-src blob:; "
           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
