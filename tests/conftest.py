@@ -4,6 +4,7 @@ import fcntl
 import os
 import pathlib
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -82,6 +83,21 @@ def once(tmp_path_factory):
         return folder
 
     return made
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser of this machine (playwright); skips the test if there is none."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    if program is None:
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=program, args=[
+            "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -47,9 +47,9 @@ def export_patient(directory):
 
 def hu(seed=0, endless=False):
     """Returns a small scan with kidney and tumor, (z, y, x), int16."""
-    voxels = np.random.default_rng(seed).integers(-50, 50, (6, 24, 30)).astype(np.int16)
-    voxels[2:5, 8:16, 5:12] = 120
-    voxels[3, 10:13, 7:10] = 200
+    voxels = np.random.default_rng(seed).integers(-50, 50, (6, 40, 48)).astype(np.int16)
+    voxels[1:5, 8:30, 6:26] = 120
+    voxels[2:4, 12:22, 10:20] = 200
     voxels[0, 0, 0] = ENDLESS_HU if endless else 0
     return voxels
 

@@ -108,12 +108,12 @@ async function filesOf(entry) {
 }
 
 async function addDropped(items) {
-  const entries = [...items].map(item => item.webkitGetAsEntry()).filter(Boolean);  // before the first await
+  // Before the first await, at which the items go. A drop that a script makes has files, but no entries.
+  const dropped = [...items].map(item => ({entry: item.webkitGetAsEntry?.(), file: item.getAsFile()}));
   const loose = [];
-  for (const entry of entries) {
-    const files = await filesOf(entry);
-    if (entry.isFile) loose.push(...files);
-    else add(grouped(files, entry.name), entry.name);
+  for (const {entry, file} of dropped) {
+    if (entry?.isDirectory) add(grouped(await filesOf(entry), entry.name), entry.name);
+    else if (file) loose.push({file, path: file.name});
   }
   if (loose.length) add(grouped(loose));
 }
@@ -343,7 +343,7 @@ async function look(scan) {
         {kind, url: `api/scans/${scan.id}/${file}`, headers: credentials()})),
       name: "scan", findings: [...scan.report.findings.tumors, ...scan.report.findings.kidneys]});
     if (shown !== scan.id) return opened.close();
-    viewer = opened;
+    window.kitsShown = viewer = opened;  // for the console
     by("look-said").textContent = "";
   } catch (error) {
     if (shown === scan.id) by("look-said").textContent = error.message;
