@@ -28,9 +28,9 @@ from kits_tf.web.scans import FILES, UPLOAD, Scans
 from kits_tf.web.upload import receive
 
 STATIC = pathlib.Path(__file__).parent / "static"
-NIIVUE = pathlib.Path(reporting.__file__).parent / "niivue" / "niivue.umd.js"
+REPORTING = pathlib.Path(reporting.__file__).parent
 PAGE = {"/": STATIC / "index.html", "/page.js": STATIC / "page.js", "/style.css": STATIC / "style.css",
-        "/niivue.umd.js": NIIVUE, "/viewer.js": STATIC / "viewer.js"}
+        "/niivue.umd.js": REPORTING / "niivue" / "niivue.umd.js", "/viewer.js": REPORTING / "static" / "viewer.js"}
 TYPES = {".gz": "application/gzip", ".dcm": "application/dicom", ".json": "application/json", ".html": "text/html",
          ".js": "text/javascript", ".css": "text/css"}
 DISCONNECTED = 499  # nobody reads this answer

@@ -341,9 +341,9 @@ async function look(scan) {
     const opened = await kitsViewer.open(by("viewer"), {
       volumes: [["scan", "scan.nii.gz"], ["labels", "labels.nii.gz"]].map(([kind, file]) => (
         {kind, url: `api/scans/${scan.id}/${file}`, headers: credentials()})),
-      name: "scan", findings: [...scan.report.findings.tumors, ...scan.report.findings.kidneys]});
+      name: "scan", windows: {"as the nets see it": [-79, 304]}, findings: [...scan.report.findings.tumors, ...scan.report.findings.kidneys]});
     if (shown !== scan.id) return opened.close();
-    window.kitsShown = viewer = opened;  // for the console
+    viewer = opened;
     by("look-said").textContent = "";
   } catch (error) {
     if (shown === scan.id) by("look-said").textContent = error.message;
