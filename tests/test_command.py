@@ -15,7 +15,7 @@ from kits_tf import cluster, quiet
 ROOT = pathlib.Path(__file__).parents[1]
 COMMANDS = {name: [str(ROOT / name)] for name in ("train.py", "predict.py")} | {name: ["-m", name] for name in (
     "data_prep", "kits_tf.phantoms", "kits_tf.inputs", "kits_tf.cascade", "kits_tf.evaluation",
-    "kits_tf.evaluation.submission")}
+    "kits_tf.evaluation.submission", "kits_tf.web")}
 
 
 def run(*arguments, python=()):

@@ -27,3 +27,8 @@ def test_an_installed_command_is_a_function_of_a_package(entry):
 def test_a_root_script_only_starts_the_command(script):
     code = (ROOT / script).read_text(encoding="utf-8").split('"""')[2]
     assert len(code.split("\n")) <= 8
+
+
+def test_the_tests_install_the_extras_that_they_need():
+    needed = {line.partition("  #")[0] for line in (ROOT / "requirements-test.txt").read_text().splitlines()}
+    assert set(PROJECT["project"]["optional-dependencies"]["web"]) <= needed

@@ -3,7 +3,7 @@
     POST   /api/scans                        multipart, parts named `file` -> 201 {"id"}
     GET    /api/scans                        the scans, the oldest first
     GET    /api/scans/{id}                   {"status", "stage", "message", "report", ...}
-    GET    /api/scans/{id}/labels.nii.gz     also labels.dcm, report.json, scan.nii.gz
+    GET    /api/scans/{id}/labels.nii.gz     also labels.dcm, report.json, scan.nii.gz; view.json for the page
     DELETE /api/scans/{id}                   cancels a scan and removes everything of it
     GET    /api/server                       versions and limits
     GET    /                                 the page

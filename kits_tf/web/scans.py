@@ -4,6 +4,7 @@
     DATA_DIR/<id>/upload/          the uploaded files, until the scan is done or failed
     DATA_DIR/<id>/result/          labels and report, as predict.py writes them
     DATA_DIR/<id>/scan.nii.gz      the scan as NIfTI, when it is done
+    DATA_DIR/<id>/view.json        the same with its labels, reduced to what the page shows
 
 A folder appears when its upload is whole, and is renamed before it is removed, so that a server that is killed leaves
 no half of one: files.atomic.sweep removes the others at the next start.
@@ -27,12 +28,12 @@ from kits_tf.web.errors import EARLY, UNKNOWN, RefusalError
 from kits_tf.web.recognize import Found
 from kits_tf.web.upload import Upload
 
-RECORD, UPLOAD, RESULT, VIEW = "scan.json", "upload", "result", "scan.nii.gz"
+RECORD, UPLOAD, RESULT, SCAN, VIEW = "scan.json", "upload", "result", "scan.nii.gz", "view.json"
 QUEUED, RUNNING, DONE, FAILED, CANCELED = "queued", "running", "done", "failed", "canceled"
 MOST_STARTS = 2  # of one scan, if the server is killed while it runs
 # What a scan's files are called in the interface, and where they are.
 FILES = {"labels.nii.gz": f"{RESULT}/prediction_scan.nii.gz", "labels.dcm": f"{RESULT}/prediction_scan.dcm",
-         "report.json": f"{RESULT}/prediction_scan.json", "scan.nii.gz": VIEW}
+         "report.json": f"{RESULT}/prediction_scan.json", SCAN: SCAN, VIEW: VIEW}
 OUR_NAME = re.compile(r"(?:folder-\d{5}/)?(file-\d{5}(?:\.nii(?:\.gz)?)?)")
 
 

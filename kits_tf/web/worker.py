@@ -27,10 +27,11 @@ from kits_tf.errors import InputError
 from kits_tf.files import exports
 from kits_tf.files.atomic import whole_file, write_text
 from kits_tf.reporting import predictions
+from kits_tf.reporting.embedding import embed
 from kits_tf.scans import dicom
 from kits_tf.scans.discovery import Case
-from kits_tf.scans.nifti import write_volume
-from kits_tf.web.scans import FILES, RESULT, UPLOAD, VIEW
+from kits_tf.scans.nifti import read_labels, read_volume, write_volume
+from kits_tf.web.scans import FILES, RESULT, SCAN, UPLOAD, VIEW
 
 OUT_OF_MEMORY_SCORE = pathlib.Path("/proc/self/oom_score_adj")
 MOST_SCORE = "1000"  # when the memory is full, Linux ends this process first
@@ -107,23 +108,34 @@ def segment(job: dict, settings: predictions.Settings, tell: Callable[[str], Non
                                    formats=("nifti", "dicomseg") if is_series else ("nifti",))
     predictions.predict_case(case, settings, lambda step: tell(STAGES[step]))
     tell("preparing the view")
-    _write_view(folder / VIEW, case)
+    scan = dicom.read_series(case.imaging, case.files)[0] if is_series else read_volume(case.imaging)
+    if is_series:
+        write_volume(folder / SCAN, scan)
+    else:
+        _copy_nifti(case.imaging, folder / SCAN)
+    _write_view(folder, scan, predictions.load(settings).config.window_hu)
     _finish_report(folder / FILES["report.json"], job["notes"])
 
 
-def _write_view(path, case):
-    """Writes the scan as NIfTI: a file as it was uploaded, packed if it was not; a series in the labels' geometry."""
-    path.unlink(missing_ok=True)
-    if case.is_series:
-        write_volume(path, dicom.read_series(case.imaging, case.files)[0])
-    elif case.imaging.name.endswith(".gz"):
+def _copy_nifti(path, target):
+    """Copies a NIfTI file as it was uploaded, packed if it was not."""
+    target.unlink(missing_ok=True)
+    if path.name.endswith(".gz"):
         try:
-            os.link(case.imaging, path)
+            os.link(path, target)
         except OSError:  # a file system without links
-            shutil.copyfile(case.imaging, path)
+            shutil.copyfile(path, target)
     else:
-        with whole_file(path) as temporary, open(case.imaging, "rb") as stored, igzip.open(temporary, "wb") as packed:
+        with whole_file(target) as temporary, open(path, "rb") as stored, igzip.open(temporary, "wb") as packed:
             shutil.copyfileobj(stored, packed, 2**20)
+
+
+def _write_view(folder, scan, window_hu):
+    """Writes what the page shows: the arguments of kitsViewer.open (reporting/static/viewer.js), and a note."""
+    volumes, note = embed(scan, read_labels(folder / FILES["labels.nii.gz"]))
+    view = {"volumes": volumes, "grid": {"shape": scan.voxels.shape, "affine": scan.affine.tolist()},
+            "windows": {"nets": list(window_hu)}, "note": note}
+    write_text(folder / VIEW, json.dumps(view))
 
 
 def _finish_report(path, notes):

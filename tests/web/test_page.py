@@ -70,7 +70,8 @@ def test_a_dropped_file_is_shown_and_its_labels_are_saved(visit, empty, tmp_path
     page.get_by_text("None: this server holds no scan.").wait_for()
     drop(page, web.nifti(tmp_path, name="patient.nii.gz"))
     wait_for_status(page, "patient.nii.gz", "done")
-    assert re.search(r"2 kidneys \(3 ml without tumor\), 1 tumor \(0\.4 ml, the largest", card(page, "patient.nii.gz").inner_text())
+    assert re.search(r"2 kidneys \(3 ml without tumor\), 1 tumor \(0\.4 ml, the largest",
+                     card(page, "patient.nii.gz").inner_text())
     page.get_by_text("This server holds the images, labels and reports of 1 scan.").wait_for()
     labels = saved(page, "patient.nii.gz", "labels.nii.gz", tmp_path)
     assert labels.name == "patient_labels.nii.gz"
@@ -79,7 +80,7 @@ def test_a_dropped_file_is_shown_and_its_labels_are_saved(visit, empty, tmp_path
     assert card(page, "patient.nii.gz").locator("[name='labels.dcm']").count() == 0
     card(page, "patient.nii.gz").locator("[name=look]").click()
     page.locator("#viewer canvas").wait_for()
-    page.locator("#look-said").filter(has_not_text="Loading").wait_for(state="attached")
+    page.get_by_text(re.compile(r"^The scan is shown ")).wait_for()
     assert page.inner_text("#look-heading") == "patient.nii.gz"
     rows = page.locator("#findings tbody tr")
     assert rows.first.locator("td").first.inner_text() == "kidney"

@@ -77,7 +77,8 @@ def test_labels_of_a_series_are_those_of_predict_py_byte_for_byte(server, patien
     view, series = read_volume(tmp_path / "view.nii.gz"), read_series(folder)[0]
     np.testing.assert_array_equal(view.voxels, series.voxels)
     np.testing.assert_allclose(view.affine, read_labels_of(found, tmp_path).affine)
-    assert sorted(path.name for path in (server.data / scan_id).iterdir()) == ["result", "scan.json", "scan.nii.gz"]
+    assert sorted(path.name for path in (server.data / scan_id).iterdir()) == [
+        "result", "scan.json", "scan.nii.gz", "view.json"]
 
 
 def test_twenty_uploads_at_once_are_all_done_one_after_another(server, tmp_path):

@@ -4,8 +4,8 @@
 const BUSY_MS = 1000, IDLE_MS = 4000;  // between two questions for the list
 const AT_ONCE = 2;  // uploads
 const OWN_SCAN = /\.(nii|nii\.gz|zip)$/i;  // files that are a scan of their own; other files are slices
-const STEPS = ["loading the model", "reading the scan", "finding kidneys and tumors", "measuring and writing the labels",
-               "preparing the view"];
+const STEPS = ["loading the model", "reading the scan", "finding kidneys and tumors",
+               "measuring and writing the labels", "preparing the view"];
 const STATUS = {queued: "waiting", running: "running", done: "done", failed: "failed", canceled: "being removed",
                 uploading: "uploading", refused: "refused", choose: "several series"};
 const SAVED = {"labels.nii.gz": ["Save labels (NIfTI)", "_labels.nii.gz"],
@@ -26,7 +26,7 @@ function make(tag, properties, ...children) {
   return made;
 }
 
-// --- talking to the server ------------------------------------------------------------------------------------------
+// --- talking to the server -----------------------------------------------------------------------------------------
 
 const credentials = () => token ? {Authorization: `Bearer ${token}`} : {};
 
@@ -82,10 +82,10 @@ by("token-form").onsubmit = event => {
   refresh();
 };
 
-// --- adding scans ---------------------------------------------------------------------------------------------------
+// --- adding scans --------------------------------------------------------------------------------------------------
 
-// Returns scans to upload, {title, files: [{file, path}]}, of files with their paths: each NIfTI and zip is one, and the
-// other files of a folder, or beside each other, are the slices of one.
+// Returns scans to upload, {title, files: [{file, path}]}, of files with their paths: each NIfTI and zip is one, and
+// the other files of a folder, or beside each other, are the slices of one.
 function grouped(files, title) {
   const visible = files.filter(({path}) => !path.split("/").some(part => part.startsWith(".") || part === "DICOMDIR"));
   const own = visible.filter(({path}) => OWN_SCAN.test(path));
@@ -119,7 +119,8 @@ async function addDropped(items) {
 }
 
 function add(found, folder) {
-  if (!found.length) found = [{title: folder || "the drop", files: [], status: "refused", said: "There is no file in it."}];
+  if (!found.length)
+    found = [{title: folder || "the drop", files: [], status: "refused", said: "There is no file in it."}];
   for (const one of found) {
     const bytes = one.files.reduce((sum, {file}) => sum + file.size, 0);
     const tooLarge = bytes > server.max_upload_mb * 2 ** 20 &&
@@ -194,9 +195,10 @@ for (const name of ["dragenter", "dragover", "dragleave", "drop"])
   });
 addEventListener("beforeunload", event => { if (uploads.some(upload => upload.request)) event.preventDefault(); });
 
-// --- the list -------------------------------------------------------------------------------------------------------
+// --- the list ------------------------------------------------------------------------------------------------------
 
-const megabytes = bytes => bytes < 2 ** 30 ? `${Math.ceil(bytes / 2 ** 20)} MB` : `${(bytes / 2 ** 30).toPrecision(3)} GB`;
+const megabytes = bytes =>
+  bytes < 2 ** 30 ? `${Math.ceil(bytes / 2 ** 20)} MB` : `${(bytes / 2 ** 30).toPrecision(3)} GB`;
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
 function time(text) {
@@ -204,6 +206,7 @@ function time(text) {
   return when.toLocaleString([], {hour: "2-digit", minute: "2-digit", ...today ? {} : {day: "numeric", month: "short"}});
 }
 
+const isWaiting = scan => ["queued", "running"].includes(scan.status);
 const titleOf = scan => scan.title || `${scan.kind} of ${time(scan.created)}`;
 
 function button(text, act, name) {
@@ -226,8 +229,8 @@ function card(one, ...rest) {
   return make("li", {of: one.id ?? one, className: one.id && one.id === shown ? "shown" : ""},
               make("div", {className: "head"}, make("span", {className: "title", textContent: titleOf(one)}),
                    make("span", {className: `status ${one.status}`, textContent: STATUS[one.status]}),
-                   ...one.deleted ? [make("span", {className: "note deleted", textContent: `deleted ${time(one.deleted)}`})]
-                     : []),
+                   make("span", {className: "note deleted",
+                                 textContent: one.deleted ? `kept until ${time(one.deleted)}` : ""})),
               ...rest);
 }
 
@@ -245,7 +248,7 @@ function scanCard(scan) {
     ...Object.entries(SAVED).filter(([file]) => scan.files.includes(file)).map(([file, [text, ending]]) =>
       button(text, () => save(scan, file, ending), file))];
   if (scan.status !== "canceled")
-    actions.push(button(["queued", "running"].includes(scan.status) ? "Cancel" : "Delete", () => remove(scan), "remove"));
+    actions.push(button(isWaiting(scan) ? "Cancel" : "Delete", () => remove(scan), "remove"));
   rest.push(make("div", {className: "actions"}, ...actions));
   return card(scan, ...rest);
 }
@@ -281,17 +284,18 @@ function render() {
 
 function held() {
   const hours = server.keep_hours === 1 ? "an hour" : `${server.keep_hours} hours`;
-  const rule = `Every scan and its result are deleted ${hours} after the upload. Names of files are held in memory only.`;
+  const rule = `Every scan and its result are deleted ${hours} after the upload. ` +
+    "Names of files are held in memory only.";
   if (!scans.length) return `None: this server holds no scan. ${rule}`;
   const done = scans.filter(scan => scan.status === "done").length;
-  const waiting = scans.filter(scan => ["queued", "running"].includes(scan.status)).length;
+  const waiting = scans.filter(isWaiting).length;
   const kinds = [
     done && `the images, labels and reports of ${plural(done, "scan")}`,
     waiting && `the uploaded files of ${plural(waiting, "scan")} that ${waiting === 1 ? "is" : "are"} not done`,
     done + waiting < scans.length && `messages about ${plural(scans.length - done - waiting, "scan")} that failed`];
   const last = scans.map(scan => scan.deleted).sort().at(-1);
-  return `This server holds ${kinds.filter(Boolean).join(", ")}. DICOM labels (SEG) have the patient's name and numbers, ` +
-    `as their series does. ${rule} The last of these: ${time(last)}.`;
+  return `This server holds ${kinds.filter(Boolean).join(", ")}. DICOM labels (SEG) have the patient's name and ` +
+    `numbers, as their series does. ${rule} The last of these: ${time(last)}.`;
 }
 
 async function attempt(act) {
@@ -318,7 +322,7 @@ const save = (scan, file, ending) => attempt(async () => {
   setTimeout(() => URL.revokeObjectURL(url), 60000);
 });
 
-// --- looking --------------------------------------------------------------------------------------------------------
+// --- looking -------------------------------------------------------------------------------------------------------
 
 function closeViewer() {
   viewer?.close();
@@ -333,18 +337,19 @@ async function look(scan) {
   by("look").hidden = false;
   by("look-heading").textContent = titleOf(scan);
   by("look-said").textContent = "Loading the images…";
-  by("warnings").replaceChildren(...scan.report.warnings.map(text => make("li", {className: "warning", textContent: text})));
+  by("warnings").replaceChildren(...scan.report.warnings.map(
+    text => make("li", {className: "warning", textContent: text})));
   by("findings").replaceChildren(findings(scan.report.findings));
   by("look").scrollIntoView({behavior: "smooth"});
   render();
   try {
-    const opened = await kitsViewer.open(by("viewer"), {
-      volumes: [["scan", "scan.nii.gz"], ["labels", "labels.nii.gz"]].map(([kind, file]) => (
-        {kind, url: `api/scans/${scan.id}/${file}`, headers: credentials()})),
-      name: "scan", windows: {"as the nets see it": [-79, 304]}, findings: [...scan.report.findings.tumors, ...scan.report.findings.kidneys]});
+    const view = await (await call(`scans/${scan.id}/view.json`)).json();
+    if (shown !== scan.id) return;
+    const {tumors, kidneys} = scan.report.findings;
+    const opened = await kitsViewer.open(by("viewer"), {...view, name: "scan", findings: [...tumors, ...kidneys]});
     if (shown !== scan.id) return opened.close();
     viewer = opened;
-    by("look-said").textContent = "";
+    by("look-said").textContent = view.note;
   } catch (error) {
     if (shown === scan.id) by("look-said").textContent = error.message;
   }
