@@ -73,10 +73,10 @@ async def receive(request: Request, folder: pathlib.Path, most_bytes: int) -> Up
     too_large = RefusalError(TOO_LARGE, f"The upload is larger than {most_bytes / 2**20:g} MB, the limit of this "
                                         f"server (--max_upload_mb).")
     claimed = request.headers.get("content-length", "")
-    if claimed.isdecimal() and int(claimed) > most_bytes and "expect" in request.headers:
-        raise too_large  # the sender waits for leave to send
+    refused: Exception | None = too_large if claimed.isdecimal() and int(claimed) > most_bytes else None
+    if refused is not None and "expect" in request.headers:
+        raise refused  # the sender waits for leave to send
     upload, received = Upload(folder), 0
-    refused = None
     with _Parts(upload) as parts:
         try:
             parser = MultipartParser(options[b"boundary"], parts.callbacks())

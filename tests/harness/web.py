@@ -32,7 +32,7 @@ def export_patient(directory):
     from kits_tf import config as configs
 
     class Patient(oracles.Thresholds):
-        @tf.function(input_signature=oracles.Thresholds.serve.input_signature)
+        @tf.function(input_signature=oracles.Thresholds.serve.input_signature, autograph=False)
         def serve(self, volume, spacing_mm):
             turns = tf.while_loop(lambda turn: tf.logical_and(turn >= 0, tf.equal(volume[0, 0, 0], ENDLESS_HU)),
                                   lambda turn: [(turn + 1) % 1000], [tf.constant(0)])
@@ -161,3 +161,4 @@ def serving(folder, model, *flags, seconds=30):
         yield Server(said.read_text().splitlines()[0], folder / "data", process)
         process.terminate()
         process.join(10)
+        assert "Traceback" not in said.read_text(), said.read_text()

@@ -148,37 +148,35 @@ def test_a_scan_goes_on_when_its_tab_is_closed_and_an_upload_does_not(visit, emp
     assert len(empty.http.get("api/scans").json()) == 1
 
 
-def test_an_upload_over_the_limit_is_not_sent(visit, patient_model, tmp_path):
-    with web.serving(tmp_path, patient_model, "--max_upload_mb=1", "--token=secret") as server:
-        page = visit(server.address)
-        (tmp_path / "large.nii").write_bytes(bytes(2**21))
-        page.locator("#files").set_input_files(tmp_path / "large.nii")
-        wait_for_status(page, "large.nii", "refused")
-        assert "It has 2 MB; this server takes at most 1 MB." in card(page, "large.nii").inner_text()
+def test_an_upload_over_the_limit_is_not_sent(visit, secret_server, tmp_path):
+    page = visit(secret_server.address)
+    (tmp_path / "large.nii").write_bytes(bytes(2**21))
+    page.locator("#files").set_input_files(tmp_path / "large.nii")
+    wait_for_status(page, "large.nii", "refused")
+    assert "It has 2 MB; this server takes at most 1 MB." in card(page, "large.nii").inner_text()
 
 
-def test_the_token_comes_with_the_address_or_is_asked_for(visit, patient_model, tmp_path):
-    with web.serving(tmp_path, patient_model, "--token=secret") as server:
-        page = visit(server.address)
-        page.locator("#main").wait_for()
-        assert page.url == server.address.partition("#")[0]
-        drop(page, web.nifti(tmp_path))
-        wait_for_status(page, "scan.nii.gz", "done")
-        assert saved(page, "scan.nii.gz", "labels.nii.gz", tmp_path).stat().st_size > 0
-        other = visit(server.address.partition("#")[0].replace("127.0.0.1", "localhost"))
-        other.locator("#token").fill("wrong")
-        other.locator("#token-form button").click()
-        other.get_by_text("The token is missing or wrong").wait_for()
-        other.locator("#token").fill("secret")
-        other.locator("#token-form button").click()
-        wait_for_status(other, "scan.nii.gz", "done")
+def test_the_token_comes_with_the_address_or_is_asked_for(visit, secret_server, tmp_path):
+    page = visit(secret_server.address)
+    page.locator("#main").wait_for()
+    bare = secret_server.address.partition("#")[0]
+    assert page.url == bare
+    drop(page, web.nifti(tmp_path))
+    wait_for_status(page, "scan.nii.gz", "done")
+    assert saved(page, "scan.nii.gz", "labels.nii.gz", tmp_path).stat().st_size > 0
+    other = visit(bare.replace("127.0.0.1", "localhost"))
+    other.locator("#token").fill("wrong")
+    other.locator("#token-form button").click()
+    other.get_by_text("The token is missing or wrong").wait_for()
+    other.locator("#token").fill("a b+c&")
+    other.locator("#token-form button").click()
+    wait_for_status(other, "scan.nii.gz", "done")
 
 
-def test_the_page_says_that_the_server_is_gone(visit, quick_export, tmp_path):
-    with web.serving(tmp_path, quick_export) as server:
-        page = visit(server.address)
-        page.locator("#main").wait_for()
-        page.route("**/api/**", lambda route: route.abort())
-        page.get_by_text("The server does not answer.").wait_for()
-        page.unroute("**/api/**")
-        page.get_by_text("The server does not answer.").wait_for(state="hidden")
+def test_the_page_says_that_the_server_is_gone(visit, empty):
+    page = visit(empty.address)
+    page.locator("#main").wait_for()
+    page.route("**/api/**", lambda route: route.abort())
+    page.get_by_text("The server does not answer.").wait_for()
+    page.unroute("**/api/**")
+    page.get_by_text("The server does not answer.").wait_for(state="hidden")

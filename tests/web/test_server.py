@@ -2,6 +2,10 @@
 
 import concurrent.futures
 import json
+import os
+import pathlib
+import re
+import signal
 import socket
 import time
 
@@ -12,6 +16,8 @@ from harness import commands, web
 
 from kits_tf.scans.dicom import read_series
 from kits_tf.scans.nifti import read_labels, read_volume
+
+ALLOWED = {"Authorization": "Bearer a b+c&"}
 
 
 def predict(model, scan, output):
@@ -144,11 +150,49 @@ def test_an_upload_that_breaks_off_leaves_nothing(server):
     wait_until(lambda: {path.name for path in server.data.iterdir()} == before)
 
 
-def test_an_upload_over_the_limit_is_answered_although_more_is_sent(patient_model, tmp_path):
-    with web.serving(tmp_path, patient_model, "--max_upload_mb=1") as server:
-        answer = server.http.post("api/scans", files={"file": ("a", bytes(2**25))})
-        assert (answer.status_code, answer.json()["detail"][:30]) == (413, "The upload is larger than 1 MB")
-        assert [path.name for path in server.data.iterdir()] == [".kits_tf.lock"]
+def test_a_large_upload_is_not_held_in_memory(server):
+    chunk, count = bytes(2**20), 200
+
+    def body():
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        yield from (chunk for _ in range(count))
+        yield b"\r\n--x--\r\n"
+
+    def kilobytes(field):
+        status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+        return int(re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)[1])
+
+    before = kilobytes("VmRSS")
+    answer = server.http.post("api/scans", content=body(),
+                              headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert answer.status_code == 400
+    assert kilobytes("VmHWM") - before < count * 2**10 / 4
+
+
+def test_an_upload_over_the_limit_is_answered_although_more_is_sent(secret_server):
+    answer = secret_server.http.post("api/scans", files={"file": ("a", bytes(2**25))}, headers=ALLOWED)
+    assert (answer.status_code, answer.json()["detail"][:30]) == (413, "The upload is larger than 1 MB")
+    assert [path.name for path in secret_server.data.iterdir()] == [".kits_tf.lock"]
+
+
+def test_the_printed_address_has_the_token_that_calls_need(secret_server, tmp_path):
+    assert secret_server.address.partition("#")[2] == "token=a%20b%2Bc%26"
+    for headers, status in (({}, 403), (ALLOWED, 200)):
+        assert secret_server.http.get("api/scans", headers=headers).status_code == status
+    answer = secret_server.http.post("api/scans", files=web.parts(web.nifti(tmp_path)))
+    assert answer.status_code == 403
+    assert [path.name for path in secret_server.data.iterdir()] == [".kits_tf.lock"]
+
+
+def test_what_is_stored_is_for_its_user_alone(server, tmp_path):
+    server.wait(server.upload(web.nifti(tmp_path)))
+    assert {path.stat().st_mode & 0o077 for path in server.data.rglob("*")} == {0}
+
+
+def test_a_folder_in_use_is_one_line(server, patient_model):
+    done = commands.run("-m", "kits_tf.web", f"--model={patient_model}", "--port=0", f"--data_dir={server.data}")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{server.data}: is in use by process") and done.stderr.count("\n") == 1
 
 
 def test_a_killed_server_leaves_no_worker_and_its_restart_goes_on(patient_model, tmp_path):
@@ -173,22 +217,25 @@ def test_a_killed_server_leaves_no_worker_and_its_restart_goes_on(patient_model,
         assert {path.name for path in server.data.iterdir()} == {".kits_tf.lock", done, waiting}
 
 
+def test_ctrl_c_ends_the_server_at_once_and_the_running_scan_is_queued_again(patient_model, tmp_path):
+    with web.serving(tmp_path, patient_model) as server:
+        endless = server.upload(web.nifti(tmp_path, endless=True))
+        server.wait(endless, "running")
+        children = psutil.Process(server.process.pid).children()
+        os.kill(server.process.pid, signal.SIGINT)
+        server.process.join(10)
+        assert server.process.exitcode == 130
+        psutil.wait_procs(children, timeout=10)
+        assert not any(child.is_running() for child in children)
+    record = json.loads((server.data / endless / "scan.json").read_text())
+    assert (record["status"], record["starts"]) == ("queued", 0)
+    said = "".join(path.read_text() for path in tmp_path.glob("said-*"))
+    assert said.endswith("stopped; scans that are not done are queued again at the next start\n")
+
+
 def test_scans_are_deleted_after_their_hours_done_or_not(patient_model, tmp_path):
     with web.serving(tmp_path, patient_model, f"--keep_hours={3 / 3600}") as server:
-        for endless in (True, False):
-            server.upload(web.nifti(tmp_path, endless=endless))
-        assert len(server.http.get("api/scans").json()) == 2
+        server.upload(web.nifti(tmp_path))
+        assert len(server.http.get("api/scans").json()) == 1
         wait_until(lambda: server.http.get("api/scans").json() == [])
         wait_until(lambda: [path.name for path in server.data.iterdir()] == [".kits_tf.lock"])
-
-
-def test_the_printed_address_has_the_token_that_calls_need(patient_model, tmp_path):
-    with web.serving(tmp_path, patient_model, "--token=a b+é&".replace("é", "c"), "--host=0.0.0.0") as server:
-        assert server.address.partition("#")[2] == "token=a%20b%2Bc%26"
-        port = server.http.base_url.port
-        for headers, status in (({}, 403), ({"Authorization": "Bearer a b+c&"}, 200)):
-            answer = server.http.get(f"http://127.0.0.1:{port}/api/scans", headers=headers)
-            assert answer.status_code == status
-        answer = server.http.post(f"http://127.0.0.1:{port}/api/scans", files=web.parts(web.nifti(tmp_path)))
-        assert answer.status_code == 403
-        assert [path.name for path in server.data.iterdir()] == [".kits_tf.lock"]
