@@ -61,16 +61,16 @@ async function refresh() {
     render();
     if (scans.some(scan => ["queued", "running", "canceled"].includes(scan.status))) again = BUSY_MS;
   } catch (error) {
-    if (error instanceof Refused && error.status === 403) return askForToken(error.message);
+    if (error instanceof Refused && error.status === 403) return askForToken();
     by("offline").hidden = false;
   }
   asking = setTimeout(refresh, again);
 }
 
-function askForToken(reason) {
+function askForToken() {
   by("main").hidden = true;
   by("token-form").hidden = false;
-  by("token-said").textContent = token ? reason : "";
+  by("token-said").textContent = token ? "That is not its token." : "";
   by("token").focus();
 }
 
@@ -256,7 +256,9 @@ function scanCard(scan) {
 function uploadCard(upload) {
   const rest = [];
   if (upload.status === "uploading") rest.push(make("progress", {value: upload.sent}));
-  if (upload.said) rest.push(make("p", {className: "said failed", textContent: upload.said}));
+  if (upload.choices.length) rest.push(make("p", {className: "said", textContent:
+    `It has ${upload.choices.length} CT series. Which one is to be segmented?`}));
+  else if (upload.said) rest.push(make("p", {className: "said failed", textContent: upload.said}));
   rest.push(make("div", {className: "actions"},
                  ...upload.choices.map(({series, text}) => button(text, () => chooseSeries(upload, series), "series")),
                  button(upload.status === "uploading" ? "Cancel" : "Dismiss", () => dismiss(upload), "dismiss")));
@@ -295,7 +297,7 @@ function held() {
     done + waiting < scans.length && `messages about ${plural(scans.length - done - waiting, "scan")} that failed`];
   const last = scans.map(scan => scan.deleted).sort().at(-1);
   return `This server holds ${kinds.filter(Boolean).join(", ")}. DICOM labels (SEG) have the patient's name and ` +
-    `numbers, as their series does. ${rule} The last of these: ${time(last)}.`;
+    `numbers, as their series does. ${rule} All of it is gone by ${time(last)}.`;
 }
 
 async function attempt(act) {
