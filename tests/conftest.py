@@ -86,18 +86,23 @@ def once(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    """A browser of this machine (playwright); skips the test if there is none."""
+def launch():
+    """Returns a function that starts a browser of this machine with flags; skips the test if there is none."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
     if program is None:
         pytest.skip("no Chromium on this machine")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=program, args=[
-            "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"])
-        yield opened
-        opened.close()
+        yield lambda *flags: driver.chromium.launch(executable_path=program, args=flags)
+
+
+@pytest.fixture(scope="module")
+def browser(launch):
+    """A browser with WebGL 2, also without a graphics card."""
+    opened = launch("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -42,14 +42,13 @@ def recognize(upload: Upload) -> Found:
         RefusalError: if there is none, or several. For several CT series its `choices` has a dict with `series` (the
             UID) and `text` of each.
     """
-    given = next(iter(upload.names.values()))
     top = _top_folder(upload)
     if len(upload.names) == 1 and is_zip(only := upload.folder / next(iter(upload.names))):
         packed = only.rename(only.with_name("zip"))
+        (top,) = upload.names.values()
         upload.names.clear()
         unpack(packed, upload)
         packed.unlink()
-        top = given
     niftis = _name_niftis(upload)
     if len(niftis) > 1:
         raise RefusalError(BAD, f"The upload has {len(niftis)} NIfTI files; upload one scan at a time.")
@@ -58,7 +57,7 @@ def recognize(upload: Upload) -> Found:
         raise RefusalError(BAD, "The upload has both a NIfTI file and a DICOM series; upload one scan at a time.")
     if niftis:
         return Found("NIfTI", niftis[0], (), upload.names[niftis[0]])
-    return _one_series(upload, series, top or given)
+    return _one_series(upload, series, top)
 
 
 def _top_folder(upload):
@@ -106,6 +105,7 @@ def _series(upload: Upload) -> list[Series]:
 
 
 def _one_series(upload, series, title):
+    """Returns the CT series, called `title`; without one, by what its headers say."""
     scans = [one for one in series if one.is_scan]
     others = few([_without_folder(one.text) for one in series if not one.is_scan])
     if not scans:
@@ -120,7 +120,8 @@ def _one_series(upload, series, title):
     one = chosen[0]
     left_out = [f"{len(scans) - 1} other CT series"] * (len(scans) > 1) + [others] * bool(others)
     notes = (f"Beside the scan, the upload had {' and '.join(left_out)}, left out.",) if left_out else ()
-    return Found("DICOM", _below(upload, one.folder), tuple(_below(upload, file) for file in one.files), title, notes)
+    return Found("DICOM", _below(upload, one.folder), tuple(_below(upload, file) for file in one.files),
+                 title or _without_folder(one.text), notes)
 
 
 def _without_folder(text):

@@ -15,6 +15,8 @@
 | a disk that is soon full | disks.py |
 | a figure shown at the end of the run | the fixture `told` |
 | files that are damaged or odd | bad_scans.py, dicom_series.py, geometries.py |
+| a browser | the fixtures `browser` and `launch` |
+| the web server, scans to upload to it | web.py |
 | something made once for all test processes | the fixture `once` |
 
 For example, a test of one of the cascade's rules draws the case, makes a network wrong, and checks labels and report

@@ -22,30 +22,8 @@ from kits_tf.volume import Volume
 NAME = 'a <b>& "quoted"'
 PAGE = 'one #1 50%41 what?x="<é>.html'  # #, % and ? have a special meaning in a link
 PATIENCE_MS = 200_000  # a busy machine renders slowly without a graphics card
-# WebGL 2 without a graphics card.
-FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 # Oblique by about 10 degrees, so that every number of the affine counts; axes near I, P, L.
 AFFINE = np.array([[0.6, -0.15, -1.95, 31.0], [0.5, -1.48, 0.16, -12.0], [-3.9, -0.2, -0.4, 77.0], [0, 0, 0, 1]])
-
-
-@pytest.fixture(scope="module")
-def launch():
-    """Returns a function that starts a browser of this machine with flags; skips the test if there is none."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-    if program is None:
-        pytest.skip("no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        yield lambda *flags: driver.chromium.launch(executable_path=program, args=flags)
-
-
-@pytest.fixture(scope="module")
-def browser(launch):
-    """A browser with WebGL 2."""
-    opened = launch(*FLAGS)
-    yield opened
-    opened.close()
 
 
 def visitor(browser):

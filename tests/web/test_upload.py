@@ -83,6 +83,11 @@ def test_a_zip_of_a_series_beside_a_viewer_is_one_scan(client, left, tmp_path):
     assert [name for name in left() if "zip" in name] == []
 
 
+def test_a_series_without_a_folder_is_called_by_its_headers(client, tmp_path):
+    scan_id = post(client, web.parts(*web.series(tmp_path / "a").iterdir())).json()["id"]
+    assert client.get(f"/api/scans/{scan_id}").json()["title"] == "CT 1 'phase 1' with 6 files"
+
+
 def test_a_zip_of_a_nifti_is_one_scan(client, tmp_path):
     packed = web.zipped({"a/b.nii.gz": web.nifti(tmp_path).read_bytes(), "a/notes.txt": b"x"})
     scan_id = post(client, {"file": ("x.zip", packed)}).json()["id"]
