@@ -125,7 +125,7 @@ class Server:
         assert answer.status_code == 201, answer.text
         return answer.json()["id"]
 
-    def wait(self, scan_id, *statuses, seconds=60):
+    def wait(self, scan_id, *statuses, seconds=200):
         """Waits until a scan has one of the statuses (ENDED if none are given), and returns what is said of it."""
         end = time.monotonic() + seconds
         while True:
@@ -142,7 +142,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(folder, model, *flags, seconds=30):
+def serving(folder, model, *flags, seconds=100):
     """Starts the server on a free port, and ends it with the block.
 
     Args:

@@ -10,7 +10,7 @@ from kits_tf.web import __main__ as command
 
 def start(*flags):
     """Runs a server that cannot start; returns its line."""
-    done = commands.run("-m", "kits_tf.web", *flags, timeout=60)
+    done = commands.run("-m", "kits_tf.web", *flags, timeout=120)
     assert done.returncode == 1
     lines = done.stderr.splitlines()
     return lines[-1]

@@ -28,7 +28,7 @@ def predict(model, scan, output):
     return {path.name.partition(".")[2]: path.read_bytes() for path in output.glob("prediction_*")}
 
 
-def wait_until(true, seconds=30):
+def wait_until(true, seconds=100):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
