@@ -22,9 +22,8 @@ LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 EVERY_ADDRESS = ("0.0.0.0", "::", "")
 PORTS = {"http": 80, "https": 443}
 API = "/api"
-# The page runs its own scripts and NiiVue, which embeds its font and draws pictures from memory. Neither uses eval, but
-# tools that drive a browser (Playwright) do.
-POLICY = ("default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self'; "
+# The page runs its own scripts and NiiVue, which embeds its font and draws pictures from memory. None uses eval.
+POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; "
           "connect-src 'self' data: blob:; img-src 'self' data: blob:; font-src data:; worker-src blob:; "
           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from harness import web
+from playwright.sync_api import expect
 
 from kits_tf.scans.nifti import read_labels
 
@@ -121,10 +122,10 @@ def test_twenty_files_are_twenty_scans_and_a_broken_one_is_a_sentence(visit, emp
     wait_for_status(page, "broken.nii.gz", "refused")
     assert "The upload has no scan that can be read" in card(page, "broken.nii.gz").inner_text()
     page.get_by_text("that are not done").wait_for()
-    page.wait_for_function("document.querySelectorAll('#scans .status.queued').length === 19")
+    expect(page.locator("#scans .status.queued")).to_have_count(19, timeout=MS)
     card(page, "scan.nii.gz").locator(".steps .now").wait_for()
     card(page, "scan.nii.gz").locator("[name=remove]").click()
-    page.wait_for_function("document.querySelectorAll('#scans .status.done').length === 19")
+    expect(page.locator("#scans .status.done")).to_have_count(19, timeout=MS)
     assert empty.http.get(f"api/scans/{endless}").status_code == 404
     page.locator("#delete-all").click()
     page.get_by_text("None: this server holds no scan.").wait_for()
@@ -134,8 +135,7 @@ def test_twenty_files_are_twenty_scans_and_a_broken_one_is_a_sentence(visit, emp
 def test_a_scan_goes_on_when_its_tab_is_closed_and_an_upload_does_not(visit, empty, tmp_path):
     page = visit(empty.address)
     page.locator("#files").set_input_files(web.nifti(tmp_path))
-    card(page, "scan.nii.gz").wait_for()
-    page.wait_for_function("fetch('api/scans').then(answer => answer.json()).then(scans => scans.length === 1)")
+    card(page, "scan.nii.gz").locator(".status.queued, .status.running, .status.done").wait_for()
     page.close()
     empty.wait(empty.http.get("api/scans").json()[0]["id"])
     page = visit(empty.address)
