@@ -83,7 +83,7 @@ release: venv
 	$(RUN) predict.py --model="$(RELEASE)/export" --input="$(RELEASE)/held_out" --output="$(RELEASE)/predictions"
 	$(RUN) -m kits_tf.evaluation --predictions="$(RELEASE)/predictions" --labels="$(RELEASE)/held_out" \
 	  --output="$(RELEASE)/scores"
-	$(RUN) -m benchmarks.confidence --predictions="$(RELEASE)/predictions" --labels="$(RELEASE)/held_out" \
+	$(RUN) -m benchmarks.confidence --predictions="$(RELEASE)/predictions" --study="$(RELEASE)/held_out" \
 	  --model="$(RELEASE)/export" --fit
 
 # Runs the Colab notebook top to bottom in small form, and leaves the file as it is.

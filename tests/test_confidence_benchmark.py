@@ -1,11 +1,11 @@
-"""Tests how benchmarks/confidence.py matches findings with the ground truth, and what it computes from them."""
+"""Tests how benchmarks/confidence matches findings with the ground truth, and what it computes from them."""
 
 import json
 
 import numpy as np
 import pytest
 
-from benchmarks import confidence
+from benchmarks.confidence import matching
 from kits_tf.errors import InputError
 from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume
@@ -26,15 +26,15 @@ def test_a_finding_is_true_if_enough_of_it_is(tmp_path):
     found = [{"centre_zyx": [2, 30, 34], "volume_ml": 6.0, "confidence": 0.3},
              {"centre_zyx": [2, 9, 9], "volume_ml": 6.1, "confidence": 0.9}]
     (tmp_path / "out" / "prediction_00001.json").write_text(json.dumps({"tumors_found": found}))
-    listed = confidence.findings(tmp_path / "out", tmp_path / "study", "tumors")
+    listed = matching.findings(tmp_path / "out", tmp_path / "study", "tumors")
     assert sorted(map(tuple, listed[:, 1:])) == [(6.0, 0.3, 0.0), (6.1, 0.9, 1.0)]
     with pytest.raises(InputError, match="no report of a case"):
-        confidence.findings(tmp_path, tmp_path / "study", "tumors")
+        matching.findings(tmp_path, tmp_path / "study", "tumors")
 
 
 def test_auroc_counts_ordered_pairs_and_halves_ties():
-    assert confidence.auroc(np.array([0.9, 0.5, 0.5, 0.1]), np.array([1, 1, 0, 0])) == pytest.approx(3.5 / 4)
-    low, high = confidence.interval(rows(np.linspace(0.1, 0.9, 40), np.arange(40) >= 20))
+    assert matching.auroc(np.array([0.9, 0.5, 0.5, 0.1]), np.array([1, 1, 0, 0])) == pytest.approx(3.5 / 4)
+    low, high = matching.interval(rows(np.linspace(0.1, 0.9, 40), np.arange(40) >= 20))
     assert low == high == 1.0
 
 
@@ -43,7 +43,7 @@ def test_fit_finds_the_coefficients_that_drew_the_findings():
     mean, volume = rng.uniform(0.5, 0.99, 20000), np.exp(rng.normal(1.0, 1.5, 20000))
     logits = -1.0 + 0.8 * np.log(mean / (1 - mean)) + 0.5 * np.log(volume)
     true = rng.uniform(size=20000) < 1 / (1 + np.exp(-logits))
-    assert confidence.fit(rows(mean, true, volume), (0.0, 1.0, 0.0)) == pytest.approx((-1.0, 0.8, 0.5), abs=0.15)
+    assert matching.fit(rows(mean, true, volume), (0.0, 1.0, 0.0)) == pytest.approx((-1.0, 0.8, 0.5), abs=0.15)
     # Confidences that were corrected before give the same coefficients.
     corrected = 1 / (1 + np.exp(-logits))
-    assert confidence.fit(rows(corrected, true, volume), (-1.0, 0.8, 0.5)) == pytest.approx((-1.0, 0.8, 0.5), abs=0.15)
+    assert matching.fit(rows(corrected, true, volume), (-1.0, 0.8, 0.5)) == pytest.approx((-1.0, 0.8, 0.5), abs=0.15)

@@ -1,32 +1,15 @@
-"""How well the confidence of kidneys and tumors separates true findings from false ones.
-
-python -m benchmarks.confidence --predictions=DIR --labels=STUDY [--fit]
-
-Takes predict.py's labels and reports of cases with known labels. A predicted component is true if at least TRUE_SHARE
-of its voxels are of that class in the ground truth. Prints the area under the ROC curve (AUROC) with its 95 % interval
-from a bootstrap over cases, and a table of confidence against the share that is true. With --fit it also prints the
-coefficients for `kidney_confidence` and `tumor_confidence` (config/cascade.py): a logistic regression on
-the logit of the mean probability and the logarithm of the volume. Fit on other cases than those whose AUROC you quote.
-"""
+"""Matches predicted kidneys and tumors with the ground truth, and scores and fits their confidence."""
 
 import json
 import pathlib
 
 import cc3d
 import numpy as np
-from absl import flags
 from scipy import optimize, stats
 
-from kits_tf import command, labels
-from kits_tf import config as configs
+from kits_tf import labels
 from kits_tf.errors import InputError
 from kits_tf.scans.nifti import read_labels
-
-FLAGS = flags.FLAGS
-flags.DEFINE_string("predictions", None, "output folder of predict.py", required=True)
-flags.DEFINE_string("labels", None, "study with the ground truth of these cases", required=True)
-flags.DEFINE_string("model", None, "the exported cascade that predicted them; the one that ships unless given")
-flags.DEFINE_boolean("fit", False, "print the coefficients that these cases give")
 
 TRUE_SHARE = 0.25
 SPECK_ML = 0.1
@@ -115,23 +98,3 @@ def table(rows: np.ndarray) -> list[str]:
         share = f"{100 * within[:, 3].mean():.0f} %" if len(within) else ""
         lines.append(f"| {low:.1f} to {low + 0.2:.1f} | {len(within)} | {share} |")
     return lines
-
-
-def main() -> int:
-    from kits_tf import weights
-    from kits_tf.files import exports
-
-    model = exports.find_export(FLAGS.model) if FLAGS.model else weights.shipped_model()
-    config = configs.from_json((model / "assets" / "config.json").read_text())
-    for what, (_, field) in CLASSES.items():
-        rows = findings(pathlib.Path(FLAGS.predictions), pathlib.Path(FLAGS.labels), what)
-        low, high = interval(rows)
-        print(f"{what}: {len(rows)} findings, {int(rows[:, 3].sum())} true; AUROC {auroc(rows[:, 2], rows[:, 3]):.3f} "
-              f"({low:.3f} to {high:.3f})", *table(rows), "", sep="\n")
-        if FLAGS.fit:
-            print(f"{field}={fit(rows, getattr(config, field))}")
-    return 0
-
-
-if __name__ == "__main__":
-    command.run(main, {"In and out": ("predictions", "labels", "model", "fit")}, "nothing was written")

@@ -1,0 +1,1 @@
+"""How well the confidence of findings separates true from false."""
