@@ -21,7 +21,7 @@ from absl import flags
 
 from data_prep.check import check_data
 from data_prep.preparation import discard_others, prepare_study
-from kits_tf import cluster, command, device
+from kits_tf import cluster, command
 from kits_tf.config import STAGES, command_line
 from kits_tf.errors import InputError
 from kits_tf.scans import label_map, layouts
@@ -54,7 +54,6 @@ def main() -> int:
         if not FLAGS.input:
             raise InputError("--input is missing; expected a data set, such as a folder of "
                              "case_xxxxx/imaging.nii.gz and segmentation.nii.gz")
-        device.announce("float32", False, "preparing")
         if FLAGS.discard:
             discard_others(FLAGS.input, FLAGS.output, stages, config, cluster.place_from_flags(), FLAGS.layout, labels)
         return prepare_study(FLAGS.input, FLAGS.output, stages, config, FLAGS.seed,

@@ -14,7 +14,7 @@ import tqdm
 from data_prep.conflicts import check_conflicts, discard_conflicts
 from data_prep.manifest import Manifest
 from data_prep.shards import prepare_case
-from kits_tf import cluster
+from kits_tf import cluster, device
 from kits_tf.config import CascadeConfig
 from kits_tf.errors import InputError
 from kits_tf.files.atomic import write_table, write_text
@@ -84,6 +84,7 @@ def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stage
     """
     cases = {case.name: case for case in find_cases(place.path(study), layout, labels)}
     data_dir = place.path(data_dir)
+    device.announce("float32", False, "preparing")
     with only_writer(data_dir):
         check_conflicts(data_dir, cases, stages, config)
         folds = dataset.update_folds(data_dir, cases, seed)

@@ -5,7 +5,6 @@ TensorFlow is imported only where it may find a GPU, so that a run on a CPU that
 
 import os
 import pathlib
-import platform
 import re
 import shutil
 import sys
@@ -31,7 +30,7 @@ def has_nvidia() -> bool:
 
 def has_gpu() -> bool:
     """Returns whether TensorFlow finds a GPU. Imports TensorFlow if a driver of one is here."""
-    if not (has_nvidia() or _any(OTHERS) or platform.system() == "Darwin" or "tensorflow" in sys.modules):
+    if not (has_nvidia() or _any(OTHERS) or sys.platform == "darwin" or "tensorflow" in sys.modules):
         return False
     return bool(lazy.load("tensorflow").config.list_physical_devices("GPU"))
 

@@ -94,7 +94,7 @@ def test_flags_can_come_from_a_file(encoding, tmp_path):
     for given in ([f"--flagfile={tmp_path}/flags.txt"], ["--flagfile", f"{tmp_path}/flags.txt"]):
         done = run("-m", "data_prep", *given)
         assert done.returncode == 1
-        assert done.stderr.startswith(f"{tmp_path}/ö: no such folder")
+        assert done.stderr.startswith(f"{tmp_path}/ö: no such file or folder")
 
 
 @pytest.mark.parametrize(("raw", "said"), [
@@ -111,7 +111,7 @@ def test_a_file_of_flags_that_cannot_be_read_is_one_line(raw, said, tmp_path):
 def test_a_path_may_begin_with_the_home_folders_tilde(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     done = run("-m", "data_prep", "--input=~/none", "--output=~/data")
-    assert done.stderr.startswith(f"{tmp_path}/none: no such folder")
+    assert done.stderr.startswith(f"{tmp_path}/none: no such file or folder")
 
 
 def test_a_mistake_shows_where_it_arose_only_if_asked():

@@ -10,7 +10,7 @@ def machine(tmp_path, monkeypatch):
     """Returns a function that makes this machine one with an NVIDIA device (by its driver or nvidia-smi), or none."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(device, "OTHERS", ())
-    monkeypatch.setattr(device.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(device.sys, "platform", "linux")
 
     def become(nvidia, usable=False):
         driver, tools = tmp_path / "version", tmp_path / "bin"

@@ -10,7 +10,6 @@ until then. Needs the extra web: pip install "kits_tf[web]".
 Exit status: 1 if the server could not start, 130 after Ctrl-C.
 """
 
-import importlib.metadata
 import os
 import pathlib
 import signal
@@ -28,6 +27,7 @@ from kits_tf.errors import InputError
 from kits_tf.files import exports
 from kits_tf.files.lock import only_writer
 from kits_tf.quiet import is_verbose, say
+from kits_tf.web import packages
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "exported cascade: the export folder (newest version) or one of its "
@@ -40,26 +40,14 @@ flags.DEFINE_string("data_dir", "~/.local/share/kits_tf/web", "folder for upload
 flags.DEFINE_float("max_upload_mb", 2048, "largest upload, in MB (2^20 bytes)", lower_bound=0.001)
 flags.DEFINE_float("keep_hours", 24, "hours after which an upload and its result are deleted", lower_bound=0)
 flags.DEFINE_boolean("browser", True, "open the page in the browser, if this machine has a screen")
-NEEDED = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
 BACKLOG = 128  # connections that may wait
 
 
 def main() -> int:
-    missing = [package for package in NEEDED.values() if not _is_installed(package)]
-    if missing:
-        raise InputError(f"{' and '.join(missing)} not installed, which the web page needs; pip install "
-                         f"\"kits_tf[web]\", or in a checkout: pip install \".[web]\"")
+    packages.check_installed()
     _check_token()
     model = weights.shipped_model() if FLAGS.model is None else exports.find_export(FLAGS.model)
     return serve(model.absolute(), pathlib.Path(FLAGS.data_dir).absolute())
-
-
-def _is_installed(package):
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _check_token():

@@ -37,10 +37,10 @@ def scans(small_patient, tmp_path):
 
 
 def content(folder):
-    """Returns the name and the unpacked bytes of every file."""
+    """Returns the name and the unpacked bytes of every file but the viewer's library, which is the same for all."""
     found = {}
     for path in folder.rglob("*"):
-        if path.is_file():
+        if path.is_file() and path.suffix != ".js":
             found[path.name] = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     return found
 

@@ -5,7 +5,8 @@ import socket
 import pytest
 from harness import commands
 
-from kits_tf.web import __main__ as command
+from kits_tf.errors import InputError
+from kits_tf.web import packages
 
 
 def start(*flags):
@@ -40,7 +41,8 @@ def test_a_model_that_cannot_be_loaded_ends_the_server_in_one_line(tmp_path):
         f"--model={tmp_path}", "--port=0", f"--data_dir={tmp_path / 'data'}")
 
 
-def test_packages_that_are_missing_are_named_with_the_extra_that_has_them(monkeypatch, quick_export):
-    monkeypatch.setattr(command, "_is_installed", lambda package: package != "python-multipart")
-    with pytest.raises(command.InputError, match=r'python-multipart not installed.*pip install "kits_tf\[web\]"'):
-        command.main()
+def test_packages_that_are_missing_are_named_with_the_extra_that_has_them(monkeypatch):
+    packages.check_installed()
+    monkeypatch.setattr(packages, "NEEDED", [*packages.NEEDED, "no-such-package"])
+    with pytest.raises(InputError, match=r'no-such-package not installed.*pip install "kits_tf\[web\]"'):
+        packages.check_installed()
