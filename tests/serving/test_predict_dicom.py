@@ -79,7 +79,7 @@ def test_a_segmentation_that_cannot_be_made_costs_itself_alone(quick_export, nam
     for _ in range(2):
         capsys.readouterr()
         assert predict(quick_export, nameless, tmp_path / "out", formats=("nifti", "dicomseg")) == 1
-        told = capsys.readouterr().err.splitlines()[1:]  # after the device
+        told = capsys.readouterr().err.splitlines()[2:]  # after the device and the layout
         assert told[0].startswith("incomplete: patient: ") and "prediction_patient.dcm was not written: no" in told[0]
         assert told[-1].startswith("0 done, 0 unchanged, 1 incomplete, 0 failed")
     after = files_in(tmp_path / "out")

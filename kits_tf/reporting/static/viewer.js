@@ -13,7 +13,7 @@ Load NiiVue's UMD file (reporting/niivue) and then this file as plain scripts. T
                                                  // (z, y, x) from head to feet, front to back, right to left; default:
                                                  // that of the scan, whatever its axis order
     windows: {"nets": [-79, 304]},               // optional: more presets, name and range in HU
-    name: "case_00001",                          // of saved pictures
+    name: "scan",                                // of saved pictures
   });
   viewer.goTo({centre_zyx: [12, 200, 140], slice: 14});   // a finding as in the reports; `slice` replaces the first number
   viewer.findings = [finding, …];                // what the keys N and P step through
