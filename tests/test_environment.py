@@ -37,7 +37,7 @@ def test_printing_never_fails_a_command(line, tmp_path):
 
 @pytest.mark.parametrize(("fault", "said"), [
     ("raise KeyError('no\\nkidney')", "KeyError: 'no\\nkidney' (in {}/fails.py, line 4); this is a fault"),
-    ("open('nowhere/x')", "nowhere/x: No such file or directory; see to it")])
+    ("open('nowhere/x')", "nowhere/x: No such file or directory; fix this, then rerun the command")])
 def test_no_error_is_a_stack_trace(fault, said, tmp_path):
     (tmp_path / "fails.py").write_text(f'"""Fails."""\nfrom kits_tf import command\ndef main():\n    {fault}\n'
                                        f'command.run(main, {{}}, "")\n')

@@ -380,7 +380,7 @@ def test_labels_a_rounding_error_away_from_the_scan_are_accepted(tmp_path):
 def test_nothing_starts_without_a_study_or_a_place_to_write(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         prepare_study(tmp_path / "nowhere", tmp_path / "data", TWO, CONFIG, 0)
-    with pytest.raises(InputError, match="contains no case"):
+    with pytest.raises(InputError, match="contains no scan"):
         prepare_study(tmp_path, tmp_path / "data", TWO, CONFIG, 0)
     assert list(tmp_path.iterdir()) == []
     write_case(tmp_path / "study", "case_00000", two_kidneys())

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import pathlib
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -62,7 +63,8 @@ def started(output, function, *arguments, cwd=ROOT, env=None, errors=None):
 
 
 def command(*words):
-    """Runs a command in this process; for `started`."""
+    """Runs a command in this process; for `started`. Ctrl-C works, even if the tests run in a shell's background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = list(words)
     if words[0] == "-m":
         sys.argv = list(words[1:])
