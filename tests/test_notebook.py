@@ -19,29 +19,33 @@ def test_it_holds_no_output_and_no_count():
 
 @pytest.fixture
 def data_cell(monkeypatch, tmp_path):
-    """Runs the cell that makes data, with Colab and the commands mocked; returns (recorded calls, its variables)."""
+    """Runs the cells that segment a scan and make data, with Colab and the commands mocked.
+
+    Returns (recorded calls, their variables).
+    """
     did = []
     drive = types.SimpleNamespace(mount=did.append)
     monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(drive=drive))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    cell, = (cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["id"] == "cell-05")
+    cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(NOTEBOOK.read_text())["cells"]}
 
     def called(kits19, work):
         did.clear()
-        names = {"KITS19": kits19, "WORK": work, "CASES": 2, "HELD_OUT": 1, "SIZE": 64, "pathlib": pathlib, "sys": sys,
-                 "run": lambda *command: did.append("drawn")}
-        exec("".join(cell["source"]), names)
+        names = {"SCAN": "scan.nii.gz", "KITS19": kits19, "WORK": work, "CASES": 2, "HELD_OUT": 1, "SIZE": 64,
+                 "pathlib": pathlib, "sys": sys, "run": lambda *command: did.append("ran")}
+        for cell in ("segment-1", "cell-05"):
+            exec(cells[cell], names)
         return list(did), names
 
     return called
 
 
 @pytest.mark.parametrize(("kits19", "work", "did"), [
-    ("", "colab", ["drawn", "drawn"]),
-    ("", "/content/drive/MyDrive/kits", ["/content/drive", "drawn", "drawn"]),
-    ("/content/drive/MyDrive/kits19/data", "colab", ["/content/drive"]),
-    ("/content/kits19", "/content/drive/MyDrive/kits", ["/content/drive"]),
-    ("/content/kits19", "colab", [])])
+    ("", "colab", ["ran", "ran", "ran"]),
+    ("", "/content/drive/MyDrive/kits", ["/content/drive", "ran", "ran", "ran"]),
+    ("/content/drive/MyDrive/kits19/data", "colab", ["/content/drive", "ran"]),
+    ("/content/kits19", "/content/drive/MyDrive/kits", ["/content/drive", "ran"]),
+    ("/content/kits19", "colab", ["ran"])])
 def test_drive_is_mounted_before_anything_is_made_if_either_path_lies_on_it(kits19, work, did, data_cell):
     assert data_cell(kits19, work)[0] == did
 

@@ -189,6 +189,8 @@ def picture(page, view, **state):
         viewer.niivue.scene.pan2Dxyzmm = [0, 0, 0, 1];
         viewer.goTo(viewer.findings[0]);
     }""", [view, state])
+    # A new view may change the canvas's size, which NiiVue follows in the next frame.
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     data = page.evaluate("viewer.paint(), viewer.canvas.toDataURL().split(',')[1]")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")).astype(int)
 
