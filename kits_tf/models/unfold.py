@@ -6,6 +6,7 @@ Folding multiplies each kernel by the batch norm's gain; with the norm's vectors
 """
 
 import pathlib
+import typing
 from collections.abc import Mapping
 
 import numpy as np
@@ -33,7 +34,7 @@ def save(nets: Mapping[str, tf.keras.Model], version: str | pathlib.Path, config
     checkpoint = tf.train.load_checkpoint(str(version / "variables" / "variables"))
     names = {checkpoint.get_tensor(name).tobytes(): name for name in checkpoint.get_variable_to_shape_map()
              if name.endswith(VALUE)}
-    arrays = {}
+    arrays: dict[str, typing.Any] = {}
     for stage, net in nets.items():
         norms = {layer.name: layer for layer in net.layers if layer.name.endswith("_norm")}
         for layer in folded(net, config, stage).layers:
