@@ -121,13 +121,11 @@ def find_truths(path: str | pathlib.Path, layout: str = "auto", labels: LabelMap
 
     Args and errors as find_cases. The files of nnU-Net's labelsTr have the meaning that the dataset.json beside says.
     """
-    path = pathlib.Path(path)
-    if layout == "auto":
+    path, asked = pathlib.Path(path), layout
+    if asked == "auto":
         layout = _recognize(path)[1]
-        found = find_cases(path, "auto", labels, labeled=True) if layout != "scans" else None
-    else:
-        found = find_cases(path, layout, labels, labeled=True) if layout != "scans" else None
-    if found:
+    if layout != "scans":
+        found = find_cases(path, asked, labels, labeled=True)
         return dataclasses.replace(found, cases=[case for case in found.cases if case.segmentation])
     beside = path.parent / DATASET
     if labels is None and path.name.startswith("labels") and beside.is_file():

@@ -4,8 +4,9 @@ import dataclasses
 import pathlib
 import zlib
 
+from kits_tf.errors import few
 from kits_tf.scans.dicom_files import Series, find_series
-from kits_tf.scans.discovery import few, looks_like_dicom
+from kits_tf.scans.discovery import looks_like_dicom
 from kits_tf.web.errors import BAD, RefusalError
 from kits_tf.web.unpack import is_zip, unpack
 from kits_tf.web.upload import Upload

@@ -203,3 +203,12 @@ REFUSED = {
 REFUSED_AS_SCAN = {
     "bomb_of_doubles.nii.gz": (_bomb((1024, 1024, 512), np.float64, 4 * 1024), "is it a gzip bomb"),
 }
+
+
+def touch(folder, *names):
+    """Writes empty files into a folder and those above them; returns the folder."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return folder

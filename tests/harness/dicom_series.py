@@ -4,7 +4,11 @@ import copy
 
 import numpy as np
 import pydicom
+import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from kits_tf.errors import InputError
+from kits_tf.scans.dicom import read_series
 
 SPACING_MM = (3.0, 0.8, 0.9)
 
@@ -189,3 +193,12 @@ def enhanced(slices, shared=("PixelMeasuresSequence", "PlaneOrientationSequence"
     whole.PerFrameFunctionalGroupsSequence = [groups(dataset, set(fields) - set(shared)) for dataset in slices]
     whole.PixelData = b"".join(dataset.PixelData for dataset in slices)
     return whole
+
+
+def refusal(path):
+    """Returns why a series cannot be read, without the path that the message begins with."""
+    with pytest.raises(InputError) as caught:
+        read_series(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and message.isprintable()
+    return message.removeprefix(f"{path}: ")

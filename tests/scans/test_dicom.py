@@ -10,7 +10,16 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from harness.dicom_series import ANONYMIZERS, IDENTIFYING, SPACING_MM, random_scan, raw, slices_of, write_series
+from harness.dicom_series import (
+    ANONYMIZERS,
+    IDENTIFYING,
+    SPACING_MM,
+    random_scan,
+    raw,
+    refusal,
+    slices_of,
+    write_series,
+)
 from PIL import Image
 from pydicom import uid
 
@@ -181,14 +190,6 @@ def stored(folder, change):
         (folder / f"IM{number:04d}").write_bytes(file_of(dataset))
     change(folder)
     return folder
-
-
-def refusal(path):
-    with pytest.raises(InputError) as caught:
-        read_series(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ") and message.isprintable()
-    return message.removeprefix(f"{path}: ")
 
 
 DAMAGES = {

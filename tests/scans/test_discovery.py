@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from harness.bad_scans import touch
 from harness.dicom_series import ANONYMIZERS, slices_of, write_series
 from pydicom import uid
 
@@ -15,14 +16,6 @@ from kits_tf.scans.dicom import read_series
 from kits_tf.scans.discovery import LONGEST_NAME, find_scans, find_study, short_name, stem
 
 HU = np.zeros((4, 5, 6), np.int16)
-
-
-def touch(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-    return folder
 
 
 def test_a_study_is_its_case_folders_sorted_by_name(tmp_path):

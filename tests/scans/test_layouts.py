@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from harness.bad_scans import touch
 from harness.dicom_series import slices_of, write_series
 
 from kits_tf.errors import InputError
@@ -12,14 +13,6 @@ from kits_tf.scans import label_map, layouts
 from kits_tf.scans.layouts import find_cases, find_truths
 
 PLAIN = {"background": 0, "kidney": 1, "tumor": 2}
-
-
-def touch(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-    return folder
 
 
 def dataset(folder, **fields):

@@ -3,7 +3,7 @@
 import numpy as np
 import pydicom
 import pytest
-from harness.dicom_series import SPACING_MM, enhanced, random_scan, slices_of, write_series
+from harness.dicom_series import SPACING_MM, enhanced, random_scan, refusal, slices_of, write_series
 from pydicom import uid
 
 from kits_tf.errors import InputError
@@ -19,14 +19,6 @@ def stored(folder, dataset):
     folder.mkdir(parents=True, exist_ok=True)
     dataset.save_as(folder / "IM0001", enforce_file_format=True)
     return folder
-
-
-def refusal(folder):
-    with pytest.raises(InputError) as caught:
-        read_series(folder)
-    message = str(caught.value)
-    assert message.startswith(f"{folder}: ") and message.isprintable()
-    return message.removeprefix(f"{folder}: ")
 
 
 @pytest.mark.parametrize("geometry", [{}, OBLIQUE, {"row": (0, 1, 0), "column": (0, 0, -1)}])
