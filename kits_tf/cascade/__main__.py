@@ -4,8 +4,8 @@ python -m kits_tf.cascade --run_dir=runs/demo --output=runs/demo/export
 python -m kits_tf.cascade --run_dir=runs/kits --folds=0,1,2,3,4 --tta=flips
 python -m kits_tf.cascade --run_dir=runs/kits --compare=kits19/test
 
-The export computes in float32 or, for predict.py --precision=bfloat16, partly in bfloat16, from the same weights. With
---compare, also prints how the labels of the two differ.
+The export computes in float32 or, for predict.py --precision=bfloat16, partly in bfloat16, from the same weights.
+--compare prints how the labels of the two differ, and keeps in float32 the stages whose labels differ too much.
 """
 
 import functools
@@ -34,7 +34,8 @@ flags.DEFINE_enum("tumor_fusion", None, ["union", "tumor2d"], "tumor where tumor
 flags.DEFINE_float("lesion_threshold", None, "probability above which tumor3d detects a lesion, 0 to 1; raise it if "
                    "other tissue is taken for tumor. Default: as in the preset (0.5)")
 flags.DEFINE_string("compare", None, "study, or `phantoms` for synthetic ones, on which to compare the labels of "
-                    "bfloat16 with those of float32, for each stage of --bfloat16 alone and for all")
+                    "bfloat16 with those of float32, for each stage of --bfloat16 alone; stages below a Dice of 0.998 "
+                    "in any case stay in float32, and predict.py --precision=auto may use the others")
 flags.mark_flags_as_required(["run_dir"])
 
 
@@ -75,11 +76,11 @@ def main() -> int:
     origin = {"folds": folds, "weights": FLAGS.weights, "trained": trained}
     say("building the cascade's graph, which takes most of the time")
     cascade = build_cascade(nets, config, flips, origin, FLAGS.bfloat16)
-    stages = cascade.contents["bfloat16"]
-    for some in [[stage] for stage in stages] * (len(stages) > 1) + [stages] if study else []:
-        print(f"float32 and {', '.join(some) or 'no net'} in bfloat16")
-        rows = compare.compare(cascade.functions["serving_default"], cascade.computing_in_bfloat16(some), cases())
-        print(compare.table(rows, "float32", "bfloat16"))
+    if study:
+        least = {stage: _least_dice(cascade, stage, cases()) for stage in cascade.contents["bfloat16"]}
+        origin["bfloat16_compared"] = {"study": study, "least_dice": least}
+        kept = [stage for stage, dice in least.items() if dice >= compare.LEAST_DICE]
+        cascade = build_cascade(nets, config, flips, origin, kept)
     say(f"{output}: saving the next version")
     version = save_cascade(cascade, output)
     if len(folds) == 1:  # of averaged nets, none alone is the model
@@ -87,6 +88,19 @@ def main() -> int:
     say(f"{version}: the cascade, five nets of fold {', '.join(map(str, folds))}"
         + (", averaged over mirror images" if flips else ""))
     return 0
+
+
+def _least_dice(cascade, stage, cases):
+    """Compares one stage in bfloat16 with float32, prints the Dice of each case, and returns the least of them."""
+    from kits_tf.cascade import compare
+
+    print(f"float32 and {stage} in bfloat16")
+    rows = compare.compare(cascade.functions["serving_default"], cascade.computing_in_bfloat16([stage]), cases)
+    print(compare.table(rows, "float32", "bfloat16"))
+    least = compare.least_dice(rows)
+    say(f"{stage}: {'may compute in bfloat16' if least >= compare.LEAST_DICE else 'stays in float32'}; the least Dice "
+        f"between its labels in both is {least:.4f}, and {compare.LEAST_DICE} is required")
+    return least
 
 
 def run() -> None:

@@ -20,6 +20,8 @@ from kits_tf.scans.nifti import read_labels, read_volume
 from kits_tf.volume import AIR_HU, Volume, check_same_place, to_int16
 
 Cascade = Callable[..., dict[str, tf.Tensor]]
+LEAST_DICE = 0.998  # of bfloat16's labels with float32's, for a stage to compute in bfloat16
+LEAST_ML = 1.0  # of a mask; the Dice of smaller ones says little
 MASKS = {"kidney": classes.foreground, "tumor": classes.tumor}  # KiTS19's regions: kidney with tumor, and tumor
 
 
@@ -57,7 +59,8 @@ def compare(reference: Cascade, other: Cascade, cases: Iterable[tuple[str, Volum
 
     Returns:
         A list of dicts, one per case: `case`, `seconds`, `other_seconds`, and for each of MASKS the Dice between the
-        two cascades (`<mask>`) and against the truth (`<mask>_reference`, `<mask>_other`; NaN without truth).
+        two cascades (`<mask>`) and against the truth (`<mask>_reference`, `<mask>_other`; NaN without truth), and the
+        larger one's volume (`<mask>_ml`).
     """
     air = Volume.from_spacing(np.full((8, 32, 32), AIR_HU, np.int16), (5.0, 10.0, 10.0))
     for cascade in (reference, other):
@@ -68,15 +71,21 @@ def compare(reference: Cascade, other: Cascade, cases: Iterable[tuple[str, Volum
         row = {"case": name, "seconds": seconds, "other_seconds": other_seconds}
         for mask, of in MASKS.items():
             row[mask] = _dice(of(labels), of(others))
+            row[f"{mask}_ml"] = max(np.count_nonzero(of(found)) for found in (labels, others)) * scan.voxel_ml
             for whose, found in (("reference", labels), ("other", others)):
                 row[f"{mask}_{whose}"] = _dice(of(truth.voxels), of(found)) if truth else float("nan")
         rows.append(row)
     return rows
 
 
+def least_dice(rows: list[dict]) -> float:
+    """Returns the least Dice between the two cascades, over all cases and masks of at least LEAST_ML; 1 if none is."""
+    return min((row[mask] for row in rows for mask in MASKS if row[f"{mask}_ml"] >= LEAST_ML), default=1.0)
+
+
 def table(rows: list[dict], reference: str, other: str) -> str:
     """Formats the rows and their means as text; `reference` and `other` are the names of the two cascades."""
-    numbers = [name for name in rows[0] if name != "case"]
+    numbers = [name for name in rows[0] if name != "case" and not name.endswith("_ml")]
     mean = {"case": "mean", **{name: float(np.mean([row[name] for row in rows])) for name in numbers}}
     short = f"{reference} > {other}"
     lines = [f"{'Dice of both':>48}{'kidney, ground truth':>26}{'tumor, ground truth':>28}{'seconds':>26}",

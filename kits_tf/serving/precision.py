@@ -1,7 +1,8 @@
 """Chooses what the nets compute in: float32, or bfloat16 where the processor is faster in it.
 
 An export holds its weights once, in float32. Its signature `bfloat16` computes some stages in bfloat16; contents.json
-lists them. Exports of older versions have no such signature.
+lists them, and says whether their labels were compared with float32's (kits_tf.cascade --compare). Exports of older
+versions have no such signature.
 """
 
 import json
@@ -40,8 +41,8 @@ def chosen(asked: str, contents: str | bytes, compiled: bool, fast: bool, where:
     """Returns the precision to compute an export in, "float32" or "bfloat16".
 
     Args:
-        asked: "float32", "bfloat16" or "auto": bfloat16 if `fast`, some nets are wide enough for it, and XLA does not
-            compile them.
+        asked: "float32", "bfloat16" or "auto": bfloat16 if `fast`, some stages have such nets, their labels were
+            compared with float32's, and XLA does not compile the nets.
         contents: the export's contents.json.
         compiled: whether XLA compiles the nets.
         fast: whether the processor is faster in bfloat16.
@@ -55,6 +56,7 @@ def chosen(asked: str, contents: str | bytes, compiled: bool, fast: bool, where:
         raise ValueError(f'precision must be "auto", "float32" or "bfloat16", got {asked}')
     try:
         own, stages = precision_of(contents), dict(json.loads(contents)).get("bfloat16")
+        safe = bool(stages and dict(json.loads(contents)).get("bfloat16_compared"))
     except (ValueError, TypeError) as error:
         raise InputError(f"{where}: cannot be loaded as an exported cascade ({one_line(error)})") from error
     if own != "float32":  # of an older version, whose nets compute in bfloat16 in every signature
@@ -67,4 +69,4 @@ def chosen(asked: str, contents: str | bytes, compiled: bool, fast: bool, where:
                          f"--precision=bfloat16")
     if asked == "bfloat16" and compiled:
         raise InputError("--precision=bfloat16 and --xla=on exclude each other: no signature does both")
-    return "bfloat16" if asked == "bfloat16" or (asked == "auto" and stages and fast and not compiled) else "float32"
+    return "bfloat16" if asked == "bfloat16" or (asked == "auto" and safe and fast and not compiled) else "float32"

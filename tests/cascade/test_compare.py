@@ -47,6 +47,14 @@ def test_dice_is_counted_between_the_two_and_with_the_truth(rows):
     assert second["kidney"] == first["kidney"] and np.isnan(second["kidney_reference"])
 
 
+def test_the_least_dice_leaves_out_masks_below_a_milliliter(rows):
+    assert rows[0]["kidney_ml"] == pytest.approx(4 * 0.02) and rows[0]["tumor_ml"] == pytest.approx(2 * 0.02)
+    assert compare.least_dice(rows) == 1.0
+    first, second = ({**row, "kidney_ml": 150.0} for row in rows)
+    assert compare.least_dice([first, {**second, "kidney": 0.9}]) == 0.75  # the worst case, not the mean
+    assert compare.least_dice([{**first, "tumor_ml": 1.0}]) == pytest.approx(2 / 3)
+
+
 def test_the_table_names_cases_and_precisions_and_ends_with_the_mean(rows):
     lines = compare.table(rows[:1], "float32", "bfloat16").splitlines()
     assert lines[1].split()[0] == "case" and lines[1].count("float32 > bfloat16") == 3

@@ -301,11 +301,14 @@ def test_the_command_exports_folds_mirror_images_and_bfloat16_and_prints_the_dic
     assert config.tumor_fusion == "union"
     exported = configs.from_json((run_dir / "export" / "1" / "assets" / "config.json").read_text())
     assert exported == dataclasses.replace(config, tumor_fusion="tumor2d", lesion_threshold=0.6)
-    assert done.stdout.count("float32 > bfloat16") == 9 and done.stdout.splitlines()[-1].startswith("mean")
+    assert done.stdout.count("float32 > bfloat16") == 6 and done.stdout.splitlines()[-1].startswith("mean")
     contents = json.loads((run_dir / "export" / "1" / "assets" / "contents.json").read_text())
     assert contents["nets"] == dict.fromkeys(configs.STAGES, 2)
     assert contents["mirrored"] == {"coarse": "", "correction": "", "fine": "x", "tumor3d": "x", "tumor2d": "x"}
-    assert (contents["folds"], contents["weights"], contents["bfloat16"]) == ([0, 1], "best", ["fine", "tumor2d"])
+    assert (contents["folds"], contents["weights"]) == ([0, 1], "best")
+    least = contents["bfloat16_compared"]["least_dice"]
+    assert list(least) == ["fine", "tumor2d"] and all(0 <= dice <= 1 for dice in least.values())
+    assert contents["bfloat16"] == [stage for stage, dice in least.items() if dice >= 0.998]
     nets, _ = collect.collect(run_dir, folds=(0, 1))
     image = tf.random.stateless_uniform((1, *net_shape("fine", config)), seed=(3, 4))
     views = [net(image, training=False) for net in nets["fine"]]

@@ -7,12 +7,14 @@ import pytest
 from kits_tf.errors import InputError
 from kits_tf.serving.precision import chosen
 
-WIDE, NARROW, OLD = {"bfloat16": ["fine"]}, {"bfloat16": []}, {}
+WIDE = {"bfloat16": ["fine"], "bfloat16_compared": {"study": "kits19", "least_dice": {"fine": 0.9991}}}
+UNCOMPARED, NARROW, OLD = {"bfloat16": ["fine"]}, {"bfloat16": []}, {}
 
 
 @pytest.mark.parametrize(("asked", "contents", "compiled", "fast", "expected"), [
     ("auto", WIDE, False, True, "bfloat16"), ("auto", WIDE, False, False, "float32"),
     ("auto", WIDE, True, True, "float32"), ("auto", NARROW, False, True, "float32"),
+    ("auto", UNCOMPARED, False, True, "float32"), ("bfloat16", UNCOMPARED, False, False, "bfloat16"),
     ("auto", OLD, False, True, "float32"), ("auto", {"precision": "bfloat16"}, False, False, "bfloat16"),
     ("bfloat16", WIDE, False, False, "bfloat16"), ("bfloat16", NARROW, False, False, "bfloat16"),
     ("float32", WIDE, False, True, "float32"), ("float32", WIDE, True, True, "float32")])
