@@ -72,9 +72,11 @@ demo: venv
 RELEASE_PHANTOMS = $(RUN) -m kits_tf.phantoms --body --seed=1 --size=256
 WIDE_FIELD = --slice_mm=2,8
 KIDNEY_FIELD = --slice_mm=1.5,5 --field_mm=190,330
+TUMORS = --slice_mm=3,5 --field_mm=190,330 --tumor_share=1
 release: venv
 	$(RELEASE_PHANTOMS) --output="$(RELEASE)/study" --cases=170 $(WIDE_FIELD)
 	$(RELEASE_PHANTOMS) --output="$(RELEASE)/study" --first=500 --cases=118 $(KIDNEY_FIELD)
+	$(RELEASE_PHANTOMS) --output="$(RELEASE)/study" --first=2000 --cases=90 $(TUMORS)
 	$(RELEASE_PHANTOMS) --output="$(RELEASE)/held_out" --first=1000 --cases=40 $(WIDE_FIELD)
 	$(RELEASE_PHANTOMS) --output="$(RELEASE)/held_out" --first=1500 --cases=30 $(KIDNEY_FIELD)
 	$(RUN) -m data_prep --input="$(RELEASE)/study" --output="$(RELEASE)/data" --preset=release

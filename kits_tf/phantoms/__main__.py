@@ -24,6 +24,8 @@ flags.DEFINE_bool("hard", False, "as hard as cases with --anatomy: low contrast,
 flags.DEFINE_bool("body", False, "whole-body phantoms, to train nets for real scans: any part from neck to "
                   "thighs, any contrast phase, with or without kidneys and tumors")
 flags.DEFINE_list("field_mm", None, "range of the field of view with --body, in mm; default: about the body's width")
+flags.DEFINE_float("tumor_share", 0.6, "share of the patients that have a tumor with --body", lower_bound=0.0,
+                   upper_bound=1.0)
 own.define_flag()
 
 
@@ -46,10 +48,11 @@ def main() -> int:
     if FLAGS.body and (FLAGS.anatomy or FLAGS.hard):
         raise InputError("--body: expected neither --anatomy nor --hard beside it")
     write_study(FLAGS.output, FLAGS.cases, FLAGS.seed, scanner, FLAGS.first, anatomy=FLAGS.anatomy, hard=FLAGS.hard,
-                body=FLAGS.body, field_mm=field_mm, overwrite=FLAGS.overwrite)
+                body=FLAGS.body, field_mm=field_mm, tumor_share=FLAGS.tumor_share, overwrite=FLAGS.overwrite)
     return 0
 
 
 if __name__ == "__main__":
-    command.run(main, {"Patients": ("output", "cases", "first", "seed", "anatomy", "hard", "body", "overwrite"),
+    command.run(main, {"Patients": ("output", "cases", "first", "seed", "anatomy", "hard", "body", "tumor_share",
+                                    "overwrite"),
                        "Scanner": ("size", "slice_mm", "field_mm")}, "the cases written so far are complete")

@@ -22,6 +22,7 @@ from kits_tf.files.lock import only_writer
 from kits_tf.files.own import check_own, is_own, staged
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen, kind_of
 from kits_tf.phantoms.anatomy import draw_around, find_anatomy
+from kits_tf.phantoms.body.lesions import WITH_TUMOR
 from kits_tf.phantoms.body.scan import draw_body
 from kits_tf.phantoms.kidneys import CYCLE
 from kits_tf.phantoms.tissues import hard_phase
@@ -42,6 +43,7 @@ class Drawn:
         hard: make cases as hard as those with anatomy: contrast phases in turn, one case in four non-contrast.
         body: draw whole-body phantoms (kits_tf/phantoms/body); anatomy and hard do not apply.
         field_mm: range of the field of view of whole-body phantoms; None for about the body's width.
+        tumor_share: share of the whole-body phantoms with kidneys that have a tumor.
         overwrite: whether to write over files that this program did not write (kits_tf.files.own).
     """
 
@@ -49,6 +51,7 @@ class Drawn:
     hard: bool = False
     body: bool = False
     field_mm: tuple[float, float] | None = None
+    tumor_share: float = WITH_TUMOR
     overwrite: bool = False
 
 
@@ -122,7 +125,7 @@ def _settings(seed, scanner, source, drawn):
     if source:
         return {"seed": seed, "anatomy": file_facts(source)["sha256"]}
     return {"seed": seed, "size_voxels": scanner.size_voxels, "slice_mm": list(scanner.slice_mm), "hard": drawn.hard,
-            "body": drawn.body, "field_mm": drawn.field_mm and list(drawn.field_mm)}
+            "body": drawn.body, "field_mm": drawn.field_mm and list(drawn.field_mm), "tumor_share": drawn.tumor_share}
 
 
 def _is_drawn(entry, settings, folder):
@@ -144,7 +147,8 @@ def _phase(index, source):
 def _draw(index, seed, scanner, source, drawn):
     """Returns (scan, labels, notes for study.json)."""
     if drawn.body:
-        ct, label_volume, notes = draw_body((seed, index), scanner.size_voxels, scanner.slice_mm, drawn.field_mm)
+        ct, label_volume, notes = draw_body((seed, index), scanner.size_voxels, scanner.slice_mm, drawn.field_mm,
+                                             drawn.tumor_share)
         return ct, label_volume, {"kind": "body", **notes}
     phase = _phase(index, source) if source or drawn.hard else None
     notes = {"phase": phase.name} if phase else {}

@@ -9,7 +9,7 @@ import pytest
 from kits_tf import labels
 from kits_tf.phantoms.abdomen import Scanner
 from kits_tf.phantoms.body import kidneys as kidney_plan
-from kits_tf.phantoms.body import lesions, scanner
+from kits_tf.phantoms.body import scanner
 from kits_tf.phantoms.body.canvas import EDGE_HU, Canvas, Pose
 from kits_tf.phantoms.body.kidneys import plan_kidneys
 from kits_tf.phantoms.body.organs import draw_organs
@@ -173,11 +173,13 @@ def test_an_oblique_bent_canvas_keeps_volumes():
 
 
 def test_tumors_are_labelled_and_noted(monkeypatch):
-    monkeypatch.setattr(lesions, "WITH_TUMOR", 1.0)
     only_field(monkeypatch, "abdomen")
-    _, drawn, notes = draw_body(1, **SMALL)
+    _, drawn, notes = draw_body(1, **SMALL, tumor_share=1.0)
     assert (drawn.voxels == labels.TUMOR).any()
-    assert all(5 <= tumor["diameter_mm"] <= 125 for tumor in notes["tumors"])
+    assert all(5 <= tumor["diameter_mm"] <= 150 for tumor in notes["tumors"])
+    _, drawn, notes = draw_body(1, **SMALL, tumor_share=0.0)
+    assert (drawn.voxels == labels.KIDNEY).any() and not (drawn.voxels == labels.TUMOR).any()
+    assert notes["tumors"] == []
 
 
 def test_a_study_notes_what_each_case_holds(tmp_path):

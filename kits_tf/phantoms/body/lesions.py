@@ -1,7 +1,8 @@
 """Draws tumors and cysts of the kidneys.
 
-Tumors are solid, cystic, necrotic, bright or dark, with a sharp or an infiltrating edge, from 5 mm in diameter to about
-one liter, anywhere from the surface to the sinus. Cysts of any density are labeled kidney.
+Tumors are solid, cystic, necrotic, bright or dark, with a sharp or an infiltrating edge, from 5 mm in diameter to more
+than one liter, anywhere from the surface to the sinus. Some have lobes that differ in contents. Cysts of any density
+are labeled kidney.
 """
 
 import numpy as np
@@ -15,7 +16,7 @@ from kits_tf.phantoms.body.tissues import Tissues
 from kits_tf.phantoms.drawing import Shape, edge, ellipsoid
 
 SPREAD_HU = {"solid": 3.0, "mixed": 18.0, "necrotic": 10.0, "cystic": 4.0, "bright": 12.0}
-WITH_TUMOR = 0.6  # share of the patients with kidneys
+WITH_TUMOR = 0.6  # share of the patients with kidneys, unless told otherwise
 
 
 def draw_cysts(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: list[Kidney],
@@ -46,15 +47,15 @@ def draw_cysts(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: list
 
 
 def draw_tumors(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: list[Kidney],
-                rng: np.random.Generator) -> list[dict]:
-    """Draws the tumors of one patient.
+                rng: np.random.Generator, share: float = WITH_TUMOR) -> list[dict]:
+    """Draws the tumors of one patient, with probability `share` one or more.
 
-    Returns one dict per tumor in the scan: kind, where, diameter_mm, hu (mean) and infiltrating.
+    Returns one dict per tumor in the scan: kind, where, diameter_mm, hu (mean), infiltrating, and lobes if it has any.
     """
-    if rng.random() > WITH_TUMOR:
+    if rng.random() > share:
         return []
     drawn = []
-    for _ in range(int(rng.choice([1, 2, 3], p=[0.86, 0.1, 0.04]))):
+    for _ in range(int(rng.choice([1, 2, 3], p=[0.8, 0.15, 0.05]))):
         kidney = kidneys[int(rng.integers(len(kidneys)))]
         drawn.append(_draw_tumor(canvas, patient, tissues, kidney, rng))
     return [tumor for tumor in drawn if tumor]
@@ -105,13 +106,29 @@ def _mean(rng, tissues, kind):
 
 
 def _draw_tumor(canvas, patient, tissues, kidney, rng):
-    diameter = float(np.clip(rng.lognormal(np.log(30), 0.6), 5, 100) if rng.random() < 0.96 else rng.uniform(90, 130))
+    diameter = float(np.clip(rng.lognormal(np.log(40), 0.62), 5, 110) if rng.random() < 0.94 else rng.uniform(90, 150))
     radius = diameter / 2
-    kind = str(rng.choice(["solid", "mixed", "necrotic", "cystic", "bright"], p=[0.3, 0.25, 0.2, 0.1, 0.15]))
-    infiltrating = rng.random() < 0.12
     where = str(rng.choice(["surface", "within", "sinus"], p=[0.62, 0.25, 0.13]))
     limit = _limit(patient, kidney, radius)
     centre = _centre(rng, kidney, radius, limit, where)
+    drawn = _paint(canvas, tissues, rng, centre, radius, limit)
+    lobes = 0
+    if radius > 12 and rng.random() < 0.2:
+        for _ in range(int(rng.integers(1, 4))):
+            outward = rng.normal(size=3)
+            middle = centre + outward / np.linalg.norm(outward) * radius * rng.uniform(0.8, 1.15)
+            size = radius * rng.uniform(0.4, 0.9)
+            if inside(limit, middle) > 0.4 * size:
+                lobes += _paint(canvas, tissues, rng, middle, size, limit) is not None
+    if drawn is None:
+        return None
+    return {**drawn, "where": where, "diameter_mm": round(diameter, 1), **({"lobes": lobes} if lobes else {})}
+
+
+def _paint(canvas, tissues, rng, centre, radius, limit):
+    """Paints one mass of tumor; returns its kind, hu and infiltrating, or None if it lies outside the scan."""
+    kind = str(rng.choice(["solid", "mixed", "necrotic", "cystic", "bright"], p=[0.3, 0.25, 0.2, 0.1, 0.15]))
+    infiltrating = rng.random() < 0.12
     shape = ellipsoid(centre, radius * rng.uniform(0.85, 1.18, 3), tilted(rng, 0.8))
     shape = lumpy(rng, shape, radius * rng.uniform(0.02, 0.14), radius * rng.uniform(0.7, 1.6)).cut(limit.level)
     mean = _mean(rng, tissues, kind)
@@ -147,5 +164,4 @@ def _draw_tumor(canvas, patient, tissues, kidney, rng):
                 canvas.paint(ellipsoid(spot, rng.uniform(0.8, 3.5, 3)), rng.uniform(150, 900), 1.2)
     if drawn is None or not (canvas.labels[drawn.window] == labels.TUMOR).any():
         return None  # outside the scan
-    return {"kind": kind, "where": where, "diameter_mm": round(diameter, 1), "hu": round(mean),
-            "infiltrating": bool(infiltrating)}
+    return {"kind": kind, "hu": round(mean), "infiltrating": bool(infiltrating)}

@@ -34,8 +34,8 @@ def draw_pelvis(canvas: Canvas, patient: Patient, tissues: Tissues, rng: np.rand
             radius = rng.uniform(8, 26) if rng.random() < 0.4 else rng.uniform(7, 13)
             canvas.paint(ellipsoid((212, 2, side * rng.uniform(38, 50)), (radius,) * 3), rng.uniform(5, 45), 2.5)
     _draw_bladder(canvas, tissues, rng, centre, fill)
-    stool = rng.uniform(-40, 60) if rng.random() < 0.7 else rng.uniform(100, 400)
-    size = rng.uniform(10, 24)
+    stool = rng.uniform(-40, 60) if rng.random() < 0.6 else rng.uniform(60, 400)
+    size = rng.uniform(10, 32)
     parts = [ellipsoid((z, y, rng.uniform(-5, 5)), np.array([22, size * 0.9, size])) for z, y in
              ((225, 30), (245, 34), (265, 30))]
     parts.append(ellipsoid((288, 22, 0), (18, 11, 11)))

@@ -10,7 +10,7 @@ from kits_tf.phantoms.body.canvas import Canvas
 from kits_tf.phantoms.body.devices import draw_ascites, draw_devices
 from kits_tf.phantoms.body.frame import draw_frame
 from kits_tf.phantoms.body.kidneys import plan_kidneys
-from kits_tf.phantoms.body.lesions import draw_cysts, draw_tumors
+from kits_tf.phantoms.body.lesions import WITH_TUMOR, draw_cysts, draw_tumors
 from kits_tf.phantoms.body.organs import draw_organs
 from kits_tf.phantoms.body.parenchyma import draw_bridge, draw_kidney, draw_perirenal
 from kits_tf.phantoms.body.patient import Patient
@@ -24,7 +24,8 @@ from kits_tf.volume import Volume
 
 
 def draw_body(seed: int | tuple[int, ...], size_voxels: int = 512, slice_mm: tuple[float, float] = (0.5, 10.0),
-              field_mm: tuple[float, float] | None = None) -> tuple[Volume, Volume, dict]:
+              field_mm: tuple[float, float] | None = None,
+              tumor_share: float = WITH_TUMOR) -> tuple[Volume, Volume, dict]:
     """Draws a scan and its labels.
 
     Args:
@@ -32,6 +33,7 @@ def draw_body(seed: int | tuple[int, ...], size_voxels: int = 512, slice_mm: tup
         size_voxels: voxels along y and along x.
         slice_mm: range of the distance between slices.
         field_mm: range of the in-plane field of view; None for about the body's width.
+        tumor_share: probability that a patient with kidneys has a tumor.
 
     Returns:
         (ct, labels, notes): Volumes of int16 HU and of uint8 classes; notes for study.json.
@@ -60,7 +62,7 @@ def draw_body(seed: int | tuple[int, ...], size_voxels: int = 512, slice_mm: tup
     for kidney in kidneys:
         findings += draw_kidney(canvas, tissues, kidney, kidney_rng)
     cysts = draw_cysts(canvas, patient, tissues, kidneys, kidney_rng) if kidneys else 0
-    tumors = draw_tumors(canvas, patient, tissues, kidneys, kidney_rng) if kidneys else []
+    tumors = draw_tumors(canvas, patient, tissues, kidneys, kidney_rng, tumor_share) if kidneys else []
     draw_table(canvas, patient, scan_rng)
     ct = Volume.from_spacing(scan(canvas, view, scan_rng), view.grid.spacing_mm)
     notes = {"phase": tissues.phase, "wild": tissues.wild, "kidneys": layout if canvas.labels.any() else "not in view",
