@@ -64,7 +64,7 @@ def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stage
     """Prepares every case for the given stages.
 
     A case that cannot be used is reported on stderr and in summary.csv and does not stop the others. Warnings about
-    usable cases are printed to stderr, one line each.
+    usable cases are printed to stderr, one line each. summary.csv is replaced at the end.
 
     Args:
         study: a data set in a layout of scans.layouts.
@@ -79,8 +79,9 @@ def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stage
         The exit status: 0 if all cases are prepared, 1 if at least one failed.
 
     Raises:
-        InputError: if the run cannot start, the folder holds records of something else (conflicts.py) or folds of
-            another seed, another run writes to it, the disk is full, or the connection to the scheduler is lost.
+        InputError: if the run cannot start, the folder holds records of something else (conflicts.py), folds of
+            another seed or another summary.csv, another run writes to it, the disk is full, or the connection to the
+            scheduler is lost.
     """
     cases = {case.name: case for case in find_cases(place.path(study), layout, labels)}
     data_dir = place.path(data_dir)
@@ -88,7 +89,7 @@ def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stage
     with only_writer(data_dir):
         check_conflicts(data_dir, cases, stages, config)
         folds = dataset.update_folds(data_dir, cases, seed)
-        (data_dir / "summary.csv").unlink(missing_ok=True)  # from an earlier run
+        _check_summary(data_dir / "summary.csv")
         write_text(dataset.folds_path(data_dir), json.dumps(folds, indent=1) + "\n")
         manifests = {stage: Manifest(data_dir, stage, config) for stage in stages}
         for manifest in manifests.values():
@@ -120,3 +121,9 @@ def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stage
     statuses = [row["status"] for row in rows.values()]
     say(f"{cluster.counted(statuses)}; records in {data_dir}")
     return 1 if "failed" in statuses else 0
+
+
+def _check_summary(path):
+    """Raises InputError if another table lies where the summary goes."""
+    if path.exists() and not path.read_bytes().startswith(",".join(SUMMARY).encode() + b"\n"):
+        raise InputError(f"{path}: was not written by data_prep, and is kept; move it away or choose another --output")

@@ -211,6 +211,28 @@ def test_a_damaged_shard_is_named_and_rebuilt_byte_for_byte(how, folder):
     assert check(folder / "data", "fine") == []
 
 
+def test_a_summary_stays_until_the_next_one_is_whole(folder, monkeypatch):
+    path = folder / "data" / "summary.csv"
+    before = path.read_text()
+
+    def lost(*_):
+        raise InputError("the connection to the scheduler is lost")
+
+    monkeypatch.setattr(cluster, "run", lost)
+    with pytest.raises(InputError, match="is lost"):
+        prepare(folder)
+    assert path.read_text() == before
+
+
+def test_a_table_of_the_users_in_the_summarys_place_is_kept(folder):
+    path = folder / "data" / "summary.csv"
+    path.write_text("patient,age\ncase_00000,57\n")
+    before = everything(folder)
+    with pytest.raises(InputError, match=r"summary.csv: was not written by data_prep, and is kept; move it away"):
+        prepare(folder)
+    assert everything(folder) == before
+
+
 def test_checking_writes_nothing(folder):
     damage(dataset.shard_path(folder / "data", "fine", "case_00001"), "cut")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
