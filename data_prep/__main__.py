@@ -24,7 +24,7 @@ from data_prep.preparation import discard_others, prepare_study
 from kits_tf import cluster, command
 from kits_tf.config import STAGES, command_line
 from kits_tf.errors import InputError
-from kits_tf.scans import label_map, layouts
+from kits_tf.scans import layouts
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("input", None, "data set: a folder of case_xxxxx/imaging.nii.gz and segmentation.nii.gz, or in "
@@ -45,19 +45,17 @@ cluster.define_flags()
 def main() -> int:
     config = command_line.config_from_flags()
     stages = STAGES if FLAGS.stage == "all" else (FLAGS.stage,)
-    labels = label_map.parse(FLAGS.labels) if FLAGS.labels else None
+    place, study = cluster.place_from_flags(), layouts.from_flags(FLAGS.input) if FLAGS.input else None
     try:
         if FLAGS.check:
             given = FLAGS["preset"].present or FLAGS["set"].present
-            return check_data(FLAGS.output, FLAGS.stage, config if given else None, FLAGS.input,
-                              FLAGS.layout, labels)
-        if not FLAGS.input:
+            return check_data(FLAGS.output, FLAGS.stage, config if given else None, study)
+        if study is None:
             raise InputError("--input is missing; expected a data set, such as a folder of "
                              "case_xxxxx/imaging.nii.gz and segmentation.nii.gz")
         if FLAGS.discard:
-            discard_others(FLAGS.input, FLAGS.output, stages, config, cluster.place_from_flags(), FLAGS.layout, labels)
-        return prepare_study(FLAGS.input, FLAGS.output, stages, config, FLAGS.seed,
-                             cluster.place_from_flags(), FLAGS.layout, labels)
+            discard_others(study, FLAGS.output, stages, config, place)
+        return prepare_study(study, FLAGS.output, stages, config, FLAGS.seed, place)
     except OSError as error:
         raise InputError(str(error)) from error
 

@@ -7,20 +7,18 @@ from data_prep.manifest import sources
 from kits_tf.config import STAGES, CascadeConfig
 from kits_tf.errors import InputError
 from kits_tf.records import dataset, integrity
-from kits_tf.scans.label_map import LabelMap
-from kits_tf.scans.layouts import find_cases
+from kits_tf.scans.layouts import Given, find_cases
 
 WHOLE, DAMAGED = 0, 2  # exit status; 1 means, as in every command, that nothing could be checked
 
 
 def check_data(data_dir: str | pathlib.Path, stage: str = "all", config: CascadeConfig | None = None,
-               study: str | pathlib.Path | None = None, layout: str = "auto",
-               labels: LabelMap | None = None) -> int:
+               study: Given | None = None) -> int:
     """Prints the lines of `problems` and a summary to stderr; returns the exit status, WHOLE or DAMAGED.
 
     Args and errors are those of `problems`.
     """
-    lines, checked = problems(data_dir, stage, config, study, layout, labels)
+    lines, checked = problems(data_dir, stage, config, study)
     for line in lines:
         print(line, file=sys.stderr)
     verdict = f"{len(lines)} problems" if lines else f"all {sum(checked.values())} shards are whole"
@@ -29,16 +27,14 @@ def check_data(data_dir: str | pathlib.Path, stage: str = "all", config: Cascade
 
 
 def problems(data_dir: str | pathlib.Path, stage: str = "all", config: CascadeConfig | None = None,
-             study: str | pathlib.Path | None = None, layout: str = "auto",
-             labels: LabelMap | None = None) -> tuple[list[str], dict[str, int]]:
+             study: Given | None = None) -> tuple[list[str], dict[str, int]]:
     """Finds shards that are damaged, missing, stale or orphans.
 
     Args:
         data_dir: the prepared folder.
         stage: one of config.STAGES, or "all" for every prepared stage.
         config: CascadeConfig whose record settings the shards must have; None accepts any.
-        study: data set from whose files the shards must have been written; None accepts any.
-        layout, labels: how it is laid out, and what its label values mean, as of scans.layouts.find_cases.
+        study: data set (or its path) from whose files the shards must have been written; None accepts any.
 
     Returns:
         (lines, checked): one line for each problem, and the number of shards checked in each stage.
@@ -51,7 +47,7 @@ def problems(data_dir: str | pathlib.Path, stage: str = "all", config: CascadeCo
     if not wanted:
         raise InputError(f"{data_dir}: contains no {'' if stage == 'all' else stage + ' '}records to check; make them "
                          f"with: python -m data_prep --input=STUDY --output={data_dir}")
-    found = study and {case.name: sources(case) for case in find_cases(study, layout, labels, labeled=True).cases}
+    found = study and {case.name: sources(case) for case in find_cases(study, labeled=True).cases}
     lines, checked = [], {}
     for name in wanted:
         wrong, checked[name] = _check_stage(data_dir, name, config, found)

@@ -23,34 +23,30 @@ from kits_tf.quiet import say
 from kits_tf.records import dataset
 from kits_tf.scans import layouts
 from kits_tf.scans.discovery import IMAGING, SEGMENTATION, Case
-from kits_tf.scans.label_map import LabelMap
 
 SUMMARY = ("case", "status", "seconds", "message")
 SAVED_EVERY = 2.0  # seconds between saves of the manifests, which are large for a large study
 
 
-def find_cases(study: str | pathlib.Path, layout: str = "auto", labels: LabelMap | None = None) -> list[Case]:
+def find_cases(study: layouts.DataSet) -> list[Case]:
     """Returns the cases of a data set with ground truth, sorted by name, and says how it was understood.
 
-    Args and errors as scans.layouts.find_cases.
-
     Raises:
-        InputError: also if no case has labels.
+        InputError: as scans.layouts.find_cases, and if no case has labels.
     """
-    found = layouts.find_cases(study, layout, labels, labeled=True)
+    found = layouts.find_cases(study, labeled=True)
     if found.layout == "scans":
-        raise InputError(f"{study}: contains no case with labels; expected case_xxxxx/{IMAGING}.nii.gz and "
+        raise InputError(f"{study.path}: contains no case with labels; expected case_xxxxx/{IMAGING}.nii.gz and "
                          f"{SEGMENTATION}.nii.gz, a data set of nnU-Net or the Decathlon, pairs such as a.nii.gz and "
                          f"a_seg.nii.gz, or a table of case,image,label")
     say(found.said)
     return found.cases
 
 
-def discard_others(study: str | pathlib.Path, data_dir: str | pathlib.Path, stages: Sequence[str],
-                   config: CascadeConfig, place: cluster.Place = cluster.HERE, layout: str = "auto",
-                   labels: LabelMap | None = None) -> None:
+def discard_others(study: layouts.Given, data_dir: str | pathlib.Path, stages: Sequence[str],
+                   config: CascadeConfig, place: cluster.Place = cluster.HERE) -> None:
     """Deletes the records in a data folder that prepare_study would refuse. Args as prepare_study."""
-    cases = {case.name: case for case in find_cases(place.path(study), layout, labels)}
+    cases = {case.name: case for case in find_cases(layouts.DataSet.of(study, place.path))}
     data_dir = place.path(data_dir)
     with only_writer(data_dir):
         number = discard_conflicts(data_dir, cases, stages, config)
@@ -58,22 +54,20 @@ def discard_others(study: str | pathlib.Path, data_dir: str | pathlib.Path, stag
         say(f"{data_dir}: deleted {number} records of cases, studies or settings other than these")
 
 
-def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stages: Sequence[str], config: CascadeConfig,
-                  seed: int | None = None, place: cluster.Place = cluster.HERE, layout: str = "auto",
-                  labels: LabelMap | None = None) -> int:
+def prepare_study(study: layouts.Given, data_dir: str | pathlib.Path, stages: Sequence[str], config: CascadeConfig,
+                  seed: int | None = None, place: cluster.Place = cluster.HERE) -> int:
     """Prepares every case for the given stages.
 
     A case that cannot be used is reported on stderr and in summary.csv and does not stop the others. Warnings about
     usable cases are printed to stderr, one line each. summary.csv is replaced at the end.
 
     Args:
-        study: a data set in a layout of scans.layouts.
+        study: a data set in a layout of scans.layouts, or its path alone.
         data_dir: folder to write to, created if absent.
         stages: names from config.STAGES.
         config: CascadeConfig.
         seed: int, assigns new cases to folds; None for the folder's own, or 0.
         place: where the cases are processed (kits_tf.cluster).
-        layout, labels: how the data set is laid out, and what its label values mean, as of scans.layouts.find_cases.
 
     Returns:
         The exit status: 0 if all cases are prepared, 1 if at least one failed.
@@ -83,7 +77,7 @@ def prepare_study(study: str | pathlib.Path, data_dir: str | pathlib.Path, stage
             another seed or another summary.csv, another run writes to it, the disk is full, or the connection to the
             scheduler is lost.
     """
-    cases = {case.name: case for case in find_cases(place.path(study), layout, labels)}
+    cases = {case.name: case for case in find_cases(layouts.DataSet.of(study, place.path))}
     data_dir = place.path(data_dir)
     device.announce("float32", False, "preparing")
     with only_writer(data_dir):

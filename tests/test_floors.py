@@ -17,7 +17,6 @@ ONLY_IN = {"tensorflow_addons": {"kits_tf/addons.py"},
 LONGEST = 75  # lines of a function with its docstring: a screen and a half
 MOST_PARAMETERS = 6
 MEASURES = "its parameters are the measures of one organ or tissue, each given once"
-DATA_SET = "a data set is a path, its layout and the meaning of its label values, beside the command's own settings"
 EXCEPTIONS = {  # functions that may be larger, each with its reason
     "kits_tf/phantoms/body/bowel.py:_draw_loop": MEASURES,
     "kits_tf/phantoms/body/organs.py:_draw_lesions": MEASURES,
@@ -26,10 +25,6 @@ EXCEPTIONS = {  # functions that may be larger, each with its reason
     "kits_tf/phantoms/parenchyma.py:tumor_tissue": MEASURES,
     "kits_tf/phantoms/artefacts.py:streak": "its defaults bind the variables of a loop",
     "kits_tf/phantoms/body/parenchyma.py:level": "its defaults bind the variables of a loop",
-    "data_prep/preparation.py:discard_others": DATA_SET,
-    "data_prep/preparation.py:prepare_study": DATA_SET,
-    "kits_tf/evaluation/evaluator.py:evaluate_study": DATA_SET,
-    "kits_tf/serving/__main__.py:predict": DATA_SET,
     "kits_tf/reporting/pages.py:write_case_page": "what a page shows, each from another source",
     "kits_tf/serving/client.py:__init__": "the fields of Server, and the two choices that Predictor has too",
     "benchmarks/real/slices.py:score_slice": "the columns of its row and what they are computed from",

@@ -13,7 +13,7 @@ from absl import flags
 
 from kits_tf import cluster, command
 from kits_tf.files import own
-from kits_tf.scans import label_map, layouts
+from kits_tf.scans import layouts
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("predictions", None, "folder of prediction_<id>.nii.gz, where <id> is 00210 for case_00210, or "
@@ -31,9 +31,8 @@ flags.mark_flags_as_required(["predictions", "labels", "output"])
 def main() -> int:
     from kits_tf.evaluation.evaluator import evaluate_study  # imports SciPy, which --help does not need
 
-    return evaluate_study(FLAGS.predictions, FLAGS.labels, FLAGS.output, FLAGS.cases or None,
-                          cluster.place_from_flags(), FLAGS.overwrite, FLAGS.layout,
-                          label_map.parse(FLAGS.label_map, "--label_map") if FLAGS.label_map else None)
+    return evaluate_study(FLAGS.predictions, layouts.from_flags(FLAGS.labels, "label_map"), FLAGS.output,
+                          FLAGS.cases or None, cluster.place_from_flags(), FLAGS.overwrite)
 
 
 def run() -> None:

@@ -51,8 +51,8 @@ def case_id(name: str) -> str:
     return short_name(name.removeprefix(PREFIX))
 
 
-def find_cases(predictions: str | pathlib.Path, labels: str | pathlib.Path, only: Iterable[str] | None = None,
-               layout: str = "auto", label_map: LabelMap | None = None) -> tuple[list[CaseFiles], list[pathlib.Path]]:
+def find_cases(predictions: str | pathlib.Path, labels: layouts.Given,
+               only: Iterable[str] | None = None) -> tuple[list[CaseFiles], list[pathlib.Path]]:
     """Pairs ground truth with predictions, and says how the ground truth was understood.
 
     Args:
@@ -60,8 +60,6 @@ def find_cases(predictions: str | pathlib.Path, labels: str | pathlib.Path, only
             such file, of <case>.nii.gz with the values of the ground truth.
         labels: a data set in a layout of scans.layouts, or a folder of label files named by case.
         only: names or ids of the cases to score; None for all.
-        layout: how the ground truth is laid out; "auto" to recognize it.
-        label_map: the meaning of its values; None for what the layout says.
 
     Returns:
         (cases, strays): list of CaseFiles sorted by case, and the paths of predictions without labels; strays is empty
@@ -71,7 +69,8 @@ def find_cases(predictions: str | pathlib.Path, labels: str | pathlib.Path, only
         InputError: if a folder is missing, there are no labels, two files belong to one case, a case of `only` has no
             labels, or no case has a prediction.
     """
-    truths = _truths(_folder(labels, "--labels"), layout, label_map)
+    data = layouts.DataSet.of(labels)
+    labels, truths = data.path, _truths(data)
     found = _predictions(_folder(predictions, "--predictions"))
     if not truths:
         raise InputError(f"{labels}: contains no labels; expected case_xxxxx/segmentation.nii.gz or label files")
@@ -113,9 +112,10 @@ def _volumes_in(folder):
             if path.name.lower().endswith(SCANS) and not path.name.startswith(".")]  # including broken links
 
 
-def _truths(path, layout, label_map):
+def _truths(data):
     """Returns {id: Case}."""
-    found = layouts.find_truths(path, layout, label_map)
+    path = _folder(data.path, "--labels")
+    found = layouts.find_truths(data)
     if found.cases and found.layout != "kits19":
         say(found.said)
     cases: dict[str, Case] = {}
@@ -189,19 +189,18 @@ def score_files(files: CaseFiles) -> dict:
     return dataclasses.asdict(score_case(files))
 
 
-def evaluate_study(predictions: str | pathlib.Path, labels: str | pathlib.Path, output: str | pathlib.Path,
+def evaluate_study(predictions: str | pathlib.Path, labels: layouts.Given, output: str | pathlib.Path,
                    only: Iterable[str] | None = None, place: cluster.Place = cluster.HERE,
-                   overwrite: bool = False, layout: str = "auto", label_map: LabelMap | None = None) -> int:
+                   overwrite: bool = False) -> int:
     """Scores all cases, writes scores.csv and summary.json, and then prints the table.
 
     Args:
         predictions: folder of predictions.
-        labels: ground truth, a data set or a folder of label files.
+        labels: ground truth, a data set or a folder of label files, or its path alone.
         output: folder to write to; created if missing.
         only: names or ids of the cases to score; None for all.
         place: where the cases are processed.
         overwrite: whether to write over files that this program did not write (kits_tf.files.own).
-        layout, label_map: as of find_cases.
 
     Returns:
         The exit status: 0, or 1 if a prediction could not be compared or ground truth could not be read.
@@ -210,14 +209,15 @@ def evaluate_study(predictions: str | pathlib.Path, labels: str | pathlib.Path, 
         InputError: if a folder is missing, no prediction belongs to a case, no case could be scored, the scheduler is
             lost, another run writes to the output folder, it cannot be written to, or has such files of the user's.
     """
-    cases, strays = find_cases(place.path(predictions), place.path(labels), only, layout, label_map)
+    truth = layouts.DataSet.of(labels, place.path)
+    cases, strays = find_cases(place.path(predictions), truth, only)
     with only_writer(output):  # locks before the work, so that a conflict shows at once
         check_own([pathlib.Path(output) / name for name in ("scores.csv", "summary.json")], overwrite)
         for stray in strays:
             print(f"warning: {stray}: no labels, not scored", file=sys.stderr)
         rows = _score_all(cases, place)
         if not any(row.scored for row in rows):
-            raise InputError(f"{labels}: no case could be scored")
+            raise InputError(f"{truth.path}: no case could be scored")
         summary = tables.summarize(rows)
         with staged(output, overwrite) as folder:
             write_text(folder / "scores.csv", tables.to_csv(rows))

@@ -18,6 +18,8 @@ import dataclasses
 import io
 import pathlib
 import re
+import typing
+from collections.abc import Callable
 
 from absl import flags
 
@@ -57,8 +59,32 @@ SOME = 3  # cases in which the folder `instances` is looked for
 
 
 @dataclasses.dataclass(frozen=True)
+class DataSet:
+    """A data set as a user names it.
+
+    Attributes:
+        path: a file or a folder.
+        layout: a key of TITLES, or "auto" to recognize it.
+        labels: the meaning of label values; None for what the layout says.
+    """
+
+    path: str | pathlib.Path
+    layout: str = "auto"
+    labels: LabelMap | None = None
+
+    @classmethod
+    def of(cls, given: "Given", path: Callable[[str | pathlib.Path], pathlib.Path] = pathlib.Path) -> typing.Self:
+        """Returns a path or a data set as a data set; `path` is applied to its path, as cluster.Place.path."""
+        known = given if isinstance(given, cls) else cls(typing.cast(str | pathlib.Path, given))
+        return dataclasses.replace(known, path=path(known.path))
+
+
+Given = str | pathlib.Path | DataSet
+
+
+@dataclasses.dataclass(frozen=True)
 class Found:
-    """A data set.
+    """The cases of a data set.
 
     Attributes:
         layout: a key of TITLES.
@@ -80,21 +106,25 @@ def define_flags(labels: str = "labels") -> None:
                         "kidney")
 
 
-def find_cases(path: str | pathlib.Path, layout: str = "auto", labels: LabelMap | None = None,
-               labeled: bool = False) -> Found:
+def from_flags(path: str, labels: str = "labels") -> DataSet:
+    """Returns the data set at a path as --layout and the flag `labels` describe it."""
+    meaning = flags.FLAGS[labels].value
+    return DataSet(path, flags.FLAGS.layout, label_map.parse(meaning, f"--{labels}") if meaning else None)
+
+
+def find_cases(given: Given, labeled: bool = False) -> Found:
     """Finds the cases of a data set.
 
     Args:
-        path: a file or a folder.
-        layout: a key of TITLES, or "auto" to recognize it.
-        labels: the meaning of label values; None for what the layout says.
+        given: the data set, or its path alone.
         labeled: whether ground truth is needed, and cases that are not meant to have any are left out.
 
     Raises:
         InputError: if there is no case, it is unclear which layout it is or which labels belong to which scan, two
             cases have one name, or labels are needed and not understood.
     """
-    place, study = pathlib.Path(path), None
+    data, study = DataSet.of(given), None
+    place, layout, labels = pathlib.Path(data.path), data.layout, data.labels
     if layout == "auto":
         place, layout, study = _recognize(place)
     if layout == "csv":
@@ -116,16 +146,16 @@ def find_cases(path: str | pathlib.Path, layout: str = "auto", labels: LabelMap 
     return Found(layout, cases, _said(place, layout, cases) if place.is_dir() or layout == "csv" else "")
 
 
-def find_truths(path: str | pathlib.Path, layout: str = "auto", labels: LabelMap | None = None) -> Found:
+def find_truths(given: Given) -> Found:
     """Finds ground truth alone, in any layout or as a folder of label files named by case.
 
-    Args and errors as find_cases. The files of nnU-Net's labelsTr have the meaning that the dataset.json beside says.
+    Arg and errors as find_cases. The files of nnU-Net's labelsTr have the meaning that the dataset.json beside says.
     """
-    path, asked = pathlib.Path(path), layout
-    if asked == "auto":
-        layout = _recognize(path)[1]
+    data = DataSet.of(given)
+    path, labels = pathlib.Path(data.path), data.labels
+    layout = _recognize(path)[1] if data.layout == "auto" else data.layout
     if layout != "scans":
-        found = find_cases(path, asked, labels, labeled=True)
+        found = find_cases(data, labeled=True)
         return dataclasses.replace(found, cases=[case for case in found.cases if case.segmentation])
     beside = path.parent / DATASET
     if labels is None and path.name.startswith("labels") and beside.is_file():

@@ -32,7 +32,7 @@ from kits_tf.files import exports, own
 from kits_tf.files.atomic import write_table
 from kits_tf.files.lock import only_writer
 from kits_tf.quiet import say
-from kits_tf.scans import label_map, layouts
+from kits_tf.scans import layouts
 from kits_tf.serving import Server, precision
 
 FLAGS = flags.FLAGS
@@ -102,17 +102,17 @@ def choose(model: str | pathlib.Path | None, server: Server | None, xla: str, co
     return server, remote.digest, remote.path, computes_in
 
 
-def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output: str | pathlib.Path,
-            place: cluster.Place = cluster.HERE, server: Server | None = None, layout: str = "auto",
-            labels: label_map.LabelMap | None = None, color_tables: bool = False, **options: typing.Any) -> int:
+def predict(model: str | pathlib.Path | None, scans: layouts.Given, output: str | pathlib.Path,
+            place: cluster.Place = cluster.HERE, server: Server | None = None, color_tables: bool = False,
+            **options: typing.Any) -> int:
     """Segments every scan under a path, with an exported model or on a server, and returns the exit status.
 
     Args:
         model: an export folder or one of its versions; None for the server's or else the one that ships.
-        scans, output: paths, as of the flags --input and --output.
+        scans: a data set in a layout of scans.layouts, or its path alone.
+        output: folder to write to.
         place: where the cases are processed.
         server: the server to use instead of a model.
-        layout, labels: how the scans are laid out, and what the values of their ground truth mean (scans.layouts).
         color_tables: whether to write the names and colors of the labels for other programs.
         options: precision ("auto", "float32" or "bfloat16"), and xla, overlay, report, formats, overwrite, anonymous
             and names, as of reporting.predictions.Settings.
@@ -124,7 +124,7 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
     """
     asked = options.pop("precision", "auto")
     source, fingerprint, name, chosen = choose(model, server, options.get("xla", "auto"), asked, place)
-    found = layouts.find_cases(place.path(scans), layout, labels)
+    found = layouts.find_cases(layouts.DataSet.of(scans, place.path))
     if found.said:
         say(found.said)
     cases = found.cases
@@ -174,11 +174,10 @@ def predict(model: str | pathlib.Path | None, scans: str | pathlib.Path, output:
 def main() -> int:
     server = FLAGS.server and Server(FLAGS.server, FLAGS.server_model, FLAGS.server_version, FLAGS.server_deadline,
                                      FLAGS.server_ca)
-    return predict(FLAGS.model, FLAGS.input, FLAGS.output, cluster.place_from_flags(), server, xla=FLAGS.xla,
-                   precision=FLAGS.precision, overlay=FLAGS.overlay, report=FLAGS.report,
-                   formats=tuple(FLAGS.output_format), overwrite=FLAGS.overwrite, anonymous=FLAGS.anonymous,
-                   names=FLAGS.names, layout=FLAGS.layout,
-                   labels=label_map.parse(FLAGS.labels) if FLAGS.labels else None, color_tables=FLAGS.color_tables)
+    return predict(FLAGS.model, layouts.from_flags(FLAGS.input), FLAGS.output, cluster.place_from_flags(), server,
+                   FLAGS.color_tables, xla=FLAGS.xla, precision=FLAGS.precision, overlay=FLAGS.overlay,
+                   report=FLAGS.report, formats=tuple(FLAGS.output_format), overwrite=FLAGS.overwrite,
+                   anonymous=FLAGS.anonymous, names=FLAGS.names)
 
 
 def run() -> None:

@@ -15,6 +15,7 @@ from data_prep.preparation import prepare_study
 from kits_tf.errors import InputError
 from kits_tf.records import dataset
 from kits_tf.scans.label_map import parse
+from kits_tf.scans.layouts import DataSet
 from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume
 
@@ -104,15 +105,15 @@ def manifest_of(data):
 def test_every_layout_gives_the_records_of_kits19s(make, labels, text, plain, tmp_path, capsys):
     study = make(tmp_path / "study")
     labels = labels and parse(labels)
-    assert prepare_study(study, tmp_path / "data", [STAGE], CONFIG, labels=labels) == 0
+    assert prepare_study(DataSet(study, labels=labels), tmp_path / "data", [STAGE], CONFIG) == 0
     assert f"{study}: taken as " in capsys.readouterr().err
     for case in CASES:
         mine, other = (read_records(data, STAGE, case) for data in (tmp_path / "data", plain / "data"))
         for field in ("image", "labels"):
             np.testing.assert_array_equal([record[field] for record in mine], [record[field] for record in other])
     assert {entry["sources"].get("labels") for entry in manifest_of(tmp_path / "data").values()} == {text}
-    assert check_data(tmp_path / "data", STAGE, CONFIG, study, labels=labels) == 0
-    assert prepare_study(study, tmp_path / "data", [STAGE], CONFIG, labels=labels) == 0
+    assert check_data(tmp_path / "data", STAGE, CONFIG, DataSet(study, labels=labels)) == 0
+    assert prepare_study(DataSet(study, labels=labels), tmp_path / "data", [STAGE], CONFIG) == 0
     assert "0 done, 2 unchanged, 0 failed" in capsys.readouterr().err
 
 
@@ -120,11 +121,11 @@ def test_another_label_map_makes_every_case_stale_and_is_never_mixed(tmp_path, c
     study, data = kits23(tmp_path / "study"), tmp_path / "data"
     assert prepare_study(study, data, [STAGE], CONFIG) == 0
     other = parse("kidney:1,tumor:2,tumor:3")
-    assert check_data(data, STAGE, CONFIG, study, labels=other) == 2
+    assert check_data(data, STAGE, CONFIG, DataSet(study, labels=other)) == 2
     assert capsys.readouterr().err.count("is stale, labels changed") == 2
     before = read_records(data, STAGE, "case_00000")
     shutil.copytree(data, tmp_path / "mixed")
-    assert prepare_study(study, data, [STAGE], CONFIG, labels=other) == 0
+    assert prepare_study(DataSet(study, labels=other), data, [STAGE], CONFIG) == 0
     assert "0 done, 2 redone, 0 unchanged" in capsys.readouterr().err
     after = read_records(data, STAGE, "case_00000")
     assert sum((record["labels"] == 2).sum() for record in after) > sum(
@@ -154,7 +155,7 @@ def test_kits23_without_its_instances_says_what_label_3_may_be(tmp_path, capsys)
         folder.rmdir()
     assert prepare_study(study, tmp_path / "data", [STAGE], CONFIG) == 1
     assert capsys.readouterr().err.count("holds label 3, expected only 0, 1, 2; if it is a cyst, as in KiTS21") == 2
-    assert prepare_study(study, tmp_path / "data", [STAGE], CONFIG, layout="kits23") == 0
+    assert prepare_study(DataSet(study, "kits23"), tmp_path / "data", [STAGE], CONFIG) == 0
 
 
 def test_scans_without_labels_are_refused_with_the_layouts_that_have_them(tmp_path):

@@ -14,6 +14,7 @@ from harness.tables import read_rows
 
 from kits_tf.evaluation.evaluator import evaluate_study
 from kits_tf.scans import label_map
+from kits_tf.scans.layouts import DataSet
 from kits_tf.scans.nifti import write_volume
 from kits_tf.volume import Volume
 
@@ -95,7 +96,7 @@ def test_masses_are_scored_only_where_cysts_are_labeled(kits23, capsys):
     for number in range(3):
         write(kits23 / "found" / f"prediction_0000{number}.nii.gz", labels_of(number, cysts=False))
     plain = label_map.parse("kidney:1,tumor:2,kidney:3")
-    assert evaluate_study(kits23 / "found", kits23, kits23 / "scores", label_map=plain) == 0
+    assert evaluate_study(kits23 / "found", DataSet(kits23, labels=plain), kits23 / "scores") == 0
     rows, summary = rows_of(kits23), json.loads((kits23 / "scores" / "summary.json").read_text())
     for column in ("mass_dice", "mass_surface_dice"):
         assert {row[column] for row in rows.values()} == {""} and column not in summary["scores"]

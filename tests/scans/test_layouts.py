@@ -10,7 +10,7 @@ from harness.dicom_series import slices_of, write_series
 
 from kits_tf.errors import InputError
 from kits_tf.scans import label_map, layouts
-from kits_tf.scans.layouts import find_cases, find_truths
+from kits_tf.scans.layouts import DataSet, find_cases, find_truths
 
 PLAIN = {"background": 0, "kidney": 1, "tumor": 2}
 
@@ -61,8 +61,8 @@ def test_kits23_as_it_is_downloaded_is_recognized_from_its_repository_too(root, 
 def test_what_the_user_says_of_labels_and_layout_comes_first(tmp_path):
     touch(tmp_path, "case_00000/imaging.nii.gz", "case_00000/segmentation.nii.gz", "case_00000/instances/x.nii.gz")
     told = label_map.parse("kidney:1,tumor:2,tumor:3")
-    assert find_cases(tmp_path, labels=told).cases[0].labels == told
-    assert find_cases(tmp_path, "kits19").cases[0].labels == label_map.KITS19
+    assert find_cases(DataSet(tmp_path, labels=told)).cases[0].labels == told
+    assert find_cases(DataSet(tmp_path, "kits19")).cases[0].labels == label_map.KITS19
 
 
 @pytest.mark.parametrize(("labels", "text"), [
@@ -221,14 +221,14 @@ def test_pairs_beside_series_are_refused_until_the_user_says_which(tmp_path):
     series(touch(tmp_path, "a.nii", "a_seg.nii") / "SE1")
     with pytest.raises(InputError, match="--layout=pairs or --layout=scans"):
         find_cases(tmp_path)
-    assert [case.name for case in find_cases(tmp_path, "pairs").cases] == ["a"]
-    assert [case.name for case in find_cases(tmp_path, "scans").cases] == ["SE1", "a", "a_seg"]
+    assert [case.name for case in find_cases(DataSet(tmp_path, "pairs")).cases] == ["a"]
+    assert [case.name for case in find_cases(DataSet(tmp_path, "scans")).cases] == ["SE1", "a", "a_seg"]
 
 
 @pytest.mark.parametrize("layout", [name for name in layouts.TITLES if name != "csv"])
 def test_a_layout_that_is_not_there_is_said(layout, tmp_path):
     with pytest.raises(InputError, match=r"contains no (case of|scan)"):
-        find_cases(tmp_path, layout)
+        find_cases(DataSet(tmp_path, layout))
 
 
 def test_labels_that_name_no_kidney_stop_training_and_not_prediction(tmp_path, capsys):
@@ -238,7 +238,7 @@ def test_labels_that_name_no_kidney_stop_training_and_not_prediction(tmp_path, c
     assert find_cases(tmp_path).cases[0].segmentation is None
     assert "names no kidney" in capsys.readouterr().err
     told = label_map.parse("kidney:1")
-    assert find_cases(tmp_path, labels=told, labeled=True).cases[0].labels == told
+    assert find_cases(DataSet(tmp_path, labels=told), labeled=True).cases[0].labels == told
 
 
 def test_ground_truth_may_be_a_folder_of_labels_alone(tmp_path):

@@ -14,6 +14,7 @@ from kits_tf.errors import InputError
 from kits_tf.evaluation.evaluator import evaluate_study
 from kits_tf.reporting import color_tables
 from kits_tf.scans import formats, label_map
+from kits_tf.scans.layouts import DataSet
 from kits_tf.scans.nifti import read_labels, write_volume
 from kits_tf.serving.__main__ import predict
 
@@ -56,7 +57,8 @@ def test_a_rerun_under_own_names_is_up_to_date(quick_export, small_patient, tmp_
         assert predict(quick_export, data / "imagesTs", tmp_path / "own", names="case", overlay=False) == 0
     assert "0 done, 1 unchanged" in capsys.readouterr().err
     told = label_map.parse("kidney:3,tumor:5")
-    assert predict(quick_export, data / "imagesTs", tmp_path / "own", names="case", overlay=False, labels=told) == 0
+    scans = DataSet(data / "imagesTs", labels=told)
+    assert predict(quick_export, scans, tmp_path / "own", names="case", overlay=False) == 0
     assert set(np.unique(read_labels(tmp_path / "own" / "case_00001.nii.gz", range(256)).voxels)) == {0, 3, 5}
 
 
@@ -64,8 +66,9 @@ def test_names_that_cannot_be_written_are_refused_before_the_work(quick_export, 
     data = nnunet(tmp_path / "D", small_patient, {"kidney": 1, "tumor": 2})
     with pytest.raises(InputError, match="is the folder of the scans"):
         predict(quick_export, data / "imagesTs", data / "imagesTs", names="case")
+    twice = label_map.parse("kidney:1,kidney:2,tumor:3")
     with pytest.raises(InputError, match="have not one value for kidney and one for tumor"):
-        predict(quick_export, data, tmp_path / "out", names="case", labels=label_map.parse("kidney:1,kidney:2,tumor:3"))
+        predict(quick_export, DataSet(data, labels=twice), tmp_path / "out", names="case")
     (data / "imagesTs" / "case_00001_0000.nii.gz").rename(data / "imagesTs" / "report_0000.nii.gz")
     with pytest.raises(InputError, match="under the name of a table"):
         predict(quick_export, data / "imagesTs", tmp_path / "out", names="case")
