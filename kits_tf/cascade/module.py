@@ -42,6 +42,7 @@ def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
         correction_used       bool, whether the correction net ran
         kidneys               int32, components passed to the fine net
         kidney_parts_dropped  int32, parts of the fine result that are not connected to the mask before it
+        smaller_parts_dropped int32, parts beside the config.most_kidneys largest ones
         tumor_fallback_used   bool, whether tumor2d searched the whole kidney region
         lesions_kept, lesions_dropped  int32, tumor3d's lesions that touch a kidney, and those that do not
         kidney_ml, tumor_ml   float32, volumes of the two label classes (kidney without tumor)
@@ -74,6 +75,7 @@ def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
     def nothing():
         return tf.zeros(shape, tf.uint8), tf.zeros(2), {
             "lesions_kept": 0, "lesions_dropped": 0, "tumor_fallback_used": False, "kidney_parts_dropped": 0,
+            "smaller_parts_dropped": 0,
             "kidneys_found": tf.zeros((0, len(confidence.COLUMNS))),
             "tumors_found": tf.zeros((0, len(confidence.COLUMNS)))}
 
@@ -109,6 +111,7 @@ def _outline(nets, volume, grid, kidneys, config):
     region = kidney_steps.region_around(kidneys, volume, grid, config)
     answers = kidney_steps.predict_kidneys(nets["fine"], region, config, config.fine.predict_batch)
     probabilities, dropped = kidney_steps.keep_found(tf.nn.relu(answers), region)
+    probabilities, smaller = kidney_steps.keep_largest(probabilities, config.most_kidneys)
     tumor, foreground, report = lesion_steps.segment_tumor(nets, region, probabilities, config)
     shape = tf.shape(volume)
     found = {name: confidence.findings(one, kidney_steps.THRESHOLD, region, shape, coefficients, config)
@@ -119,7 +122,7 @@ def _outline(nets, volume, grid, kidneys, config):
     block = tf.where(tumor, tf.constant(classes.TUMOR, tf.uint8), tf.cast(foreground, tf.uint8) * classes.KIDNEY)
     labels = tf.pad(block, tf.stack([start, shape - start - tf.shape(block)], axis=1))
     return labels, tf.stack([_count(block, classes.KIDNEY), _count(block, classes.TUMOR)]), {
-        **report, **found, "kidney_parts_dropped": dropped}
+        **report, **found, "kidney_parts_dropped": dropped, "smaller_parts_dropped": smaller}
 
 
 class Cascade(tf.Module):

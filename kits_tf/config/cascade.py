@@ -29,6 +29,7 @@ class CascadeConfig:
     spacing_mm: tuple[float, float, float] = (3.0, 0.7816, 0.7816)  # normalized voxel size: z, y, x
     window_hu: tuple[float, float] = (-79.0, 304.0)  # Hounsfield units scaled to 0..1; the range is usual for KiTS19
     kidney_min_voxels: int = 10000  # voxels (18 ml); a smaller connected component is no kidney
+    most_kidneys: int = 0  # parts of the fine result to keep, the largest ones; 0 keeps all, as the paper does
     tumor_min_voxels: int = 50  # voxels (0.1 ml); if tumor3d detects fewer, they are ignored
     refine_margin_voxels: int = 10  # in-plane margin around detections in which tumor2d acts; same mm along z
     # probability above which tumor3d detects a lesion; its training patches have more tumor than real scans
@@ -48,7 +49,7 @@ class CascadeConfig:
         check_types(self)
         check(all(0 < mm < float("inf") for mm in self.spacing_mm), "spacing_mm", self.spacing_mm,
                "three positive numbers")
-        check_least(self, 0, "kidney_min_voxels", "tumor_min_voxels", "refine_margin_voxels")
+        check_least(self, 0, "kidney_min_voxels", "most_kidneys", "tumor_min_voxels", "refine_margin_voxels")
         low, high = self.window_hu
         check(low < high, "window_hu", self.window_hu, "rising")
         check(0 < self.lesion_threshold < 1, "lesion_threshold", self.lesion_threshold, "between 0 and 1")

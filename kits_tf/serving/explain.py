@@ -73,6 +73,9 @@ def _warnings(found, config):
     if found.get("kidney_parts_dropped"):  # older exports do not have this count
         warnings.append(f"{found['kidney_parts_dropped']} part(s) that only the fine net took for kidney were "
                         f"dropped.")
+    if found.get("smaller_parts_dropped"):
+        warnings.append(f"{found['smaller_parts_dropped']} part(s) that look like kidney, smaller than the "
+                        f"{config.most_kidneys} kept, were dropped: a kidney more, such as a transplant, or an error.")
     if found["tumor_fallback_used"]:
         little = f"fewer than {config.tumor_min_voxels} voxels of tumor, which are ignored"
         warnings.append(f"The 3D tumor net found {little if found['lesions_kept'] else 'no tumor'}; the 2D tumor net "

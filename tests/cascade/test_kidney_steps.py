@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from kits_tf.cascade.kidney_steps import THRESHOLD, Region, find_kidneys, keep_found, mask_at, predict_kidneys
+from kits_tf.cascade.kidney_steps import (
+    THRESHOLD,
+    Region,
+    find_kidneys,
+    keep_found,
+    keep_largest,
+    mask_at,
+    predict_kidneys,
+)
 
 CUBE = np.ones((3, 3, 3), bool)
 
@@ -78,6 +86,22 @@ def test_the_parts_that_stay_are_those_of_scipy_that_touch_the_mask(found, mask)
     loose = found & ~np.isin(numbered, reached)
     assert dropped == count - np.count_nonzero(reached)
     np.testing.assert_array_equal(answer, np.where(loose, 0, probabilities))
+
+
+@settings(deadline=None, max_examples=20)
+@given(arrays.arrays(np.bool_, (4, 7, 7)), st.integers(0, 4))
+def test_the_largest_parts_stay_and_the_voxels_around_them(found, most):
+    probabilities = np.where(found, 0.9, 0.2).astype(np.float32)
+    numbered, count = ndimage.label(found, CUBE)
+    sizes = np.bincount(numbered.ravel(), minlength=count + 1)[1:]
+    kept, dropped = keep_largest(tf.constant(probabilities), most)
+    assert int(dropped) == (max(count - most, 0) if most else 0)
+    stays = kept.numpy() > THRESHOLD
+    left = np.unique(numbered[stays])
+    assert len(left) == (min(count, most) if most else count)
+    assert sorted(sizes[left - 1]) == sorted(sizes)[count - len(left):]
+    np.testing.assert_array_equal(stays, np.isin(numbered, left) & found)
+    np.testing.assert_array_equal(kept.numpy()[~found], np.float32(0.2))
 
 
 def test_a_component_must_be_larger_than_the_threshold_to_be_a_kidney():

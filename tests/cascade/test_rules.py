@@ -165,6 +165,15 @@ def test_a_small_part_that_coarse_found_too_stays(cascade, patient):
     assert np.array_equal(labels, parted)
 
 
+def test_of_more_kidneys_than_allowed_the_smallest_is_dropped_with_its_tumor(cascade, patient):
+    third = ball(patient.shape, (18, 80, 90), (3, 5, 5))
+    more = np.where(third, np.uint8(1), patient)
+    labels, report = cascade(more)
+    assert np.array_equal(labels, more) and report["smaller_parts_dropped"] == 0
+    labels, report = eager(dataclasses.replace(cascade.config, most_kidneys=2))(more)
+    assert np.array_equal(labels, patient) and report["smaller_parts_dropped"] == 1
+
+
 def test_after_a_correction_it_is_the_corrected_mask_that_counts(cascade, patient):
     part = ball(patient.shape, (18, 80, 90), (2, 4, 4))
     hu = HU[patient]

@@ -51,6 +51,7 @@ class Thresholds(tf.Module):
                 "kidneys": one + one, "lesions_kept": one, "lesions_dropped": one - one,
                 "tumor_fallback_used": tf.logical_not(yes), "kidney_ml": ml[0], "tumor_ml": ml[1],
                 "coarse_components_ml": tf.stack(ml), "kidney_parts_dropped": one - one,
+                "smaller_parts_dropped": one - one,
                 "kidneys_found": self.found(labels >= 1), "tumors_found": self.found(labels == 2)}
 
     def found(self, mask):
