@@ -10,6 +10,7 @@ The export computes in float32 or, for predict.py --precision=bfloat16, partly i
 
 import functools
 import pathlib
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -20,6 +21,9 @@ from kits_tf.quiet import hushed, say, warn
 
 FLAGS = flags.FLAGS
 PHANTOMS = "phantoms"  # of --compare
+# Settings that no net was trained with, so that an export may have others than the run.
+RULES = ("kidney_min_voxels", "most_kidneys", "tumor_min_voxels", "refine_margin_voxels", "lesion_threshold",
+         "tumor_fusion", "kidney_confidence", "tumor_confidence")
 flags.DEFINE_string("run_dir", None, "run folder that train.py wrote, with all five stages trained")
 flags.DEFINE_string("output", None, "folder to export to, as a new version; default: <run_dir>/export")
 flags.DEFINE_list("folds", ["0"], "folds whose nets to export; several, such as 0,1,2,3,4, are averaged")
@@ -33,6 +37,8 @@ flags.DEFINE_enum("tumor_fusion", None, ["union", "tumor2d"], "tumor where tumor
                   "nets, or of tumor2d alone; default: as in the preset")
 flags.DEFINE_float("lesion_threshold", None, "probability above which tumor3d detects a lesion, 0 to 1; raise it if "
                    "other tissue is taken for tumor. Default: as in the preset (0.5)")
+flags.DEFINE_multi_string("set", None, "replace a rule of the cascade, such as most_kidneys=2; may be given several "
+                          f"times. The rules: {', '.join(RULES)}")
 flags.DEFINE_string("compare", None, "study, or `phantoms` for synthetic ones, on which to compare the labels of "
                     "bfloat16 with those of float32, for each stage of --bfloat16 alone; stages below a Dice of 0.998 "
                     "in any case stay in float32, and predict.py --precision=auto may use the others")
@@ -47,10 +53,24 @@ def fold_numbers(names: list[str]) -> list[int]:
     return folds
 
 
+def parse_rules(assignments: Sequence[str]) -> dict[str, object]:
+    """Parses --set. Raises InputError if it names no rule, or a value has the wrong type."""
+    try:
+        rules = overrides.parse(assignments)
+    except ValueError as error:
+        raise InputError(f"--set={error}") from error
+    for name in rules:
+        if name not in RULES:
+            raise InputError(f"--set={name}: the nets were trained with this setting; expected one of "
+                             f"{', '.join(RULES)}")
+    return rules
+
+
 def main() -> int:
     folds = fold_numbers(FLAGS.folds)
     if FLAGS.lesion_threshold is not None and not 0 < FLAGS.lesion_threshold < 1:
         raise InputError(f"--lesion_threshold={FLAGS.lesion_threshold}: expected a number between 0 and 1")
+    rules = parse_rules(FLAGS.set or ())
     if set(FLAGS.bfloat16 or ()) - set(STAGES):
         raise InputError(f"--bfloat16={','.join(FLAGS.bfloat16)}: expected some of {', '.join(STAGES)}")
     with hushed():  # imported late: TensorFlow takes seconds to import, and --help does not need it
@@ -69,7 +89,10 @@ def main() -> int:
     say(f"{run_dir}: reading the five nets of fold {', '.join(map(str, folds))}")
     nets, config = collect(run_dir, folds, FLAGS.weights)
     given = {name: FLAGS[name].value for name in ("tumor_fusion", "lesion_threshold") if FLAGS[name].value is not None}
-    config = overrides.override(config, given)
+    try:
+        config = overrides.override(config, {**given, **rules})
+    except ValueError as error:
+        raise InputError(str(error)) from error
     trained, warnings = describe(run_dir, folds)
     for warning in warnings:
         warn(warning)
@@ -106,7 +129,8 @@ def _least_dice(cascade, stage, cases):
 def run() -> None:
     """Entry point of the installed command (pyproject.toml)."""
     command.run(main, {"Input and output": ("run_dir", "output", "folds", "weights"),
-                       "What to export": ("tta", "bfloat16", "tumor_fusion", "lesion_threshold", "compare")},
+                       "What to export": ("tta", "bfloat16", "tumor_fusion", "lesion_threshold", "set",
+                                          "compare")},
                 "nothing was exported")
 
 

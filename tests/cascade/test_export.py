@@ -279,6 +279,9 @@ def command(*flags):
     (["--folds=²"], "--folds=²: expected different numbers"),
     pytest.param(["--folds=0,b"], "--folds=0,b: expected different numbers", marks=pytest.mark.soak),
     pytest.param(["--lesion_threshold=1"], "--lesion_threshold=1.0: expected a number", marks=pytest.mark.soak),
+    (["--set=fine.training.epochs=3"], "--set=fine.training.epochs: the nets were trained with this setting"),
+    pytest.param(["--set=most_kidneys=two"], "--set=most_kidneys=two: expected a whole number",
+                 marks=pytest.mark.soak),
     pytest.param(["--bfloat16=fine,lungs"], "--bfloat16=fine,lungs: expected some of", marks=pytest.mark.soak),
 ])
 def test_flags_that_make_no_sense_are_one_line(tmp_path, flags, told):
@@ -294,13 +297,15 @@ def test_the_command_exports_folds_mirror_images_and_bfloat16_and_prints_the_dic
     # Small: on a CPU, narrow networks in bfloat16 take many minutes for synthetic phantoms.
     write_volume(tmp_path / "study" / "case_00000" / "imaging.nii.gz", Volume.from_spacing(HU[patient], SPACING_MM))
     done = command(f"--run_dir={run_dir}", "--folds=0,1", "--tta=flips", "--bfloat16=fine,tumor2d",
-                   "--tumor_fusion=tumor2d", "--lesion_threshold=0.6", f"--compare={tmp_path / 'study'}")
+                   "--tumor_fusion=tumor2d", "--lesion_threshold=0.6", "--set=most_kidneys=2",
+                   "--set=tumor_confidence=0.5,1,0.25", f"--compare={tmp_path / 'study'}")
     assert done.returncode == 0, done.stderr
     steps = ("reading the five nets", "building the cascade", "saving")
     assert [step for step in steps if step not in done.stderr] == []
     assert config.tumor_fusion == "union"
     exported = configs.from_json((run_dir / "export" / "1" / "assets" / "config.json").read_text())
-    assert exported == dataclasses.replace(config, tumor_fusion="tumor2d", lesion_threshold=0.6)
+    assert exported == dataclasses.replace(config, tumor_fusion="tumor2d", lesion_threshold=0.6, most_kidneys=2,
+                                           tumor_confidence=(0.5, 1.0, 0.25))
     assert done.stdout.count("float32 > bfloat16") == 6 and done.stdout.splitlines()[-1].startswith("mean")
     contents = json.loads((run_dir / "export" / "1" / "assets" / "contents.json").read_text())
     assert contents["nets"] == dict.fromkeys(configs.STAGES, 2)
