@@ -10,7 +10,8 @@ COPY pyproject.toml README.md LICENSE ./
 COPY kits_tf kits_tf
 COPY data_prep data_prep
 RUN pip install ".[gdcm,itk,web]"
-RUN useradd --create-home kits
+# The web page's scans lie in a folder of its user, also where a volume is mounted.
+RUN useradd --create-home kits && install -d -o kits /home/kits/.local/share/kits_tf
 USER kits
 WORKDIR /home/kits
 CMD ["kits-predict", "--help"]
