@@ -16,10 +16,10 @@ from data_prep.manifest import Manifest
 from data_prep.shards import prepare_case
 from kits_tf import cluster, device
 from kits_tf.config import CascadeConfig
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, few
 from kits_tf.files.atomic import write_table, write_text
 from kits_tf.files.lock import only_writer
-from kits_tf.quiet import say
+from kits_tf.quiet import say, warn
 from kits_tf.records import dataset
 from kits_tf.scans import layouts
 from kits_tf.scans.discovery import IMAGING, SEGMENTATION, Case
@@ -34,21 +34,32 @@ def find_cases(study: layouts.DataSet) -> list[Case]:
     Raises:
         InputError: as scans.layouts.find_cases, and if no case has labels.
     """
+    found = _labeled(study)
+    say(found.said)
+    return found.cases
+
+
+def _labeled(study):
+    """Returns the cases of a data set with ground truth as layouts.Found."""
     found = layouts.find_cases(study, labeled=True)
     if found.layout == "scans":
         raise InputError(f"{study.path}: contains no case with labels; expected case_xxxxx/{IMAGING}.nii.gz and "
                          f"{SEGMENTATION}.nii.gz, a data set of nnU-Net or the Decathlon, pairs such as a.nii.gz and "
                          f"a_seg.nii.gz, or a table of case,image,label")
-    say(found.said)
-    return found.cases
+    return found
 
 
 def discard_others(study: layouts.Given, data_dir: str | pathlib.Path, stages: Sequence[str],
-                   config: CascadeConfig, place: cluster.Place = cluster.HERE) -> None:
-    """Deletes the records in a data folder that prepare_study would refuse. Args as prepare_study."""
-    cases = {case.name: case for case in find_cases(layouts.DataSet.of(study, place.path))}
+                   config: CascadeConfig, seed: int | None = None, place: cluster.Place = cluster.HERE) -> None:
+    """Deletes the records in a data folder that prepare_study would refuse. Args and errors as prepare_study.
+
+    Nothing is deleted if prepare_study would then refuse the folder for another reason.
+    """
+    cases = {case.name: case for case in _labeled(layouts.DataSet.of(study, place.path)).cases}
     data_dir = place.path(data_dir)
     with only_writer(data_dir):
+        dataset.update_folds(data_dir, cases, seed)
+        _check_summary(data_dir / "summary.csv")
         number = discard_conflicts(data_dir, cases, stages, config)
     if number:
         say(f"{data_dir}: deleted {number} records of cases, studies or settings other than these")
@@ -112,9 +123,23 @@ def prepare_study(study: layouts.Given, data_dir: str | pathlib.Path, stages: Se
             for manifest in manifests.values():
                 manifest.close()
         write_table(data_dir / "summary.csv", SUMMARY, [rows[name] for name in cases])
+        _warn_of_twins(manifests[stages[0]])
     statuses = [row["status"] for row in rows.values()]
     say(f"{cluster.counted(statuses)}; records in {data_dir}")
     return 1 if "failed" in statuses else 0
+
+
+def _warn_of_twins(manifest):
+    """Warns of cases that are the same scan: in different folds, a net would be validated on what it was trained on."""
+    named: dict[str, list[str]] = {}
+    for name, entry in manifest.cases.items():
+        scan = dataset.scan_of(entry)
+        if scan and "failure" not in entry:
+            named.setdefault(scan, []).append(name)
+    for names in named.values():
+        if len(names) > 1:
+            warn(f"{few(names)} are the same scan; take all but one out of the study and prepare it again with "
+                 f"--discard: training refuses folds in which one is for training and one for validation")
 
 
 def _check_summary(path):

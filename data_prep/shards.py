@@ -29,15 +29,16 @@ def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, di
         one written shard replaces an earlier one, else "done". `warnings` are lines about the case, if it was read.
 
     Raises:
-        InputError: if the case cannot be used. Its outdated shards of these stages are then deleted.
+        InputError: if the case cannot be used. Its outdated shards of these stages are then deleted, unless a file is
+            missing or cannot be read: a disk may be away, and the shards are then all that there is of the case.
         RunError: if the disk is full.
     """
     try:
         case.check_single()
-        found = sources(case)
     except InputError:
         _remove(data_dir, entries, case.name)
         raise
+    found = sources(case)
     due, status = [], "done"
     for stage, entry in entries.items():
         entry = read_note(data_dir, stage, case.name, config.record_settings(stage)) or entry
@@ -47,7 +48,8 @@ def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, di
                 status = "redone"
     if not due:
         return {"status": "unchanged", "warnings": ()}
-    _remove(data_dir, due, case.name)
+    if None not in found.values():
+        _remove(data_dir, due, case.name)
     keep_freed_memory()  # every case allocates blocks of similar size
     warnings = lazy.load("data_prep.examples").write_shards(case, data_dir, due, config, found)
     return {"status": status, "warnings": warnings}

@@ -122,10 +122,16 @@ def check_cases(run: Run) -> None:
         InputError: if there is such a case; the message names it.
     """
     task = run.task
+    own = task.identity()
+    twice = runs.shared(own["held_out"], own["train"])
+    if twice:
+        raise InputError(f"{task.name}: {few(twice, 1)} is validated on, and a training case has the same scan under "
+                         f"another name, so that its scores would be too good; take one of the two out of the study "
+                         f"and prepare it again with --discard")
     nets = {}
     if task.start_from:
         nets[task.start_from["file"]] = {"start_from": None, "train": task.start_from["cases"], "held_out": {}}
-    nets[task.name] = task.identity()
+    nets[task.name] = own
     for stage in STAGES:
         place = runs.stage_folder(run.run_dir, stage, task.fold)
         if stage != task.stage and runs.begun(place):

@@ -177,6 +177,42 @@ def test_another_study_with_the_same_case_names_is_refused_and_taken_on_demand(f
     assert prepare(folder) == 0 and len(shards(folder)) == 6
 
 
+def test_one_scan_under_two_names_is_warned_of(folder, capsys):
+    assert prepare(folder) == 0
+    assert "same scan" not in capsys.readouterr().err
+    shutil.copytree(folder / "study" / "case_00001", folder / "study" / "case_00009")
+    assert prepare(folder) == 0
+    assert "warning: case_00001, case_00009 are the same scan; take all but one out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["another seed", "a table of the user's"])
+def test_nothing_is_discarded_for_a_preparation_that_is_refused(what, folder):
+    shutil.rmtree(folder / "study" / "case_00001")
+    if what != "another seed":
+        (folder / "data" / "summary.csv").write_text("drug,dose\n")
+    before = everything(folder)
+    with pytest.raises(InputError, match=r"folds do not change|was not written by data_prep"):
+        discard_others(folder / "study", folder / "data", TWO, CONFIG, seed=int(what == "another seed"))
+    assert everything(folder) == before
+
+
+@pytest.mark.parametrize("which", ["imaging", "segmentation"])
+def test_records_stay_where_the_files_they_were_made_of_are_away(which, folder):
+    """As with links into an archive that is not mounted."""
+    path = folder / "study" / "case_00001" / f"{which}.nii.gz"
+    before = everything(folder)
+    path.rename(folder / "kept")
+    path.symlink_to(folder / "archive" / "scan")
+    assert prepare(folder) == 1
+    summary = folder / "data" / "summary.csv"
+    assert "is a dangling symbolic link" in summary.read_text()
+    assert everything(folder) == before | {summary: summary.read_bytes()}
+    path.unlink()
+    (folder / "kept").rename(path)
+    assert prepare(folder) == 0
+    assert summary.read_text().count(",unchanged,") == 2
+
+
 def check(data_dir, stage):
     """Returns the problems of one stage."""
     return problems(data_dir, stage)[0]

@@ -301,6 +301,15 @@ def test_tumor2d_does_not_train_on_what_fine_is_validated_on_nor_the_other_way_r
     assert sorted(fine_run.rglob("*")) == before
 
 
+def test_one_scan_to_train_on_and_to_validate_on_under_two_names_is_refused(data_dir, tmp_path):
+    task = make_task(TINY, "fine", data_dir, 3, 0)
+    twins = {name: {"records": "-", "scan": "one"} for name in ("case_00000", "case_00003")}
+    run = Run(dataclasses.replace(task, records=task.records | twins), tmp_path / "run")
+    with pytest.raises(InputError, match=r"^fine fold 3: case_00003 is validated on, and a training case has the same "
+                                         r"scan under another name, .* take one of the two out of the study"):
+        checks.check(run, tf.distribute.get_strategy())
+
+
 def test_cases_that_were_added_after_fine_was_trained_refuse_nothing(data_dir, fine_run, tmp_path):
     config = ellipses.with_training(CONFIG, "tumor2d", epochs=1, steps_per_epoch=1)
     more = ellipses.write(tmp_path / "more", config, stages=["tumor2d"], cases=7)  # one held out, one to train on
