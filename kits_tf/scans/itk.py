@@ -34,6 +34,10 @@ HEADER_BYTES = 2**16
 DATA_FILE = re.compile(rb"^(?:data ?file:|ElementDataFile *=)[ \t]*(.*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 ORIENTED = re.compile(rb"^(?:space:|space dimension:|TransformMatrix *=|Orientation *=|Rotation *=)",
                       re.IGNORECASE | re.MULTILINE)
+SPACED = re.compile(rb"^(?:spacings:|space directions:|Element(?:Spacing|Size) *=)", re.IGNORECASE | re.MULTILINE)
+UNSPACED = re.compile(rb"^(?:spacings|space directions):.*\b(?:none|nan)\b", re.IGNORECASE | re.MULTILINE)
+SCALED = re.compile(rb"^ElementToIntensityFunction(?:Slope *=(?! *1\.?0*\s*$)|Offset *=(?! *0\.?0*\s*$))",
+                    re.IGNORECASE | re.MULTILINE)
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -140,6 +144,12 @@ def _open(path):
     if reader.GetNumberOfComponents() != 1 or len(size) != 3:
         shape = (*size, reader.GetNumberOfComponents()) if reader.GetNumberOfComponents() != 1 else size
         raise InputError(f"{path}: has shape {shape}, expected one 3D volume with one number per voxel")
+    header = _header(path)
+    if not SPACED.search(header) or UNSPACED.search(header):
+        raise InputError(f"{path}: its header does not give the voxel spacing of all axes; save it with its spacing")
+    if SCALED.search(header):  # which ITK ignores
+        raise InputError(f"{path}: its header scales the values by ElementToIntensityFunction; save it with the values "
+                         f"themselves")
     stored = _affine(reader)
     if not np.isfinite(stored).all() or is_singular(stored):
         raise InputError(f"{path}: its axes are singular or not finite, expected three separate axes in mm")
@@ -149,7 +159,7 @@ def _open(path):
     if is_bomb(claimed, kept):
         raise InputError(f"{path}: unpacks to more than {claimed / kept:.0f} times its size, as no scan does")
     doubts = skew_doubts(stored)
-    if not ORIENTED.search(_header(path)):
+    if not ORIENTED.search(header):
         doubts.append("The header does not say how the scan lies in the patient; an orientation was assumed.")
     return _Source(path, reader, size, stored, tuple(doubts))
 

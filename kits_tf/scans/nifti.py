@@ -115,7 +115,8 @@ def _header(path):
         start = stream.read(1024)
         kind = next((kind for kind in kinds if kind.header_class.may_contain_header(start)), None)
         if kind is None:
-            raise InputError(f"{path}: cannot be read as NIfTI (it has no such header), {EXPECTED}")
+            why = "it is compressed by gzip: name it .nii.gz" if start[:2] == b"\x1f\x8b" else "it has no such header"
+            raise InputError(f"{path}: cannot be read as NIfTI ({why}), {EXPECTED}")
         size = kind.header_class.sizeof_hdr
         raw_header = kind.header_class(start[:size], check=False)
         # Read no more than a header may have: an extension can claim any length, and gzip can deliver it.

@@ -138,7 +138,26 @@ def _huge(path):
                      b"space directions: (1,0,0) (0,1,0) (0,0,1)\nencoding: raw\nendian: little\n\n" + bytes(99))
 
 
+def _nrrd(*lines):
+    text = "\n".join(["NRRD0004", "type: short", "dimension: 3", "sizes: 5 4 3", "encoding: raw", "endian: little",
+                      *lines])
+    return lambda path: path.write_bytes(text.encode() + b"\n\n" + bytes(120))
+
+
+def _meta(*lines):
+    text = "\n".join(["ObjectType = Image", "NDims = 3", "DimSize = 5 4 3", "ElementType = MET_SHORT", *lines,
+                      "ElementDataFile = LOCAL\n"])
+    return lambda path: path.write_bytes(text.encode() + bytes(120))
+
+
 REFUSED = {
+    "unspaced.nrrd": (_nrrd(), "does not give the voxel spacing of all axes"),
+    "unknown.nrrd": (_nrrd("spacings: 1 1 nan"), "does not give the voxel spacing of all axes"),
+    "list.nrrd": (_nrrd("space: left-posterior-superior", "space directions: none (0,1,0) (0,0,1)"),
+                  "does not give the voxel spacing of all axes"),
+    "unspaced.mha": (_meta(), "does not give the voxel spacing of all axes"),
+    "scaled.mha": (_meta("ElementSpacing = 1 1 2", "ElementToIntensityFunctionSlope = 2"), "scales the values"),
+    "raised.mha": (_meta("ElementSpacing = 1 1 2", "ElementToIntensityFunctionOffset = -1024"), "scales the values"),
     "missing.nrrd": (lambda path: None, "no such file"),
     "folder.mha": (lambda path: path.mkdir(), "is a folder"),
     "text.nrrd": (lambda path: path.write_text("hello"), "cannot be read as Nrrd"),
@@ -168,6 +187,12 @@ def test_a_bad_file_is_refused_in_one_line_and_nothing_else_is_printed(name, tmp
         itk.read_volume(tmp_path / name)
     assert str(caught.value).startswith(f"{tmp_path / name}: ") and str(caught.value).isprintable()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_scale_that_changes_nothing_is_read(tmp_path):
+    _meta("ElementSpacing = 1 1 2", "ElementToIntensityFunctionSlope = 1", "ElementToIntensityFunctionOffset = 0.0")(
+        tmp_path / "plain.mha")
+    assert itk.read_volume(tmp_path / "plain.mha").spacing_mm == (2.0, 1.0, 1.0)
 
 
 def test_a_header_without_orientation_is_warned_of(tmp_path):
