@@ -344,8 +344,9 @@ def _stack(path, named):
     steps = np.diff(along)
     doubled = np.flatnonzero(steps < SAME_PLACE_MM)
     if doubled.size:
-        raise InputError(f"{path}: has two slices at {along[doubled[0]]:.1f} mm; is this more than one phase, or are "
-                         f"files duplicated?")
+        one, two = named[doubled[0]][0], named[doubled[0] + 1][0]
+        raise InputError(f"{path}: has two slices at {along[doubled[0]]:.1f} mm ({one} and {two}); is this more than "
+                         f"one phase, or are files duplicated?")
     usual, count = float(np.median(steps)), len(along)
     rounding = _rounding_mm(positions)
     rounding_mm = float(rounding @ np.abs(normal))

@@ -38,10 +38,11 @@ STANDARD = "1.2.840.10008."  # the SOP classes of the standard begin so; others 
 # SOP classes of objects that are no images, by their DICOM names. Some have pixels nevertheless: masks, doses.
 NO_IMAGE = re.compile(r"Directory|Segmentation|Presentation State|\bSR\b|Key Object|Encapsulated|RT (?!Image)|Waveform"
                       r"|Registration|ECG|Fiducials|Raw Data|Real World Value|Tractography|Protocol|Procedure")
-# First bytes of other formats: PNG, JPEG, GIF, TIFF, PDF, zip, gzip, 7z, rar, Microsoft's (Thumbs.db), SQLite; and of
-# UTF-16 text.
+# First bytes of other formats: PNG, JPEG, GIF, TIFF, PDF, zip, gzip, 7z, rar, Microsoft's (Thumbs.db), SQLite; of the
+# programs and help files of viewers on CDs; and of UTF-16 text.
 OTHER_FORMATS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"%PDF", b"PK\3\4", b"\x1f\x8b",
-                 b"7z\xbc\xaf", b"Rar!", b"\xd0\xcf\x11\xe0", b"SQLite format", b"\xff\xfe", b"\xfe\xff")
+                 b"7z\xbc\xaf", b"Rar!", b"\xd0\xcf\x11\xe0", b"SQLite format", b"MZ", b"\x7fELF", b"ITSF",
+                 b"\xff\xfe", b"\xfe\xff")
 SAME = ("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "SeriesNumber", "Rows", "Columns", "PixelSpacing",
         "ImageOrientationPatient")  # in all parts of a series that is spread over folders
 HEADER = (*SAME, "ImagePositionPatient", "SOPClassUID", "Modality", "SeriesDescription", "ImageType")

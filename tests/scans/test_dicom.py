@@ -114,7 +114,7 @@ def broken(name):
 
 @pytest.mark.parametrize(("name", "message"), [
     ("missing", "3.00 mm apart, but 6.00 mm between 106.0 and 112.0 mm; are some missing"),
-    ("doubled", "two slices at 106.0 mm"),
+    ("doubled", "two slices at 106.0 mm (IM0000 and IM0003)"),
     ("mixed", "holds 2 series (CT 1 'phase 1' with 6 files, CT 2 'phase 2' with 6 files)"),
     ("tilted", "gantry was tilted by 12.0 degrees"),
     ("mri", "MR Image Storage, expected CT"),
@@ -239,6 +239,7 @@ NO_SLICES = {
     ".DS_Store": lambda: b"\0\0\0\1Bud1\0",
     "._IM0000": lambda: b"\0\5\x16\7\0",
     "preview.png": lambda: b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+    "viewer.exe": lambda: b"MZ\x90\0\3\0\0\0\4\0",
     "Thumbs.db": lambda: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0",
     "scan.nii": lambda: b"\\\1\0\0" + bytes(348),
 }
