@@ -309,7 +309,11 @@ def _dataset(path, layout, labels, labeled):
     listed = _listed(path, layout, known) if len(folders) > 1 else None
     if listed is None:
         one_of = _by_channel if layout == "nnunet" else _by_name
-        listed = [one for images, truths in folders[:1 if labeled else 2] for one in one_of(images, truths)]
+        listed = []
+        for images, truths in folders[:1 if labeled else 2]:
+            listed += one_of(images, truths)
+            if len(folders) > 1:  # a folder of images given alone may be a part of them
+                _warn_of_lone(truths, listed)
     else:
         there = {image for _, image, _ in listed}
         left = [image.name for image in _files(folders[0][0]) if image not in there]
@@ -378,6 +382,14 @@ def _by_name(images, truths):
     return [(name, file, labels.get(name)) for name, file in _by_stem(images).items()]
 
 
+def _warn_of_lone(truths, listed):
+    """Warns of the files in a folder of labels that belong to no (name, image, label) of a list."""
+    taken = {label for _, _, label in listed}
+    alone = [file.name for file in _files(truths) if file not in taken]
+    if alone:
+        warn(f"{truths}: there is no scan for {few(alone)}, left out")
+
+
 def _by_stem(folder):
     """Returns the files of a folder by their names without ending."""
     found: dict[str, pathlib.Path] = {}
@@ -401,6 +413,8 @@ def _pairs(path, labels, hushed=False):
     """Returns the cases of a folder of scans and labels; scans without labels are cases too."""
     if (path / "images").is_dir() and (path / "labels").is_dir():
         found = _by_name(path / "images", path / "labels")
+        if not hushed:
+            _warn_of_lone(path / "labels", found)
         return _named(path, [Case(name, image, truth, labels=labels) for name, image, truth in found])
     images: dict[str, list] = {}
     truths: dict[str, list] = {}

@@ -81,6 +81,14 @@ def test_nnunet_of_either_version_with_plain_and_region_labels(labels, text, tmp
     assert [case.name for case in find_cases(tmp_path).cases] == ["b", "c", "case_00001"]
 
 
+@pytest.mark.parametrize(("images", "labels", "first"), [
+    ("imagesTr", "labelsTr", "a_0000"), ("imagesTr", "labelsTr", "a"), ("images", "labels", "a")])
+def test_labels_without_a_scan_are_named(images, labels, first, tmp_path, capsys):
+    touch(tmp_path, f"{images}/{first}.nii.gz", f"{labels}/a.nii.gz", f"{labels}/b.nii.gz")
+    assert [case.name for case in find_cases(tmp_path, labeled=True).cases] == ["a"]
+    assert capsys.readouterr().err == f"warning: {tmp_path / labels}: there is no scan for b.nii.gz, left out\n"
+
+
 def test_nnunets_folder_of_images_alone_is_named_without_the_channel(tmp_path):
     touch(dataset(tmp_path, labels=PLAIN), "imagesTs/c_0000.nii.gz", "imagesTr/b_0000.nii.gz", "labelsTr/b.nii.gz",
           "elsewhere/d_0000.mha")
