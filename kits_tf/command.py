@@ -23,7 +23,7 @@ from absl import app, flags
 
 import kits_tf
 from kits_tf import environment, quiet
-from kits_tf.errors import InputError, one_line
+from kits_tf.errors import InputError, one_line, printable
 
 FLAGS = flags.FLAGS
 OUTPUT = "Logging"
@@ -69,8 +69,13 @@ def _parse(arguments):
     if len(rest) > 1:
         sys.exit(f"{rest[1]}: unexpected argument; flags are written --name=value (--help lists them)")
     for flag in map(FLAGS.__getitem__, FLAGS):
+        if flag.present and flag.value == "" != flag.default:  # a path that would mean the current folder
+            sys.exit(f"--{flag.name}=: is empty; give a value, or leave the flag out (was a variable not set?)")
         if isinstance(flag.value, str) and flag.value.startswith("~"):  # shells leave --output=~/x as it is
             flag.value = os.path.expanduser(flag.value)
+            if flag.value.startswith("~"):  # else a folder of that name would be made
+                sys.exit(f"--{flag.name}={flag.value}: the home folder of {flag.value.split('/')[0]} is not known; set "
+                         f"HOME, or give the path in full (./~ for a name that begins so)")
     return rest
 
 
@@ -120,8 +125,10 @@ def _call(main):
 def _line(error):
     """Returns an error as one line. Errors that are neither a user's nor the system's are faults of the program."""
     if isinstance(error, InputError):
-        return str(error)
-    text = one_line(error)
+        return printable(str(error))
+    text = printable(one_line(error))
+    if isinstance(error, MemoryError):
+        return f"the memory does not suffice: {text}"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file'}: {error.strerror}; fix this, then rerun the command"
     where = traceback.extract_tb(error.__traceback__)[-1]

@@ -1,9 +1,12 @@
 """The two errors shown to users. Commands print the message as one line, without a stack trace.
 
-`one_line` and `few` shorten what messages quote.
+`one_line` and `few` shorten what messages quote; `printable` keeps a message on its line.
 """
 
+import unicodedata
 from collections.abc import Sequence
+
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control, surrogates, line and paragraph separators
 
 
 class InputError(ValueError):
@@ -17,6 +20,16 @@ class RunError(InputError):
 def one_line(text: object) -> str:
     """Returns the text of an error or another object as one line of at most 300 characters; an empty one's type."""
     return " ".join(str(text).split())[:300] or type(text).__name__
+
+
+def printable(text: str) -> str:
+    """Returns a text with control characters and line breaks escaped, which names of files may have.
+
+    >>> print(printable("a" + chr(10) + "b"))
+    a\\nb
+    """
+    return "".join(letter.encode("unicode_escape").decode() if unicodedata.category(letter) in UNPRINTABLE else letter
+                   for letter in text)
 
 
 def few(texts: Sequence[str], most: int = 3, separator: str = ", ") -> str:

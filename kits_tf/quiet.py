@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from absl import logging as absl_logging
 
 from kits_tf import environment
+from kits_tf.errors import printable
 
 SECONDS_BETWEEN = 30.0  # between two progress lines of a long step
 
@@ -32,7 +33,7 @@ def say(line: str, stream: typing.TextIO | None = None) -> None:
 
 def warn(line: str) -> None:
     """Prints a warning to stderr, at every level."""
-    print(f"warning: {line}", file=sys.stderr, flush=True)
+    print(f"warning: {printable(line)}", file=sys.stderr, flush=True)
 
 
 def no_bar() -> bool | None:

@@ -855,7 +855,7 @@ FAULTS = (
           "a prediction that has another affine is packed"),
     # Parallel cases, and features shared by all commands.
     Fault("kits_tf/cluster/jobs.py",
-          "    except InputError as error:\n        failure = str(error)\n", "",
+          "    except InputError as error:\n        failure = printable(str(error))\n", "",
           ("tests/cluster/test_cluster.py::test_every_case_is_done_once_and_a_bad_one_is_one_line[here]",),
           "a user's mistake in a case is told as a fault of the program"),
     Fault("kits_tf/cluster/jobs.py",

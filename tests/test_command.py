@@ -114,6 +114,30 @@ def test_a_path_may_begin_with_the_home_folders_tilde(tmp_path, monkeypatch):
     assert done.stderr.startswith(f"{tmp_path}/none: no such file or folder")
 
 
+def test_an_empty_path_does_not_mean_the_current_folder():
+    """As from --output=$OUT in a shell that has no such variable."""
+    done = run("-m", "data_prep", "--input=study", "--output=")
+    assert (done.returncode, done.stderr) == (1, "--output=: is empty; give a value, or leave the flag out (was a "
+                                                 "variable not set?)\n")
+
+
+def test_a_tilde_without_a_known_home_makes_no_folder_of_that_name():
+    done = run("-m", "data_prep", "--input=.", "--output=~nobody-at-all/data")
+    assert done.returncode == 1 and done.stderr.startswith(
+        "--output=~nobody-at-all/data: the home folder of ~nobody-at-all is not known; set HOME")
+    assert not (ROOT / "~nobody-at-all").exists()
+
+
+def test_a_line_break_in_a_path_does_not_break_the_message(tmp_path):
+    done = run("-m", "data_prep", f"--input={tmp_path}/a\nb\x07", "--output=x")
+    assert done.stderr == f"{tmp_path}/a\\nb\\x07: no such file or folder\n"
+
+
+def test_too_little_memory_is_no_fault_of_the_program(tmp_path):
+    done = run("-m", "kits_tf.phantoms", f"--output={tmp_path}", "--cases=1", "--size=90000000", "--slice_mm=20")
+    assert done.returncode == 1 and done.stderr.startswith("the memory does not suffice: Unable to allocate")
+
+
 def test_a_mistake_shows_where_it_arose_only_if_asked():
     arguments = ["-m", "data_prep", "--input=/nowhere", "--output=/nowhere"]
     assert "Traceback" not in run(*arguments).stderr

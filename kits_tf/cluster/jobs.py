@@ -10,7 +10,7 @@ import typing
 from collections.abc import Callable, Iterable
 
 from kits_tf import lazy
-from kits_tf.errors import InputError, RunError, one_line
+from kits_tf.errors import InputError, RunError, one_line, printable
 from kits_tf.quiet import is_verbose, quiet_tensorflow
 
 
@@ -69,7 +69,7 @@ def attempt(function: Callable[..., dict], job: Job, sharers: int | None = None)
     except RunError:
         raise
     except InputError as error:
-        failure = str(error)
+        failure = printable(str(error))
     except Exception as error:
         if is_verbose():
             traceback.print_exc()

@@ -2,10 +2,13 @@
 
 import dataclasses
 import pathlib
+import re
 
 from absl import flags
 
 from kits_tf.errors import InputError
+
+ADDRESS = re.compile(r"(?:(?:tcp|tls|ucx|ws|wss)://)?[^/]+:\d+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +20,7 @@ class Place:
         scheduler: address of a running dask scheduler; empty for none.
 
     Raises:
-        InputError: if `workers` is negative, or both are given.
+        InputError: if `workers` is negative, both are given, or `scheduler` is no address.
     """
 
     workers: int = 0
@@ -29,6 +32,8 @@ class Place:
         if self.workers and self.scheduler:
             raise InputError(f"--workers={self.workers} and --scheduler={self.scheduler}: expected only one of the "
                              f"two, local processes or a cluster")
+        if self.scheduler and not ADDRESS.fullmatch(self.scheduler):  # dask would end with a stack trace
+            raise InputError(f"--scheduler={self.scheduler}: expected an address such as tcp://HOST:8786")
 
     def path(self, path: str | pathlib.Path) -> pathlib.Path:
         """Returns a path for the workers: absolute for a cluster, whose workers may run in another folder."""

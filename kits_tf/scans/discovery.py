@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 
 from kits_tf import lazy
-from kits_tf.errors import InputError, few
+from kits_tf.errors import UNPRINTABLE, InputError, few
 from kits_tf.scans.label_map import KITS19, LabelMap
 
 ENDINGS = (".nii.gz", ".nii")
@@ -115,7 +115,7 @@ def _bad_name(name, where):
 
 def _is_strange(letter):
     return letter in "/\\" or (not (letter.isascii() and letter.isprintable())
-                               and unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp"))
+                               and unicodedata.category(letter) in UNPRINTABLE)
 
 
 def with_plain_name(case: Case, where: str | pathlib.Path) -> Case:

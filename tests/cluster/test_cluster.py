@@ -109,7 +109,8 @@ def test_a_scheduler_that_is_not_there_is_one_line(capfd, monkeypatch):
 
 
 @pytest.mark.parametrize(("flags", "said"), [
-    ({"workers": -1}, "--workers=-1"), ({"workers": 2, "scheduler": "tcp://h:1"}, "one of the two")])
+    ({"workers": -1}, "--workers=-1"), ({"workers": 2, "scheduler": "tcp://h:1"}, "one of the two"),
+    ({"scheduler": "banana"}, "--scheduler=banana: expected an address"), ({"scheduler": "foo://h:1"}, "foo://h:1")])
 def test_flags_that_make_no_sense_are_one_line(flags, said):
     with pytest.raises(InputError, match=said):
         Place(**flags)
