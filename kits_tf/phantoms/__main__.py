@@ -34,8 +34,8 @@ def main() -> int:
     from kits_tf.phantoms.study import write_study
 
     try:
-        low, *rest = [float(text) for text in FLAGS.slice_mm]
-        scanner = Scanner(size_voxels=FLAGS.size, slice_mm=(low, rest[0] if rest else low))
+        low, high = [float(text) for text in FLAGS.slice_mm * (2 if len(FLAGS.slice_mm) == 1 else 1)]
+        scanner = Scanner(size_voxels=FLAGS.size, slice_mm=(low, high))
     except ValueError as error:
         raise InputError(f"--size={FLAGS.size} --slice_mm={','.join(FLAGS.slice_mm)}: {error}") from error
     try:

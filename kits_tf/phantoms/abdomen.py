@@ -40,8 +40,8 @@ class Scanner:
         if self.size_voxels < 32:
             raise ValueError(f"size_voxels must be 32 or more, got {self.size_voxels}")
         low, high = self.slice_mm
-        if not 0 < low <= high <= 20:
-            raise ValueError(f"slice_mm must be two rising numbers from 0 to 20, got {self.slice_mm}")
+        if not 0.1 <= low <= high <= 20:
+            raise ValueError(f"slice_mm must be two rising numbers from 0.1 to 20, got {self.slice_mm}")
 
 
 def kind_of(index: int) -> str:

@@ -53,6 +53,11 @@ def test_by_default_all_ninety_cases_of_the_test_set_are_wanted(folders, tmp_pat
     assert not (tmp_path / "out.zip").exists()
 
 
+def test_a_number_with_more_than_five_digits_is_refused_at_once(folders, tmp_path):
+    done = run(*folders, tmp_path / "out.zip", "--last=100000")
+    assert done.returncode == 1 and "--last=100000" in done.stderr
+
+
 def test_the_same_predictions_give_the_same_zip(folders, tmp_path):
     for name in ("one.zip", "two.zip"):
         assert pack(*folders, tmp_path / name, IDS) == 3

@@ -153,7 +153,8 @@ def test_anatomy_without_any_kidney_names_the_value():
 
 @pytest.mark.parametrize(("flags", "said"), [
     (["--anatomy=nowhere"], "nowhere"), (["--anatomy=."], "segmentation"), (["--cases=0"], "--cases"),
-    (["--size=4"], "--size=4"), (["--slice_mm=5,1"], "5,1"), (["--slice_mm=thin"], "thin"), (["more"], "more"),
+    (["--size=4"], "--size=4"), (["--slice_mm=5,1"], "5,1"), (["--slice_mm=1,2,3"], "1,2,3"),
+    (["--slice_mm=1e-9"], "from 0.1 to 20"), (["--slice_mm=thin"], "thin"), (["more"], "more"),
     (["--body", "--field_mm=10"], "--field_mm=10"), (["--body", "--hard"], "--body")])
 def test_a_users_mistake_is_one_line_and_status_1(tmp_path, flags, said, monkeypatch):
     flags = [flag.replace("=.", f"={tmp_path}") for flag in flags]

@@ -14,12 +14,13 @@ from kits_tf.evaluation.submission import TEST_CASES
 from kits_tf.files import own
 
 FLAGS = flags.FLAGS
+MOST = 99999  # case numbers have five digits
 flags.DEFINE_string("predictions", None, "folder of prediction_<id>.nii.gz, as predict.py writes it", required=True)
 flags.DEFINE_string("study", None, "folder of the scans: case_xxxxx/imaging.nii.gz", required=True)
 flags.DEFINE_string("output", "submission.zip", "zip file to write")
 own.define_flag()
-flags.DEFINE_integer("first", TEST_CASES.start, "number of the first case", lower_bound=0)
-flags.DEFINE_integer("last", TEST_CASES.stop - 1, "number of the last case", lower_bound=0)
+flags.DEFINE_integer("first", TEST_CASES.start, "number of the first case", lower_bound=0, upper_bound=MOST)
+flags.DEFINE_integer("last", TEST_CASES.stop - 1, "number of the last case", lower_bound=0, upper_bound=MOST)
 
 
 def main() -> int:
