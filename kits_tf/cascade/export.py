@@ -19,6 +19,8 @@ from kits_tf.cascade import warmup
 from kits_tf.cascade.average import mirrored_axes
 from kits_tf.cascade.module import Cascade
 from kits_tf.cascade.tiling import Net
+from kits_tf.errors import one_line
+from kits_tf.files.atomic import cannot_write
 
 
 def export_cascade(nets: Mapping[str, Net | list[Net]], directory: str | pathlib.Path,
@@ -67,6 +69,9 @@ def save_cascade(cascade: Cascade, directory: str | pathlib.Path) -> pathlib.Pat
     """Saves a Cascade as the next version in a folder and returns the version's path.
 
     Creates the folder if it does not exist. The version appears complete or not at all.
+
+    Raises:
+        RunError: if TensorFlow cannot write it, because the disk is full.
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -85,7 +90,9 @@ def save_cascade(cascade: Cascade, directory: str | pathlib.Path) -> pathlib.Pat
         warmup.write_requests(temporary, cascade.config)
         temporary.chmod(0o755)
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, tf.errors.OpError):
+            raise cannot_write(target, one_line(error.message)) from error
         raise
     return target

@@ -19,7 +19,7 @@ from kits_tf import models
 from kits_tf.cascade import collect, export_cascade
 from kits_tf.cascade.export import save_cascade
 from kits_tf.cascade.module import net_shape, segment
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, RunError
 from kits_tf.files import exports, runs
 from kits_tf.files.atomic import write_table, write_text
 from kits_tf.scans.nifti import write_volume
@@ -142,6 +142,16 @@ def test_a_net_of_the_wrong_shape_is_named_and_leaves_nothing_behind(tmp_path):
     with pytest.raises(ValueError, match="the fine net must return shape"):
         export_cascade(nets, tmp_path / "export", config)
     assert not list(tmp_path.iterdir())  # not even the folder
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_version(built, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "variables/variables.data; No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", full)
+    with pytest.raises(RunError, match=r"1: cannot be written \(variables/variables.data; No space left on device\)"):
+        save_cascade(built, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failing_save_leaves_no_version(built, tmp_path, monkeypatch):
