@@ -93,11 +93,18 @@ def _nothing_fits(predictions, labels, wanted, found, truths):
         return f"{predictions}: holds no prediction, expected {PREFIX}<id>.nii.gz"
     if not set(found).isdisjoint(truths):
         return f"{predictions}: holds no prediction of case {', '.join(wanted)}, named in --cases"
-    ranked = [(difflib.SequenceMatcher(None, identity, name).ratio(), name, path.name)
+    ranked = [(_number(identity) == _number(name) != "", difflib.SequenceMatcher(None, identity, name).ratio(), name,
+               path.name)
               for identity, path in list(found.items())[:100] for name in wanted[:1000]]
-    _, name, file = max(ranked)
+    *_, name, file = max(ranked)
     return (f"{predictions}: none of its {len(found)} predictions is named as a case of {labels}; nearest are {file} "
             f"and case {name}, which would be {PREFIX}{name}.nii.gz; rename the files")
+
+
+def _number(name):
+    """Returns the digits in a name without leading zeros: "7" for case_00007 and 7_pred; empty if there are none."""
+    digits = "".join(filter(str.isdecimal, name))
+    return digits and (digits.lstrip("0") or "0")
 
 
 def _folder(path, flag):

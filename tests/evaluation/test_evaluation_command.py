@@ -14,12 +14,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 from harness import commands
+from harness.bad_scans import touch
 from harness.tables import read_rows
 
 import kits_tf
 from kits_tf.cluster import Place
 from kits_tf.errors import InputError
-from kits_tf.evaluation.evaluator import case_id, evaluate_study
+from kits_tf.evaluation.evaluator import case_id, evaluate_study, find_cases
 from kits_tf.files import own
 from kits_tf.files.lock import only_writer
 from kits_tf.scans.nifti import write_volume
@@ -300,6 +301,12 @@ def test_predictions_of_which_none_fits_are_one_line_with_the_nearest_names(stud
                         r"prediction_KiTS_000(03|21)\.nii\.gz and case 000\1, which would be "
                         r"prediction_000\1\.nii\.gz; rename the files\n", done.stderr)
     assert not (study / "scores").exists()
+
+
+def test_the_nearest_name_is_the_one_of_the_same_number(tmp_path):
+    touch(tmp_path, "truth/case_00001.nii.gz", "truth/case_00010.nii.gz", "found/prediction_1.nii.gz")
+    with pytest.raises(InputError, match=r"nearest are prediction_1\.nii\.gz and case 00001, which"):
+        find_cases(tmp_path / "found", tmp_path / "truth")
 
 
 def test_a_folder_without_predictions_is_one_line(study):
