@@ -17,6 +17,7 @@ from kits_tf.errors import InputError
 from kits_tf.files import exports, runs
 from kits_tf.files.checksums import file_facts
 from kits_tf.models import unfold
+from kits_tf.quiet import warn
 from kits_tf.training.step import TrainStep, tf_variables
 from kits_tf.training.task import Run, Task
 from kits_tf.weights import shipped_model
@@ -44,6 +45,10 @@ def starting_from(run: Run, given: str | pathlib.Path) -> Run:
         start_from = begun
     else:
         path = _find(task, pathlib.Path(given))
+        other = next((name for name in path.parts[-3:-1] if name in configs.STAGES), task.stage)
+        if other != task.stage:
+            warn(f"{task.name}: starts from {path}, which seems to be the {other} net; give the {task.stage} net's "
+                 f"weights if that is a mistake")
         start_from = {"given": str(given), "file": str(path),
                       **(file_facts(path) or {"sha256": exports.export_digest(path)}),
                       "cases": runs.seen(runs.load_identity(path.parent))}

@@ -42,7 +42,8 @@ def addresses() -> tuple[list[str], int]:
         return list(workers), index
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error) if type(error) is ValueError else repr(error)
-        raise InputError(f"TF_CONFIG: cannot be used ({reason}); example: {example}") from error
+        raise InputError(f"TF_CONFIG: cannot be used ({reason}); unset it to train on this machine alone, or set it "
+                         f"as in this example: {example}") from error
 
 
 def strategy(name: str = "auto") -> tf.distribute.Strategy:

@@ -281,6 +281,15 @@ def test_weights_that_do_not_fit_are_one_line_that_says_what_differs(data_dir, f
     assert "\n" not in str(caught.value) and not (tmp_path / "own").exists()
 
 
+@pytest.mark.parametrize(("stage", "warned"), [("coarse", True), ("fine", False)])
+def test_weights_that_are_another_stages_by_their_place_are_warned_of(stage, warned, data_dir, fine_run, tmp_path,
+                                                                      capsys):
+    ellipses.write(tmp_path / "data", TINY, stages=[stage], per_case=1)
+    task = make_task(TINY, stage, tmp_path / "data", 0, 0)
+    start.starting_from(Run(task, tmp_path / "own"), fine_run / "fine" / "fold0" / runs.BEST)
+    assert ("which seems to be the fine net" in capsys.readouterr().err) == warned
+
+
 def deal(data_dir, folds):
     """Writes folds of the cases with these numbers."""
     named = [[f"case_0000{number}" for number in fold] for fold in folds]
