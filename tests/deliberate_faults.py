@@ -734,7 +734,7 @@ FAULTS = (
           ("tests/cascade/test_bfloat16.py::test_only_the_last_convolution_and_what_follows_it_stay_float32",),
           "the logits are computed in bfloat16"),
     Fault("kits_tf/serving/precision.py",
-          "and stages and fast and not compiled)", "and fast and not compiled)",
+          "and safe and fast and not compiled)", "and fast and not compiled)",
           ("tests/serving/test_precision.py::test_the_flag_decides_then_the_hardware",),
           "narrow nets compute in bfloat16"),
     Fault("kits_tf/reporting/predictions.py",

@@ -20,7 +20,7 @@ from kits_tf.files.atomic import write_text
 from kits_tf.files.lock import only_writer
 from kits_tf.files.own import check_own, staged
 from kits_tf.labels import KIDNEY, TUMOR
-from kits_tf.quiet import say
+from kits_tf.quiet import say, warn
 from kits_tf.scans import formats, layouts
 from kits_tf.scans.discovery import PREFIX, SCANS, Case, check_name, short_name, stem
 from kits_tf.scans.label_map import KITS19, LabelMap
@@ -214,7 +214,7 @@ def evaluate_study(predictions: str | pathlib.Path, labels: layouts.Given, outpu
     with only_writer(output):  # locks before the work, so that a conflict shows at once
         check_own([pathlib.Path(output) / name for name in ("scores.csv", "summary.json")], overwrite)
         for stray in strays:
-            print(f"warning: {stray}: no labels, not scored", file=sys.stderr)
+            warn(f"{stray}: no labels, not scored")
         rows = _score_all(cases, place)
         if not any(row.scored for row in rows):
             raise InputError(f"{truth.path}: no case could be scored")

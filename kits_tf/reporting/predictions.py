@@ -378,14 +378,7 @@ def load(settings: Settings) -> typing.Any:
         RunError: if it cannot be loaded, because then no case can be predicted.
     """
     try:
-        return cluster.once(open_predictor, settings.source, settings.xla, settings.precision,
+        return cluster.once(serving.open_predictor, settings.source, settings.xla, settings.precision,
                             version=settings.model)
     except InputError as error:
         raise RunError(str(error)) from error
-
-
-def open_predictor(source: pathlib.Path | serving.Server, xla: str, precision: str = "auto") -> typing.Any:
-    """Opens a Predictor or a RemotePredictor: both have `explain(volume)`, `path` and `config`. Imports TensorFlow."""
-    if isinstance(source, serving.Server):
-        return serving.RemotePredictor(*dataclasses.astuple(source), xla, precision)
-    return serving.Predictor(source, xla, precision)

@@ -254,24 +254,11 @@ def _header_doubts(source):
     return doubts
 
 
-def read_geometry(path: str | pathlib.Path) -> tuple[tuple[int, ...], np.ndarray]:
-    """Reads only a file's header.
-
-    Returns:
-        (shape, affine) of the Volume that `read_volume` would return.
+def read_stored_geometry(path: str | pathlib.Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """Reads only a file's header: (shape, affine) in the file's own axis order, to compare files voxel by voxel.
 
     Raises:
         InputError: as read_volume, for errors that the header shows.
-    """
-    source = _open(path)
-    return _canonical_shape(source), source.affine
-
-
-def read_stored_geometry(path: str | pathlib.Path) -> tuple[tuple[int, ...], np.ndarray]:
-    """Reads (shape, affine) in the file's own axis order, for comparing files voxel by voxel.
-
-    Raises:
-        InputError: as read_geometry.
     """
     source = _open(path)
     return source.shape, source.image.affine
@@ -317,7 +304,7 @@ def write_labels(path: str | pathlib.Path, labels: np.ndarray, like: str | pathl
 
     Raises:
         ValueError: if the labels do not have the scan's shape, or the path has another ending.
-        InputError: as read_geometry, for the scan.
+        InputError: as read_stored_geometry, for the scan.
     """
     source = _open(like)
     voxels = reorient(np.asarray(labels, np.uint8), invert(source.transform))

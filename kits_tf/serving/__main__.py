@@ -33,7 +33,7 @@ from kits_tf.files.atomic import write_table
 from kits_tf.files.lock import only_writer
 from kits_tf.quiet import say
 from kits_tf.scans import layouts
-from kits_tf.serving import Server, precision
+from kits_tf.serving import Server, open_predictor, precision
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "exported cascade: the export folder (newest version) or one of its "
@@ -85,7 +85,7 @@ def choose(model: str | pathlib.Path | None, server: Server | None, xla: str, co
     if server is None:
         version = weights.shipped_model() if model is None else exports.find_export(place.path(model))
         gpu = device.has_gpu()
-        compiled = xla == "on" or (xla == "auto" and gpu and computes_in != "bfloat16")
+        compiled = precision.compiles(xla, computes_in, gpu)
         chosen = precision.choose(computes_in, version, compiled)
         device.announce(chosen, compiled, "predicting", gpu)
         if model is None:
@@ -93,9 +93,7 @@ def choose(model: str | pathlib.Path | None, server: Server | None, xla: str, co
                 f"{version.name}), which was trained on synthetic scans only; not a medical device")
         return version, exports.export_digest(version), version, chosen
     server = dataclasses.replace(server, ca=server.ca and str(place.path(server.ca)))
-    from kits_tf.reporting import predictions
-
-    remote = cluster.once(predictions.open_predictor, server, xla, computes_in)
+    remote = cluster.once(open_predictor, server, xla, computes_in)
     say(f"predicting on the server {server.address} in {remote.computed['precision']}, "
         f"{'compiled by' if remote.computed['xla'] else 'without'} XLA")
     server = dataclasses.replace(server, version=remote.version)  # every worker uses the same version for every case

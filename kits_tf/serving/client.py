@@ -5,7 +5,6 @@ gRPC retries with increasing delays only if the server is unavailable (UNAVAILAB
 """
 
 import hashlib
-import ipaddress
 import json
 import os
 import pathlib
@@ -24,6 +23,7 @@ from kits_tf import config as configs
 from kits_tf.errors import InputError, one_line
 from kits_tf.serving import explain
 from kits_tf.serving.precision import chosen
+from kits_tf.serving.server import is_loopback
 from kits_tf.volume import Volume
 
 LARGEST_BYTES = 2**31 - 2**16  # of a scan's voxels; protobuf's limit is 2 GiB, the rest is for the other fields
@@ -154,7 +154,7 @@ class RemotePredictor:
 
 
 def _channel(address, ca):
-    options = [*OPTIONS, ("grpc.enable_http_proxy", 0)] if is_loopback(address) else OPTIONS
+    options = [*OPTIONS, ("grpc.enable_http_proxy", 0)] if is_loopback(address.rpartition(":")[0]) else OPTIONS
     if ca is None:
         return grpc.insecure_channel(address, options)
     try:
@@ -168,21 +168,12 @@ def _channel(address, ca):
     return grpc.secure_channel(address, grpc.ssl_channel_credentials(certificates), options)
 
 
-def is_loopback(address: str) -> bool:
-    """Returns whether HOST:PORT is this machine by its name or address, to which no proxy leads."""
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _proxied(address):
     """Returns a hint for the message if gRPC asks a proxy for the server."""
-    found = [name for name in PROXIES if os.environ.get(name)]
-    if not found or is_loopback(address):
+    host, found = address.rpartition(":")[0], [name for name in PROXIES if os.environ.get(name)]
+    if not found or is_loopback(host):
         return ""
-    return f" The proxy in {found[0]} was asked for it; no_proxy={address.rpartition(':')[0]} leaves it out"
+    return f" gRPC used the proxy in {found[0]}; set no_proxy={host} to connect without it"
 
 
 def _fill(model_spec, spec):

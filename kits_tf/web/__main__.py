@@ -27,6 +27,7 @@ from kits_tf.errors import InputError
 from kits_tf.files import exports
 from kits_tf.files.lock import only_writer
 from kits_tf.quiet import is_verbose, say
+from kits_tf.serving.server import is_loopback
 from kits_tf.web import packages
 
 FLAGS = flags.FLAGS
@@ -51,8 +52,6 @@ def main() -> int:
 
 
 def _check_token():
-    from kits_tf.web.guard import is_loopback
-
     token = FLAGS.token
     if token is not None and not (token.isascii() and token.isprintable() and token.strip() == token and token):
         raise InputError("--token: expected letters, digits and signs without blanks around them")

@@ -26,7 +26,9 @@ ABDOMEN = Grid((50, 90, 100), (4.0, 3.0, 3.2), (-100.0, -140.0, -160.0))
 
 
 def canvas_on(grid, pose=STRAIGHT, background=-105.0):
-    return Canvas(grid, pose, np.random.default_rng(0), background)
+    canvas = Canvas(grid, pose, np.random.default_rng(0))
+    canvas.hu[:] = background
+    return canvas
 
 
 def patient_of(seed):
