@@ -1,7 +1,7 @@
 """Warns about results that are implausible for a patient, whatever the nets were sure of.
 
-Takes the measured findings (measurements.py) and the scan; returns one sentence for each doubt. Nothing here
-changes a voxel.
+Takes the measured findings (measurements.py) and the scan; returns one sentence for each warning. Nothing
+here changes a voxel.
 
 Volumes: kidneys of adults have 90 to 300 ml (Cheong et al. 2007, MRI; Gandhi et al. 2013, CT), fewer in atrophy, more
 with cysts.
@@ -20,7 +20,7 @@ LUNG_HU = (-950.0, -600.0)
 MOST_LUNG = 0.25  # share of lung in the body at the height of a kidney's middle
 
 
-def doubts(findings: dict[str, list[dict]], ct: Volume) -> list[str]:
+def result_warnings(findings: dict[str, list[dict]], ct: Volume) -> list[str]:
     """Returns the warnings about a result.
 
     Args:
@@ -36,11 +36,11 @@ def doubts(findings: dict[str, list[dict]], ct: Volume) -> list[str]:
         said.append(f"{len(kidneys)} separate parts of {PIECE_ML:.0f} ml or more are labeled kidney: at least "
                     f"{len(kidneys) - MOST_KIDNEYS} may be another organ.")
     for kidney in kidneys:
-        said += _kidney_doubts(kidney)
-    return said + _height_doubts(findings["kidneys"], ct)
+        said += _kidney_warnings(kidney)
+    return said + _height_warnings(findings["kidneys"], ct)
 
 
-def _kidney_doubts(kidney):
+def _kidney_warnings(kidney):
     where = {"both": "fused"}.get(kidney["side"], kidney["side"])
     healthy_ml = kidney["volume_ml"] - kidney["tumor_ml"]
     most_ml = MOST_ML * (2 if kidney["side"] == "both" else 1)
@@ -57,7 +57,7 @@ def _kidney_doubts(kidney):
     return said
 
 
-def _height_doubts(kidneys, ct):
+def _height_warnings(kidneys, ct):
     """Warns if a kidney lies at the height of the lungs, or the two sides lie far apart."""
     heights = {}  # of each side: the mean height of what is labeled kidney there
     for side in ("right", "left", "both"):

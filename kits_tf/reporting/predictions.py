@@ -33,7 +33,7 @@ from kits_tf.files.atomic import write_text
 from kits_tf.files.checksums import file_facts
 from kits_tf.files.own import check_own, is_own, staged
 from kits_tf.labels import BACKGROUND, KIDNEY, TUMOR
-from kits_tf.reporting.plausibility import doubts
+from kits_tf.reporting.plausibility import result_warnings
 from kits_tf.scans import formats
 from kits_tf.scans.discovery import PREFIX, Case
 from kits_tf.scans.label_map import KITS19
@@ -321,7 +321,7 @@ def _write(case, settings, made_from, predictor, result):
         measurements = lazy.load("kits_tf.reporting.measurements")
         findings = measurements.measure(labels, scan)
         measurements.add_confidence(findings, found)
-        found["warnings"] += doubts(findings, scan)
+        found["warnings"] += result_warnings(findings, scan)
         found["warnings"] += [f"{name} was not written: {why}." for name, why in missing.items()]
         report = {"case": case.name, "input": None if settings.anonymous else str(case.imaging), **settings.made_by(),
                   "model": str(predictor.path), "preset": predictor.config.preset, "computed": predictor.computed,

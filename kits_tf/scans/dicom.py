@@ -152,14 +152,14 @@ def read_series(path: str | pathlib.Path,
         raise InputError(f"{path}: contains no DICOM image; expected the slices of one CT series"
                          + f"; it has {len(below)} series in {few(below)}: give one of these" * bool(below))
     try:
-        named, doubts = _one_series(path, named)
+        named, warnings = _one_series(path, named)
         named = multi_frame.split(path, named, lambda name, dataset: _check_decoder(path, name, dataset))
         _check_series(path, named)
-        doubts += _check_frame(path, named)
+        warnings += _check_frame(path, named)
         named, between_mm, origin_mm = _stack(path, named)
         if between_mm is None:
             between_mm, found = _thickness(path, *named[0])
-            doubts += found
+            warnings += found
         slices = [dataset for _, dataset in named]
         first = slices[0]
         shape = (len(slices), int(first.Rows), int(first.Columns))
@@ -180,7 +180,7 @@ def read_series(path: str | pathlib.Path,
         if not np.isfinite(voxels).all():
             raise InputError(f"{path}: has voxels that are NaN or infinite, expected Hounsfield units")
         whole = np.clip(voxels, -2**15, 2**15 - 1).astype(np.int16)
-        volume = Volume(whole if np.array_equal(whole, voxels) else voxels, spacing_of(affine), affine, tuple(doubts))
+        volume = Volume(whole if np.array_equal(whole, voxels) else voxels, spacing_of(affine), affine, tuple(warnings))
     except InputError:
         raise
     except Exception as error:  # a damaged value can raise anything in highdicom, pydicom or a decoder
@@ -212,7 +212,7 @@ def orientation_of(dataset: pydicom.Dataset) -> np.ndarray:
 
 
 def _thickness(path, name, dataset):
-    """Returns (mm, doubts) for a single slice, which has no neighbor to measure the slice distance from."""
+    """Returns (mm, warnings) for a single slice, which has no neighbor to measure the slice distance from."""
     for field in THICKNESS:
         mm = dicom_files.number_in(dataset, field)
         if mm:
@@ -266,19 +266,19 @@ def _one_series(path, named):
     by_uid: dict[str, list] = {}
     for name, dataset in named:
         by_uid.setdefault(str(dataset.get("SeriesInstanceUID") or ""), []).append((name, dataset))
-    series, doubts = dicom_files.join_singles(list(by_uid.values())), []
+    series, warnings = dicom_files.join_singles(list(by_uid.values())), []
     if len(series) < len(by_uid):
-        doubts = ["Every file has its own SeriesInstanceUID (an anonymizer's?); they were taken as one series."]
+        warnings = ["Every file has its own SeriesInstanceUID (an anonymizer's?); they were taken as one series."]
     listed = [dicom_files.describe([dataset for _, dataset in members]) for members in series]
     scans = [number for number, members in enumerate(series)
              if any(dicom_files.may_be_scan(dataset) for _, dataset in members)]
     if len(series) == 1:
-        return named, doubts
+        return named, warnings
     if len(scans) != 1:
         raise InputError(f"{path}: holds {len(series)} series ({few(sorted(listed))}); give a folder with one of them"
                          + ", or unpack it and give that folder" * path.is_file())
     others = few(sorted(text for number, text in enumerate(listed) if number not in scans))
-    return series[scans[0]], [*doubts, f"Other series beside it, localizers or no CT, were left out: {others}."]
+    return series[scans[0]], [*warnings, f"Other series beside it, localizers or no CT, were left out: {others}."]
 
 
 def _check_series(path, named):

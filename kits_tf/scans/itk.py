@@ -24,7 +24,7 @@ from kits_tf.scans.discovery import ITK
 from kits_tf.scans.limits import check_extent, check_voxels, is_bomb
 from kits_tf.scans.orientation import invert, reorient, reorient_affine, to_canonical_transform
 from kits_tf.scans.voxels import hounsfield, label_values
-from kits_tf.scans.warnings import skew_doubts
+from kits_tf.scans.warnings import skew_warnings
 from kits_tf.volume import Volume, is_singular, spacing_of
 
 INSTALL = 'pip install "SimpleITK>=2.3,<3"'
@@ -46,14 +46,14 @@ class _Source:
         reader: SimpleITK's reader, which has read the header.
         shape: three dimensions, in the file's axis order (i, j, k).
         stored: 4x4, maps (i, j, k, 1) to world coordinates in mm, RAS+.
-        doubts: warnings about the header.
+        warnings: warnings about the header.
     """
 
     path: pathlib.Path
     reader: typing.Any
     shape: tuple[int, int, int]
     stored: np.ndarray
-    doubts: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def is_itk(path: str | pathlib.Path) -> bool:
@@ -148,10 +148,10 @@ def _open(path):
     claimed, kept = math.prod(size), sum(file.stat().st_size for file in files)
     if is_bomb(claimed, kept):
         raise InputError(f"{path}: unpacks to more than {claimed / kept:.0f} times its size, as no scan does")
-    doubts = skew_doubts(stored)
+    warnings = skew_warnings(stored)
     if not ORIENTED.search(_header(path)):
-        doubts.append("The header does not say how the scan lies in the patient; an orientation was assumed.")
-    return _Source(path, reader, size, stored, tuple(doubts))
+        warnings.append("The header does not say how the scan lies in the patient; an orientation was assumed.")
+    return _Source(path, reader, size, stored, tuple(warnings))
 
 
 def _affine(image):
@@ -204,7 +204,7 @@ def _read(path, take, dtype):
             voxels = voxels.astype(np.float32)
         reorient(voxels, invert(transform))[:, :, k] = block
     affine = reorient_affine(source.stored, transform, source.shape)
-    return Volume(voxels, spacing_of(affine), affine, source.doubts)
+    return Volume(voxels, spacing_of(affine), affine, source.warnings)
 
 
 def read_volume(path: str | pathlib.Path) -> Volume:

@@ -29,7 +29,7 @@ from kits_tf.scans.dicom import read_series
 from kits_tf.scans.discovery import find_scans
 from kits_tf.scans.nifti import read_volume
 from kits_tf.scans.segmentation import write_segmentation
-from kits_tf.scans.warnings import scan_doubts
+from kits_tf.scans.warnings import scan_warnings
 from kits_tf.volume import apart_mm
 
 TURNED = np.radians(7)
@@ -293,8 +293,8 @@ def test_a_single_slice_is_as_thick_as_it_says_and_says_so(tmp_path, between, th
         single[0].SpacingBetweenSlices = between
     volume, slices = read_series(write_series(tmp_path / "scan", single))
     assert volume.spacing_mm == (expected, 0.8, 0.9)
-    assert volume.doubts == (f"It is a single slice; its thickness of {expected:g} mm is that of its {field}.",)
-    assert volume.doubts[0] in scan_doubts(volume, SPACING_MM)
+    assert volume.warnings == (f"It is a single slice; its thickness of {expected:g} mm is that of its {field}.",)
+    assert volume.warnings[0] in scan_warnings(volume, SPACING_MM)
     np.testing.assert_array_equal(volume.voxels, random_scan()[:1])
     assert write_segmentation(tmp_path / "seg.dcm", volume.with_voxels(np.ones((1, 9, 11), np.uint8)), slices, "test 1")
 
@@ -331,7 +331,7 @@ def test_what_no_volume_needs_may_be_missing_empty_or_odd(series, tmp_path, text
                 raw(dataset, field, text)
     volume, _ = read_series(write_series(tmp_path / "odd", slices))
     np.testing.assert_array_equal(volume.voxels, read_series(series)[0].voxels)
-    assert volume.doubts == ()
+    assert volume.warnings == ()
 
 
 @pytest.mark.parametrize("anonymizer", ANONYMIZERS)
@@ -340,7 +340,7 @@ def test_anonymized_series_are_read_and_uids_per_file_are_warned_of(anonymizer, 
     ANONYMIZERS[anonymizer](slices)
     volume, _ = read_series(write_series(tmp_path / "anonymized", slices))
     np.testing.assert_array_equal(volume.voxels, read_series(series)[0].voxels)
-    assert len(volume.doubts) == ("per file" in anonymizer)
+    assert len(volume.warnings) == ("per file" in anonymizer)
     assert [case.imaging.name for case in find_scans(tmp_path)] == ["anonymized", "scan"]
 
 
@@ -430,8 +430,8 @@ def test_a_series_beside_localizers_and_other_modalities_is_read_with_a_warning(
     for path in (series, shutil.make_archive(str(tmp_path / "packed"), "zip", series)):
         volume, slices = read_series(path)
         np.testing.assert_array_equal(volume.voxels, expected.voxels)
-        assert len(slices) == 6 and len(volume.doubts) == 1
-        assert volume.doubts[0].startswith("Other series beside it, localizers or no CT, were left out: CT 7 'phase 7'")
+        assert len(slices) == 6 and len(volume.warnings) == 1
+        assert volume.warnings[0].startswith("Other series beside it, localizers or no CT, were left out: CT 7 'phase")
 
 
 def test_many_series_in_a_zip_are_counted_and_a_few_named(tmp_path):

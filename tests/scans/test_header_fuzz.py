@@ -20,7 +20,7 @@ from hypothesis import given, settings, strategies as st
 from kits_tf.scans.nifti import read_labels, read_stored_geometry, read_volume, write_labels
 from kits_tf.errors import InputError
 from kits_tf.volume import Volume
-from kits_tf.scans.warnings import scan_doubts
+from kits_tf.scans.warnings import scan_warnings
 
 faulthandler.dump_traceback_later({seconds}, exit=True)
 pages = int(open("/proc/self/statm").read().split()[0])
@@ -97,7 +97,7 @@ def fuzz(file):
     volume = attempt(read_volume, path)
     if volume is not None:
         assert sorted(read_stored_geometry(path)[0]) == sorted(volume.voxels.shape)
-        assert all(isinstance(line, str) for line in scan_doubts(volume, (3.0, 0.8, 0.8)))
+        assert all(isinstance(line, str) for line in scan_warnings(volume, (3.0, 0.8, 0.8)))
         write_labels(folder / "labels.nii.gz", (volume.voxels > 0).astype(np.uint8), like=path)
 
 
