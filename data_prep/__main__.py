@@ -46,18 +46,15 @@ def main() -> int:
     config = command_line.config_from_flags()
     stages = STAGES if FLAGS.stage == "all" else (FLAGS.stage,)
     place, study = cluster.place_from_flags(), layouts.from_flags(FLAGS.input) if FLAGS.input else None
-    try:
-        if FLAGS.check:
-            given = FLAGS["preset"].present or FLAGS["set"].present
-            return check_data(FLAGS.output, FLAGS.stage, config if given else None, study)
-        if study is None:
-            raise InputError("--input is missing; expected a data set, such as a folder of "
-                             "case_xxxxx/imaging.nii.gz and segmentation.nii.gz")
-        if FLAGS.discard:
-            discard_others(study, FLAGS.output, stages, config, place)
-        return prepare_study(study, FLAGS.output, stages, config, FLAGS.seed, place)
-    except OSError as error:
-        raise InputError(str(error)) from error
+    if FLAGS.check:
+        given = FLAGS["preset"].present or FLAGS["set"].present
+        return check_data(FLAGS.output, FLAGS.stage, config if given else None, study)
+    if study is None:
+        raise InputError("--input is missing; expected a data set, such as a folder of case_xxxxx/imaging.nii.gz and "
+                         "segmentation.nii.gz")
+    if FLAGS.discard:
+        discard_others(study, FLAGS.output, stages, config, place)
+    return prepare_study(study, FLAGS.output, stages, config, FLAGS.seed, place)
 
 
 def run() -> None:

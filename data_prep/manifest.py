@@ -33,7 +33,7 @@ def sources(case: Case) -> dict:
     return found | ({"labels": str(case.labels)} if case.labels != KITS19 else {})
 
 
-def stands(data_dir: str | pathlib.Path, stage: str, name: str, entry: dict | None, found: dict) -> bool:
+def is_up_to_date(data_dir: str | pathlib.Path, stage: str, name: str, entry: dict | None, found: dict) -> bool:
     """Returns whether a case's shard is up to date: it exists, matches its manifest entry and has these sources."""
     if not entry or entry.get("sources") != found or "shard" not in entry:
         return False

@@ -322,5 +322,4 @@ def keep_largest(probabilities: tf.Tensor, most: int) -> tuple[tf.Tensor, tf.Ten
     numbered, count = components.label_components(probabilities > THRESHOLD)
     sizes = components.component_sizes(numbered, count)
     rank = tf.argsort(tf.argsort(sizes, direction="DESCENDING", stable=True))
-    kept = tf.gather(tf.concat([[True], rank < most], axis=0), numbered)
-    return tf.where(kept, probabilities, 0.0), tf.maximum(count - most, 0)
+    return tf.where(components.select(numbered, rank >= most), 0.0, probabilities), tf.maximum(count - most, 0)

@@ -22,7 +22,7 @@ from kits_tf.files.own import check_own, staged
 from kits_tf.labels import KIDNEY, TUMOR
 from kits_tf.quiet import say, warn
 from kits_tf.scans import formats, layouts
-from kits_tf.scans.discovery import PREFIX, SCANS, Case, check_name, short_name, stem
+from kits_tf.scans.discovery import PREFIX, Case, check_name, short_name, stem
 from kits_tf.scans.label_map import KITS19, LabelMap
 from kits_tf.volume import check_same_place
 
@@ -107,11 +107,6 @@ def _folder(path, flag):
     return path
 
 
-def _volumes_in(folder):
-    return [path for path in sorted(folder.iterdir())
-            if path.name.lower().endswith(SCANS) and not path.name.startswith(".")]  # including broken links
-
-
 def _truths(data):
     """Returns {id: Case}."""
     path = _folder(data.path, "--labels")
@@ -132,7 +127,7 @@ def _truths(data):
 
 def _predictions(folder):
     """Returns {id: path}."""
-    paths = _volumes_in(folder)
+    paths = layouts.volume_files(folder)
     named = [path for path in paths if path.name.startswith(PREFIX)]
     return _unique((case_id(stem(path)), path) for path in named or paths)
 

@@ -34,14 +34,11 @@ def main() -> int:
         raise InputError("--show is missing; give it to draw the contact sheet")
     output = pathlib.Path(FLAGS.output or f"augmented_{FLAGS.stage}.png")
     own.check_own([output], FLAGS.overwrite)
-    try:
-        train = dataset.split(FLAGS.data_dir, FLAGS.stage, FLAGS.fold, config)[0]
-        sheet = lazy.load("kits_tf.inputs.sheet")  # imports TensorFlow, which --help does not need
-        png = sheet.contact_sheet(config, FLAGS.stage, train, FLAGS.seed)
-        with own.staged(output.parent, FLAGS.overwrite) as folder:
-            write_bytes(folder / output.name, png)
-    except OSError as error:
-        raise InputError(str(error)) from error
+    train = dataset.split(FLAGS.data_dir, FLAGS.stage, FLAGS.fold, config)[0]
+    sheet = lazy.load("kits_tf.inputs.sheet")  # imports TensorFlow, which --help does not need
+    png = sheet.contact_sheet(config, FLAGS.stage, train, FLAGS.seed)
+    with own.staged(output.parent, FLAGS.overwrite) as folder:
+        write_bytes(folder / output.name, png)
     print(output)
     return 0
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 from kits_tf import labels
 from kits_tf.errors import InputError
 from kits_tf.phantoms import surroundings, tissues
-from kits_tf.phantoms.artefacts import scan_hard
+from kits_tf.phantoms.artifacts import scan_hard
 from kits_tf.phantoms.drawing import Grid, blend
 from kits_tf.phantoms.organs import draw_organs
 from kits_tf.phantoms.parenchyma import kidney_tissue, tumor_tissue

@@ -9,11 +9,11 @@ with cysts.
 
 import numpy as np
 
+from kits_tf.labels import NORMAL_KIDNEYS
 from kits_tf.volume import BODY_HU, Volume
 
 LEAST_ML, MOST_ML = 60.0, 500.0  # of a kidney without its tumor
 PIECE_ML = 10.0  # a smaller component counts as a fragment, not as a kidney
-MOST_KIDNEYS = 2
 MOST_TUMOR = 0.5  # share of a kidney
 APART_MM = 100.0  # largest usual difference in height between the two kidneys' middles
 LUNG_HU = (-950.0, -600.0)
@@ -32,9 +32,9 @@ def result_warnings(findings: dict[str, list[dict]], ct: Volume) -> list[str]:
     """
     kidneys = [kidney for kidney in findings["kidneys"] if kidney["volume_ml"] >= PIECE_ML]
     said = []
-    if len(kidneys) > MOST_KIDNEYS:
+    if len(kidneys) > NORMAL_KIDNEYS:
         said.append(f"{len(kidneys)} separate parts of {PIECE_ML:.0f} ml or more are labeled kidney: at least "
-                    f"{len(kidneys) - MOST_KIDNEYS} may be another organ.")
+                    f"{len(kidneys) - NORMAL_KIDNEYS} may be another organ.")
     for kidney in kidneys:
         said += _kidney_warnings(kidney)
     return said + _height_warnings(findings["kidneys"], ct)

@@ -185,7 +185,7 @@ def predict_case(case: Case, settings: Settings, tell: Callable[[str], None] = l
         made_from["truth"] = file_facts(case.segmentation)
         if case.labels != KITS19:
             made_from["truth_labels"] = str(case.labels)
-    report, message = None if case.doubles or case.strange else _standing(case, settings, made_from), []
+    report, message = None if case.doubles or case.strange else _kept_report(case, settings, made_from), []
     status = "unchanged" if report else "redone" if settings.target(case, ".json").exists() else "done"
     if report is None:
         check_own([settings.target(case, ending) for ending in (*settings.endings(case), ".json")],
@@ -233,7 +233,7 @@ def _measured(case, findings):
             for what in ("kidney", "tumor") for found in findings[f"{what}s"]]
 
 
-def _standing(case, settings, made_from):
+def _kept_report(case, settings, made_from):
     """Returns the case's report if it has the same inputs and its files are unchanged, else None."""
     try:
         report = json.loads(settings.target(case, ".json").read_text(encoding="utf-8"))

@@ -17,9 +17,8 @@ import numpy as np
 import pydicom
 from pydicom.pixels import get_decoder
 
-from kits_tf.errors import InputError, few
+from kits_tf.errors import InputError, few, one_line
 from kits_tf.scans import dicom_files, multi_frame
-from kits_tf.scans.dicom_files import one_line
 from kits_tf.scans.discovery import DICOM_MARK, begins_like_dicom, series_below
 from kits_tf.scans.limits import check_extent, check_spacing, check_voxels, is_bomb
 from kits_tf.volume import Volume, spacing_of
@@ -53,7 +52,7 @@ def _datasets(path, files):
     except InputError:
         raise
     except Exception as error:  # zipfile raises many types, zlib.error among them
-        raise InputError(f"{path}: cannot be read as DICOM ({one_line(error) or type(error).__name__})") from error
+        raise InputError(f"{path}: cannot be read as DICOM ({one_line(error)})") from error
     return [(name, dataset) for name, dataset in found if dataset is not None]
 
 
@@ -81,7 +80,7 @@ def _dataset(path, name, data):
     except InputError:
         raise
     except Exception as error:  # a damaged file raises struct.error, BytesLengthException and others
-        raise InputError(f"{path}: {name} cannot be read as DICOM ({one_line(error) or type(error).__name__}); is it "
+        raise InputError(f"{path}: {name} cannot be read as DICOM ({one_line(error)}); is it "
                          f"damaged?") from error
     return dataset
 
@@ -184,7 +183,7 @@ def read_series(path: str | pathlib.Path,
     except InputError:
         raise
     except Exception as error:  # a damaged value can raise anything in highdicom, pydicom or a decoder
-        raise InputError(f"{path}: its slices cannot be put together ({one_line(error) or type(error).__name__})"
+        raise InputError(f"{path}: its slices cannot be put together ({one_line(error)})"
                          ) from error
     return volume, slices
 
@@ -228,7 +227,7 @@ def _check_pixels(path, named):
             dataset.convert_pixel_data()  # pydicom caches the pixels
         except Exception as error:
             raise InputError(f"{path}: its slices cannot be put together (the pixels of {name} cannot be read: "
-                             f"{one_line(error) or type(error).__name__}); is it truncated or damaged?"
+                             f"{one_line(error)}); is it truncated or damaged?"
                              + f" If not, {_remedy(dataset)}" * dataset.file_meta.TransferSyntaxUID.is_encapsulated
                              ) from error
 

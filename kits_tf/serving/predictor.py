@@ -57,8 +57,7 @@ class Predictor:
                 if name in offered:
                     return signature.load(self.path, model, name, optimize=gpu)
             except (OSError, ValueError, TypeError, KeyError, IndexError, tf.errors.OpError) as error:
-                raise InputError(f"{self.path}: cannot be loaded as an exported cascade "
-                                 f"({one_line(error)})") from error
+                raise InputError(f"{self.path}: cannot be loaded as an exported cascade ({one_line(error)})") from error
         raise InputError(f"{self.path}: has no signature {name}, which is asked for here; choose another --xla, or "
                          f"export the cascade again")
 

@@ -37,8 +37,7 @@ def check_graph(folder: pathlib.Path) -> saved_model_pb2.SavedModel:
     try:
         model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     except Exception as error:  # the module of protobuf's DecodeError depends on its version
-        raise InputError(f"{path}: cannot be loaded as an exported cascade "
-                         f"({one_line(error)})") from error
+        raise InputError(f"{path}: cannot be loaded as an exported cascade ({one_line(error)})") from error
     for meta in model.meta_graphs:
         found = _reaching_out(meta)
         if found:

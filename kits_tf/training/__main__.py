@@ -110,8 +110,6 @@ def main() -> int:
         for run in runs:
             loop.train(run, strategy, compiled, report=lambda line: say(line, sys.stdout))
             tf.keras.backend.clear_session()
-    except OSError as error:
-        raise InputError(str(error)) from error
     except failures.StoppedError as error:
         print(error, file=sys.stderr)
         return 143  # 128 + SIGTERM: the run is incomplete but did not fail

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from kits_tf import models
+from kits_tf.errors import one_line
 from kits_tf.files import runs
 from kits_tf.files.atomic import whole_file
 from kits_tf.quiet import warn
@@ -81,7 +82,7 @@ class Checkpoints:
                 progress = self._read(path)
                 break
             except Exception as error:  # TensorFlow raises IndexError, RuntimeError and others for damaged files
-                reasons.append(f"{path}: cannot be read ({(str(error).strip() or repr(error)).splitlines()[0][:200]})")
+                reasons.append(f"{path}: cannot be read ({one_line(error)})")
         else:
             history = runs.load_history(self._folder)
             if not found and (runs.finished(history, self._task.training) or not runs.begun(self._folder)):

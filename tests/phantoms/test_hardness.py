@@ -10,7 +10,7 @@ from scipy import ndimage
 from kits_tf import labels
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen
 from kits_tf.phantoms.anatomy import draw_around
-from kits_tf.phantoms.artefacts import scan_hard
+from kits_tf.phantoms.artifacts import scan_hard
 from kits_tf.phantoms.drawing import Grid
 from kits_tf.phantoms.study import write_study
 from kits_tf.phantoms.tissues import HARD_PHASES, hard_phase
