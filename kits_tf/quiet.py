@@ -84,7 +84,7 @@ def quiet_tensorflow() -> None:
 def hushed() -> Iterator[None]:
     """Drops what is written to stderr while TensorFlow is imported, unless an exception is raised.
 
-    Every import of TensorFlow goes through here, so its processor is checked here too.
+    Every import of TensorFlow goes through here, so the processor is checked here too.
 
     TensorFlow 2.20 and later print a few lines during import, before any of our settings can take effect. With
     --verbose nothing is dropped.

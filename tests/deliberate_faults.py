@@ -1,7 +1,7 @@
 """Deliberate faults: small mistakes in the source, each with the tests that must detect it.
 
-python tests/deliberate_faults.py                           # all of them; 15 took 7 s each, on two busy cores
-python tests/deliberate_faults.py --only=dilation --jobs=2
+    python tests/deliberate_faults.py                           # all of them; 15 took 7 s each, on two busy cores
+    python tests/deliberate_faults.py --only=dilation --jobs=2
 
 Each fault is written into a copy of the checkout. The tests that it names run there, in forks of a process that has
 imported TensorFlow, and at least one must fail. The same tests must pass without the fault. This is mutation testing
@@ -106,7 +106,7 @@ FAULTS = (
     Fault("kits_tf/ops/crop.py",
           "tf.floor(centre + 0.5)", "tf.floor(centre)",
           ("tests/ops/test_crop.py::test_cover_axis_by_hand",),
-          "a crop's centre is floored, not rounded"),
+          "a crop's center is floored, not rounded"),
     Fault("kits_tf/ops/crop.py",
           "count = 1 + -(-(extent - size) // (size - overlap))", "count = 1 + (extent - size) // (size - overlap)",
           ("tests/ops/test_crop.py::test_cover_axis_by_hand",),
@@ -125,11 +125,11 @@ FAULTS = (
           "    given = numbers\n    for axis in range(3):\n        numbers = tf.maximum(numbers, tf.maximum("
           "crop.shift(given, axis, 1), crop.shift(given, axis, -1)))",
           ("tests/ops/test_components.py::test_corners_touch_and_gaps_do_not",),
-          "components have 6 neighbours, not 26"),
+          "components have 6 neighbors, not 26"),
     Fault("kits_tf/ops/components.py",
           "tf.where(crop.dilate(mask, (1, 1, 1)), components, 0)", "tf.where(mask, components, 0)",
           ("tests/ops/test_components.py::test_touching_counts_corners",),
-          "neighbouring a mask does not count as touching it"),
+          "neighboring a mask does not count as touching it"),
     Fault("kits_tf/ops/components.py",
           "tf.cast(voxels[1:], tf.float64) * tf.cast(voxel_weight, tf.float64)", "tf.cast(voxels[1:], tf.float64)",
           ("tests/ops/test_components.py::test_sizes_are_voxels_times_their_weight",),
@@ -240,7 +240,7 @@ FAULTS = (
           "the DICOM intercept is ignored"),
     Fault("kits_tf/scans/dicom.py",
           "min(rounding_mm, ROUNDED_TOLERANCE * missing_mm)", "rounding_mm",
-          ("tests/scans/test_dicom.py::test_positions_of_whole_millimetres_hide_no_missing_slice",),
+          ("tests/scans/test_dicom.py::test_positions_of_whole_millimeters_hide_no_missing_slice",),
           "a missing slice is taken for rounding"),
     Fault("kits_tf/scans/dicom_files.py",
           "if taken.isdisjoint(own):", "if True:",
@@ -287,7 +287,7 @@ FAULTS = (
     Fault("kits_tf/records/dataset.py",
           "train = sorted(written - folds[fold])", "train = sorted(written)",
           ("tests/records/test_dataset.py::test_a_fold_is_held_out_and_the_rest_is_trained_on",),
-          "held-out cases are trained on"),
+          "validation cases are trained on"),
     Fault("kits_tf/records/dataset.py",
           'manifest["settings"] != config.record_settings(stage)',
           'manifest["settings"].keys() != config.record_settings(stage).keys()',
@@ -295,7 +295,7 @@ FAULTS = (
           "records of other settings are trained on"),
     Fault("kits_tf/records/dataset.py",
           'sum(case in fold for fold in known["folds"]) > 1', 'sum(case in fold for fold in known["folds"]) > 2',
-          ("tests/records/test_integrity.py::test_folds_that_would_let_a_held_out_case_slip_into_training_are_refused",),
+          ("tests/records/test_integrity.py::test_folds_that_would_train_on_a_validation_case_are_refused",),
           "a case may be in two folds"),
     Fault("kits_tf/records/schema.py",
           'np.ascontiguousarray(example.image, "<i2")', 'np.ascontiguousarray(example.image, ">i2")',
@@ -357,7 +357,7 @@ FAULTS = (
           "a record's slice is counted from its kidney"),
     Fault("data_prep/examples.py",
           "np.flatnonzero(labels[inside] == kind)", "np.flatnonzero(labels[inside] >= kind)",
-          ("tests/data_prep/test_examples.py::test_tumor3d_patches_are_centred_in_the_class_they_claim_inside_the_box",),
+          ("tests/data_prep/test_examples.py::test_tumor3d_patches_are_centered_in_the_class_they_claim_inside_the_box",),
           "patches of a class are centred in higher classes too"),
     Fault("data_prep/check.py",
           "return DAMAGED if lines else WHOLE", "return WHOLE",
@@ -381,7 +381,7 @@ FAULTS = (
     Fault("kits_tf/cascade/kidney_steps.py",
           "tf.where(outlined & ~connected, 0.0, probabilities)", "tf.where(connected, probabilities, 0.0)",
           ("tests/cascade/test_kidney_steps.py::"
-           "test_a_part_that_neighbours_the_mask_by_a_corner_stays_and_one_voxel_further_goes",),
+           "test_a_part_that_touches_the_mask_at_a_corner_stays_and_one_voxel_further_goes",),
           "probabilities around a kept kidney are cut off"),
     Fault("kits_tf/cascade/kidney_steps.py",
           "tf.floor((along + offset[axis]) / scale[axis])", "tf.round((along + offset[axis]) / scale[axis])",
@@ -448,7 +448,7 @@ FAULTS = (
     Fault("kits_tf/cascade/lesion_steps.py",
           "lesion = tf.where(nothing, 0.0, lesions.probabilities)", "lesion = lesions.probabilities",
           ("tests/cascade/test_rules.py::test_what_counts_as_nothing_is_no_kidney_either",),
-          "a lesion below the smallest size is labelled"),
+          "a lesion below the smallest size is labeled"),
     Fault("kits_tf/cascade/lesion_steps.py",
           "near = crop.dilate(searched, (config.slices_of(margin), margin, margin))", "near = searched",
           ("tests/cascade/test_rules.py::test_with_a_lesion_detected_tumor2d_acts_only_around_it",),
@@ -472,12 +472,12 @@ FAULTS = (
     Fault("kits_tf/cascade/average.py",
           "return total / len(runs)", "return total / len(members)",
           ("tests/cascade/test_average.py::"
-           "test_a_net_that_favours_one_side_does_so_no_longer_and_its_image_lies_where_it_lay",),
+           "test_mirrored_views_of_a_net_that_favors_one_side_average_out_in_place",),
           "the mean over mirror images is a sum"),
     Fault("kits_tf/cascade/average.py",
           "tf.reverse(member(tf.reverse(seen, view)), view)", "member(tf.reverse(seen, view))",
           ("tests/cascade/test_average.py::"
-           "test_a_net_that_favours_one_side_does_so_no_longer_and_its_image_lies_where_it_lay",),
+           "test_mirrored_views_of_a_net_that_favors_one_side_average_out_in_place",),
           "an answer to a mirror image is not mirrored back"),
     # Export.
     Fault("kits_tf/cascade/export.py",
@@ -569,7 +569,7 @@ FAULTS = (
     Fault("kits_tf/inputs/pipeline.py",
           "*map(within, range(3))) == 0, tf.float32)", "*map(within, range(3))) >= 0, tf.float32)",
           ("tests/inputs/test_pipeline.py::test_held_out_examples_tell_each_voxel_of_a_case_once",),
-          "voxels of overlapping held-out examples are scored twice"),
+          "voxels of overlapping validation examples are scored twice"),
     Fault("kits_tf/inputs/sampling.py",
           "order = tf.argsort(tf.random.stateless_uniform([len(paths)], seed))", "order = tf.range(len(paths))",
           ("tests/inputs/test_sampling.py::test_each_seed_reads_the_shards_in_an_order_of_its_own",),
@@ -652,7 +652,7 @@ FAULTS = (
     Fault("kits_tf/files/runs.py",
           'facts.get("scan") in scans or (', "(",
           ("tests/training/test_start.py::test_weights_that_have_seen_the_held_out_cases_are_refused_under_any_name",),
-          "a held-out case is not recognized under another name"),
+          "a validation case is not recognized under another name"),
     Fault("kits_tf/training/checks.py",
           "nets[str(place)] = runs.load_identity(place)", "pass",
           ("tests/training/test_start.py::"
@@ -703,13 +703,13 @@ FAULTS = (
           "functions of a model are not searched for unsafe operations"),
     Fault("kits_tf/serving/explain.py",
           'elif found["kidneys"] != NORMAL_KIDNEYS:', 'elif found["kidneys"] > NORMAL_KIDNEYS:',
-          ("tests/serving/test_explain.py::test_each_decision_is_told_once_and_nothing_else",),
+          ("tests/serving/test_explain.py::test_each_decision_is_explained_once_and_nothing_else",),
           "a single kidney brings no warning"),
     # Predictions.
     Fault("kits_tf/reporting/predictions.py",
           "all(files[path.name] == file_facts(path) for path in paths)", "all(path.exists() for path in paths)",
           ("tests/serving/test_predict_again.py::"
-           "test_a_file_that_was_changed_since_is_kept_and_said_unless_the_user_gives_it_up",),
+           "test_a_file_that_was_changed_since_is_kept_and_reported_without_overwrite",),
           "a changed prediction is skipped, its checksum not compared"),
     Fault("kits_tf/reporting/predictions.py",
           '"model": settings.model, "version"', '"model": "", "version"',
@@ -749,7 +749,7 @@ FAULTS = (
           "a pipe that nobody reads ends a run"),
     Fault("kits_tf/files/own.py",
           "        check_own(targets, overwrite)\n", "",
-          ("tests/files/test_own.py::test_what_is_not_ours_is_kept_unless_the_user_gives_it_up",),
+          ("tests/files/test_own.py::test_what_is_not_ours_is_kept_without_overwrite",),
           "a file of the user is written over"),
     Fault("kits_tf/files/own.py",
           "        _list(folder, files)\n        for path, target in zip(files, targets, strict=True):\n"
@@ -823,7 +823,7 @@ FAULTS = (
     Fault("kits_tf/reporting/measurements.py",
           "connectivity=26", "connectivity=6",
           ("tests/reporting/test_measurements.py",),
-          "reported pieces have 6 neighbours, not 26"),
+          "reported pieces have 6 neighbors, not 26"),
     Fault("kits_tf/reporting/overlay.py",
           "axes.set_ylim(extent[2:])", "axes.set_ylim(extent[:1:-1])",
           ("tests/reporting/test_overlay.py::test_right_is_at_the_left_front_is_up_and_head_is_up",),

@@ -62,7 +62,7 @@ def test_tumor_inside_the_reference_is_kidney_and_false_tumor():
     assert found["false_tumor_ml"] == pytest.approx(0.01)
 
 
-def test_without_kidneys_all_that_is_labelled_is_false_and_there_is_no_dice():
+def test_without_kidneys_all_that_is_labeled_is_false_and_there_is_no_dice():
     found = scoring.score(labels_of(block((0, 0, 0), (1, 10, 10))), np.zeros(SHAPE, bool))
     assert found["labelled_ml"] == found["false_kidney_ml"] == found["volume_error_ml"] == pytest.approx(1.0)
     assert found["kidney_dice"] is found["surface_dice"] is None
@@ -128,7 +128,7 @@ def plane(pixel_mm=PIXEL_MM, slice_mm=5.0):
 
 
 @pytest.mark.parametrize("slice_mm", [0.5, 5.0])
-def test_a_crop_is_centred_on_the_kidney_with_tumor_and_no_axis_is_swapped(slice_mm):
+def test_a_crop_is_centered_on_the_kidney_with_tumor_and_no_axis_is_swapped(slice_mm):
     seen = []
 
     def net(image):

@@ -27,7 +27,7 @@ def test_spacing_of_an_oblique_affine_is_its_columns_norms():
     assert abs(affine[0, 0]) < 2.7  # the diagonal would give a wrong spacing
 
 
-def test_spacing_is_rounded_to_a_tenth_of_a_micrometre():
+def test_spacing_is_rounded_to_a_tenth_of_a_micrometer():
     assert spacing_of(np.diag(np.float32([0.7816, 5.0, 0.1, 1.0]))) == (0.7816, 5.0, 0.1)
 
 

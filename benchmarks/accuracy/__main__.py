@@ -1,6 +1,6 @@
 """Draws, prepares, trains, exports, predicts and evaluates with the users' commands; then runs an ablation study.
 
-python -m benchmarks.accuracy --masks=kits19/data --work=accuracy [--until=train] [--results=benchmarks/accuracy]
+    python -m benchmarks.accuracy --masks=kits19/data --work=accuracy [--until=train] [--results=benchmarks/accuracy]
 
 Rerun the same command to resume: each step skips what is up to date. SIGTERM during training saves and exits with
 status 143. Settings are chosen on the validation set, fold 0 of the training cases (settings.json). The test set

@@ -1,6 +1,6 @@
 """Trains nnU-Net v2, 2d, on the same cases and cores, with the five stages' training time, and predicts the test set.
 
-python -m benchmarks.accuracy.nnunet_peer --work=accuracy [--seconds=5400]
+    python -m benchmarks.accuracy.nnunet_peer --work=accuracy [--seconds=5400]
 
 Run it after python -m benchmarks.accuracy; rerun that command afterwards to score the result as variant `nnunet`.
 nnU-Net and PyTorch are installed into their own virtual environment in the work folder. Rerun the same command to

@@ -1,7 +1,8 @@
-"""python -m kits_tf.phantoms --output=DIR --cases=16 --seed=0 [--anatomy=DIR] [--hard] [--body]
+"""Writes a study of synthetic CT phantoms in KiTS19's layout.
 
-Writes a study of synthetic CT phantoms in KiTS19's layout. For a small study on two CPU cores, use
---size=256 --slice_mm=4,5
+    python -m kits_tf.phantoms --output=DIR --cases=16 --seed=0 [--anatomy=DIR] [--hard] [--body]
+
+For a small study on two CPU cores, use --size=256 --slice_mm=4,5
 """
 
 from absl import flags

@@ -77,7 +77,7 @@ def draw_around(label_volume: Volume, seed: int | tuple[int, ...], phase: tissue
     for piece in pieces:
         surroundings.draw_fat(hu, piece, grid, drawing_rng)
     for piece in kidneys:
-        surroundings.draw_neighbours(hu, piece, grid, patient, phase, drawing_rng)
+        surroundings.draw_neighbors(hu, piece, grid, patient, phase, drawing_rng)
     for piece in kidneys:
         surroundings.draw_sinus(hu, piece, grid)
         surroundings.draw_vessels(hu, piece, grid, phase, drawing_rng)

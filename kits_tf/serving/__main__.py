@@ -1,18 +1,18 @@
 """Segments kidneys and tumors in CT scans with an exported cascade.
 
-python predict.py --input=scan.nii.gz --output=out
-python predict.py --model=runs/demo/export --input=scan.nii.gz --output=out
-python predict.py --model=runs/demo/export --input=kits19/data --output=out --workers=4
-python predict.py --model=runs/demo/export --input=dicom_folder --output=out --output_format=nifti,dicomseg
-python predict.py --input=nnUNet_raw/Dataset220_KiTS2023/imagesTs --output=out --names=case
-python predict.py --server=HOST:8500 --server_ca=ca.pem --input=kits19/data --output=out
+    python predict.py --input=scan.nii.gz --output=out
+    python predict.py --model=runs/demo/export --input=scan.nii.gz --output=out
+    python predict.py --model=runs/demo/export --input=kits19/data --output=out --workers=4
+    python predict.py --model=runs/demo/export --input=dicom_folder --output=out --output_format=nifti,dicomseg
+    python predict.py --input=nnUNet_raw/Dataset220_KiTS2023/imagesTs --output=out --names=case
+    python predict.py --server=HOST:8500 --server_ca=ca.pem --input=kits19/data --output=out
 
 For each case, writes prediction_<id>.nii.gz (0 background, 1 kidney, 2 tumor, in the scan's own geometry), a JSON
 report of the cascade's decisions, and a PNG overlay. NRRD and MetaImage get labels in their own format. For the run,
 writes summary.csv (one row per case) and findings.csv (one row per kidney and per tumor). With --report, also writes
 report.html and one web page per case. Skips cases that are up to date (same scan, model and settings). A case that
 fails does not stop the others; its files of an earlier run stay. Files that this program did not write, or that were
-changed since, are kept and said, unless --overwrite is given.
+changed since, are kept, with a message, unless --overwrite is given.
 Exit status: 0 if all cases succeeded, 1 if a case failed, is incomplete or the run could not start, 130 after Ctrl-C.
 """
 
@@ -117,7 +117,7 @@ def predict(model: str | pathlib.Path | None, scans: layouts.Given, output: str 
 
     Raises:
         InputError: if the run cannot start (no model, server, scan, output folder or cluster, another run writes to the
-            output folder, or a file that is not ours is where a table goes), or cannot continue (full disk, lost
+            output folder, or a table would overwrite a file of another program), or cannot continue (full disk, lost
             scheduler).
     """
     asked = options.pop("precision", "auto")

@@ -49,7 +49,7 @@ class RemotePredictor:
         version: the version in use.
         config: CascadeConfig of the export.
         digest: SHA-256 of the model's config and contents, which include the weights' SHA-256.
-        computed: as of Predictor; device and TensorFlow are the server's, which it does not tell.
+        computed: as of Predictor, without the server's device and TensorFlow version, which it does not report.
 
     Args:
         address: "HOST:PORT" of the server's gRPC port.

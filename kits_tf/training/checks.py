@@ -92,7 +92,7 @@ def check_folder(run: Run) -> None:
     identity, own = runs.load_identity(folder), task.identity()
     found += differences(identity, {name: own[name] for name in ("seed", "precision")})
     if (identity["start_from"] or {}).get("sha256") != (own["start_from"] or {}).get("sha256"):
-        found.append("it began from {} there and from {} here".format(
+        found.append("it began from {}, now from {}".format(
             *(f"{start['file']} (SHA-256 {start['sha256'][:8]}...)" if start else "no --start_from"
               for start in (identity["start_from"], own["start_from"]))))
     for side, doing in (("train", "trained on"), ("held_out", "validated on")):
@@ -153,6 +153,6 @@ def _case_differences(there, here, doing):
     changed = [case for case in here if there.get(case, {}).get("records", here[case]["records"])
                != here[case]["records"]]
     if gone:
-        yield f"it was {doing} {few(gone, 1)} there and is not here"
+        yield f"it was {doing} {few(gone, 1)}, now missing"
     if changed:
         yield f"it was {doing} other records of {few(changed, 1)}, which were prepared again since"

@@ -50,7 +50,7 @@ def explained(run: Run) -> Iterator[None]:
 
 
 def _out_of_memory(run):
-    """Returns the error for a run that needs more memory. All that it advises can be done."""
+    """Returns the error for a run that needs more memory, with only those remedies that this run allows."""
     task, training, net = run.task, run.task.training, run.task.config.stage(run.task.stage).net
     width = net.filters[0] if task.stage == "tumor3d" else net.base_filters
     ways = [f"a lower --batch_size (now {training.batch_size})"] if training.batch_size > 1 else []

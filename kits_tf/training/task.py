@@ -162,10 +162,10 @@ def make_task(config: configs.CascadeConfig, stage: str, data_dir: str | pathlib
     records = {case: {"records": entry["shard"]["sha256"], "scan": dataset.scan_of(entry)}
                for case, entry in entries.items()}
     task = Task(config, stage, fold, seed, tuple(train), tuple(held_out), precision, None, records, stamps)
-    for paths, what in ((train, "to train on has a tumor: the net learns to find none"),
-                        (held_out, "held out has a tumor: Dice says nothing, and chance picks the best weights")):
+    for paths, what in ((train, "training cases has a tumor: the net learns to find none"),
+                        (held_out, "validation cases has a tumor: Dice says nothing, chance picks the best weights")):
         if stage.startswith("tumor") and not sampling.has_tumor(paths):
-            warn(f"{task.name}: none of the {len(paths)} cases {what}")
+            warn(f"{task.name}: none of the {len(paths)} {what}")
     return task
 
 

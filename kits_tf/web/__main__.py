@@ -1,8 +1,8 @@
 """Opens a web page to segment CT scans: drop a NIfTI, a DICOM folder or a zip, look at the result, download it.
 
-python -m kits_tf.web
-python -m kits_tf.web --model=runs/demo/export --port=8000
-python -m kits_tf.web --host=0.0.0.0 --token=SECRET
+    python -m kits_tf.web
+    python -m kits_tf.web --model=runs/demo/export --port=8000
+    python -m kits_tf.web --host=0.0.0.0 --token=SECRET
 
 The page is on this machine alone (127.0.0.1), unless --host says otherwise, which needs a --token. One scan is computed
 at a time, the others wait. Scans and results are deleted --keep_hours after the upload, and are kept over a restart

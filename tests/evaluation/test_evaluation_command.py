@@ -145,7 +145,7 @@ def test_prediction_in_another_place_scores_0_says_so_and_exits_with_1(study, sh
     assert json.loads((study / "scores/summary.json").read_text())["failed"] == ["case_00003"]
 
 
-def test_corners_5_micrometres_apart_are_the_same_place(study):
+def test_corners_5_micrometers_apart_are_the_same_place(study):
     write(study / "found/prediction_00003.nii.gz", kidney_with_tumor(), (5.0, 2.0, 4.0 + 0.005 / 9.5))
     assert evaluate(study) == 0
     assert float(rows_of(study)["case_00003"]["tk_dice"]) == 1.0

@@ -113,8 +113,8 @@ def test_grid_size_is_the_extent_over_the_spacing_rounded(shape, spacing_mm, tar
 
 @settings(deadline=None, max_examples=60, derandomize=True)
 @given(st.integers(1, 1000), st.integers(1000, 60000))
-def test_grid_size_is_one_whether_spacing_comes_as_float32_tensor_or_float(voxels, tenths_of_micrometres):
-    mm = tenths_of_micrometres / 1e4
+def test_grid_size_is_one_whether_spacing_comes_as_float32_tensor_or_float(voxels, tenths_of_micrometers):
+    mm = tenths_of_micrometers / 1e4
     target = (3.0, 0.7816, 1.5632)
     as_floats = resample.grid_size((voxels,) * 3, (mm,) * 3, target).numpy()
     as_tensor = resample.grid_size(tf.constant([voxels] * 3), tf.constant([mm] * 3, tf.float32), target).numpy()

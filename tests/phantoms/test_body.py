@@ -174,7 +174,7 @@ def test_an_oblique_bent_canvas_keeps_volumes():
     assert ml == pytest.approx(4 / 3 * np.pi * 40 * 20 * 28 / 1000, rel=0.1)
 
 
-def test_tumors_are_labelled_and_noted(monkeypatch):
+def test_tumors_are_labeled_and_noted(monkeypatch):
     only_field(monkeypatch, "abdomen")
     _, drawn, notes = draw_body(1, **SMALL, tumor_share=1.0)
     assert (drawn.voxels == labels.TUMOR).any()

@@ -94,7 +94,7 @@ def test_noise_falls_with_the_slices_thickness():
     assert 5 < thick < middle < 25
 
 
-def test_thin_slices_share_noise_with_their_neighbours_and_thick_ones_do_not():
+def test_thin_slices_share_noise_with_their_neighbors_and_thick_ones_do_not():
     def likeness(thickness):
         grid = grid_of(thickness, 30)
         scanned = scan_hard(np.zeros(grid.shape, np.float32), grid, np.random.default_rng(3), WHOLE)

@@ -164,7 +164,7 @@ def test_a_users_mistake_is_one_line_and_status_1(tmp_path, flags, said, monkeyp
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_in_the_way_of_the_output_is_said(tmp_path):
+def test_a_file_at_the_path_of_the_output_is_reported(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(InputError, match="taken"):
         write_study(tmp_path / "taken", cases=1, seed=0, scanner=SMALL)

@@ -172,7 +172,7 @@ def test_a_case_name_of_any_script_is_welcome(name, tmp_path):
     ([["case_00000"], ["case_00001"], ["case_00002"], ["case_00003"], []], "case_00004 is in no fold"),
     ([["case_00000"], ["case_00001"], ["case_00002"], ["case_00003", "case_00004"], ["case_00000"]],
      "has case_00000 in two folds")])
-def test_folds_that_would_let_a_held_out_case_slip_into_training_are_refused(folds, said, data):
+def test_folds_that_would_train_on_a_validation_case_are_refused(folds, said, data):
     path = dataset.folds_path(data)
     whole = path.read_text()
     path.write_text(json.dumps({"folds": folds}))

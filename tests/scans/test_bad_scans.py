@@ -58,7 +58,7 @@ def test_a_bad_file_is_one_line_that_names_it(name, read, folder, caplog):
 
 
 @pytest.mark.parametrize("name", ["missing.nii.gz", "folder.nii.gz", "text.nii.gz", "2d.nii.gz", "singular.nii",
-                                  "huge.nii", "cut.nii", "ten_metres.nii.gz"])
+                                  "huge.nii", "cut.nii", "ten_meters.nii.gz"])
 def test_reading_geometry_alone_refuses_what_a_header_can_show(name, folder):
     with pytest.raises(InputError, match=REFUSED[name][1]):
         read_stored_geometry(folder / name)

@@ -286,7 +286,7 @@ def test_pixels_that_a_header_claims_are_bounded_before_they_are_decoded(tmp_pat
 
 @pytest.mark.parametrize(("between", "thickness", "expected", "field"), [
     ("2.5", "3", 2.5, "SpacingBetweenSlices"), (None, "3", 3.0, "SliceThickness"), ("0", "3", 3.0, "SliceThickness")])
-def test_a_single_slice_is_as_thick_as_it_says_and_says_so(tmp_path, between, thickness, expected, field):
+def test_a_single_slice_has_the_thickness_in_its_header_and_a_warning(tmp_path, between, thickness, expected, field):
     single = slices_of(random_scan()[:1], SPACING_MM)
     single[0].SliceThickness = thickness
     if between is not None:
@@ -364,7 +364,7 @@ def test_slice_positions_may_be_rounded_and_a_missing_slice_still_shows(spacing_
         assert "are some missing?" in message
 
 
-def test_positions_of_whole_millimetres_hide_no_missing_slice(tmp_path):
+def test_positions_of_whole_millimeters_hide_no_missing_slice(tmp_path):
     assert "1.00 mm apart, but 2.00 mm" in refusal(write_series(tmp_path / "a", at([0, 1, 2, 4, 5, 6, 7, 8])))
     assert "1.50 mm apart, but" in refusal(write_series(tmp_path / "b", at([0, 1, 3])))
 

@@ -153,7 +153,7 @@ REFUSED = {
     "2d.mha": (lambda path: SimpleITK.WriteImage(image_of()[:, :, 1], str(path)), r"shape \(5, 4\)"),
     "4d.nrrd": (lambda path: SimpleITK.WriteImage(SimpleITK.JoinSeries([image_of()] * 2), str(path)),
                 r"shape \(5, 4, 3, 2\)"),
-    "colours.nrrd": (lambda path: SimpleITK.WriteImage(SimpleITK.Compose([image_of()] * 3), str(path)),
+    "colors.nrrd": (lambda path: SimpleITK.WriteImage(SimpleITK.Compose([image_of()] * 3), str(path)),
                      r"shape \(5, 4, 3, 3\), expected one 3D volume with one number per voxel"),
     "nan.mha": (_filled(np.nan), "20 voxels are NaN or infinite"),
     "huge.nrrd": (_huge, "claims 30000 x 30000 x 30000 voxels"),

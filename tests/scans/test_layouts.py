@@ -1,4 +1,4 @@
-"""Tests that every layout is recognized, said, and refused where it is unclear; most files may be empty."""
+"""Tests that every layout is recognized and printed, or refused where it is unclear; most files may be empty."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def series(folder, number=1):
     return write_series(folder, slices_of(np.zeros((4, 5, 6), np.int16), (5, 1, 1), series=str(number)))
 
 
-def test_kits19_is_recognized_and_said(tmp_path):
+def test_kits19_is_recognized_and_printed(tmp_path):
     touch(tmp_path, "case_00000/imaging.nii.gz", "case_00000/segmentation.nii.gz", "case_00001/imaging.nii.gz")
     found = find_cases(tmp_path)
     assert found.layout == "kits19" and len(found.cases) == 2
@@ -226,7 +226,7 @@ def test_pairs_beside_series_are_refused_until_the_user_says_which(tmp_path):
 
 
 @pytest.mark.parametrize("layout", [name for name in layouts.TITLES if name != "csv"])
-def test_a_layout_that_is_not_there_is_said(layout, tmp_path):
+def test_a_layout_that_the_folder_does_not_have_is_reported(layout, tmp_path):
     with pytest.raises(InputError, match=r"contains no (case of|scan)"):
         find_cases(DataSet(tmp_path, layout))
 

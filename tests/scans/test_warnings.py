@@ -72,7 +72,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_what_is_odd_is_said_once_in_one_line(kind):
+def test_what_is_odd_is_a_warning_of_one_line_given_once(kind):
     volume, said = ODD[kind]
     found = warnings_of(volume)
     assert [bool(re.search(said, line)) for line in found].count(True) == 1
@@ -80,7 +80,7 @@ def test_what_is_odd_is_said_once_in_one_line(kind):
     assert len(found) == (2 if kind == "0.1 mm" else 1), found  # the 0.1 mm scan also covers only 15 mm
 
 
-def test_mirrored_from_right_to_left_cannot_be_told():
+def test_mirrored_from_right_to_left_cannot_be_detected():
     assert warnings_of(changed(lambda hu: hu[:, :, ::-1])) == []
 
 
@@ -117,14 +117,14 @@ def qform_alike(header):
     (qform_alike, {"qform_code": 0, "sform_code": 0}, "The header does not say how the scan lies in the patient (qform "
                                                       "and sform codes are 0); an orientation was assumed."),
 ])
-def test_an_odd_header_is_said_and_comes_first(change, patches, said, tmp_path):
+def test_an_odd_header_is_the_first_warning(change, patches, said, tmp_path):
     volume = stored(tmp_path / "scan.nii", change, **patches)
     assert volume.warnings == (() if said is None else (said,))
     assert warnings_of(volume)[:1] == list(volume.warnings)
     assert volume.with_voxels(volume.voxels + 1).warnings == volume.warnings
 
 
-def test_a_tilted_gantry_is_said_with_its_angle(tmp_path):
+def test_a_tilted_gantry_is_reported_with_its_angle(tmp_path):
     def tilted(header):
         affine = affine_of("IPL", (4.0, 1.8, 1.5))
         affine[1, 0] = 4.0 * np.tan(np.radians(25))  # slices move back as they go down

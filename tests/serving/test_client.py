@@ -333,12 +333,12 @@ def test_eight_clients_at_once_get_right_answers(process, scan, expected):
 
 
 @pytest.mark.soak
-def test_eight_clients_for_five_minutes_leave_the_server_s_memory_flat(process, scan, expected, told):
+def test_eight_clients_for_five_minutes_leave_the_server_s_memory_flat(process, scan, expected, figure):
     latencies, faults, resident = run_clients(process.address, scan, expected[0], 300.0, process)
     early, late = (np.mean(part) for part in (resident[60:120], resident[-60:]))
-    told(f"{CLIENTS} clients, 300 s: {len(latencies)} scans, {len(faults)} faults, "
-         f"median {np.median(latencies):.2f} s, 95 % within {np.percentile(latencies, 95):.2f} s, "
-         f"server {early:.0f} MiB in the second minute, {late:.0f} MiB in the last")
+    figure(f"{CLIENTS} clients, 300 s: {len(latencies)} scans, {len(faults)} faults, "
+           f"median {np.median(latencies):.2f} s, 95 % within {np.percentile(latencies, 95):.2f} s, "
+           f"server {early:.0f} MiB in the second minute, {late:.0f} MiB in the last")
     assert not faults
     assert late < early * 1.05
 

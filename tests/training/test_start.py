@@ -233,8 +233,8 @@ def test_a_run_starts_from_given_weights_and_goes_on_without_them(data_dir, fine
     assert "resumes after epoch 1 of 2" in lines[0]
     recorded = json.loads((own / "training.json").read_text())["start_from"]
     assert recorded["given"] == str(tmp_path / given) and len(recorded["sha256"]) == 64
-    with pytest.raises(InputError, match=r"it began from \S*(?:best.weights.h5|export/1) \(SHA-256 \w{8}\.\.\.\) "
-                                         r"there and from no --start_from here"):
+    with pytest.raises(InputError, match=r"it began from \S*(?:best.weights.h5|export/1) \(SHA-256 \w{8}\.\.\.\), "
+                                         r"now from no --start_from"):
         train("fine", data_dir, place, still)
 
 

@@ -176,18 +176,18 @@ def test_a_record_that_can_be_read_at_a_second_look_is_one_line_too(config, data
 def test_a_run_goes_on_with_its_own_cases_when_others_are_added(config, finished, tmp_path):
     ellipses.write(tmp_path, config, stages=["coarse"], cases=7)
     _, lines = train(config, "coarse", tmp_path, finished)
-    assert "leaves out 2 cases that were added since it began; another --run_dir takes them in" in lines[0]
+    assert "cases added since the run began, left out: 2; to train on them, choose another --run_dir" in lines[0]
     assert "already trained" in lines[1]
 
 
 def test_a_run_whose_case_left_or_changed_sides_is_refused(config, finished, tmp_path):
     ellipses.write(tmp_path, config, stages=["coarse"], cases=4)
-    with pytest.raises(InputError, match=r"it was trained on case_00004 there and is not here"):
+    with pytest.raises(InputError, match=r"it was trained on case_00004, now missing"):
         train(config, "coarse", tmp_path, finished)
     ellipses.write(tmp_path, config, stages=["coarse"])
     names = [f"case_0000{number}" for number in range(5)]
     dataset.folds_path(tmp_path).write_text(json.dumps({"folds": [names[:2], names[2:], [], [], []]}))
-    with pytest.raises(InputError, match=r"it was trained on case_00001 there and is not here"):
+    with pytest.raises(InputError, match=r"it was trained on case_00001, now missing"):
         train(config, "coarse", tmp_path, finished)
 
 
@@ -404,7 +404,7 @@ def test_a_batch_that_cannot_be_split_over_the_replicas_is_refused(config, data_
         train(config, "fine", data_dir, tmp_path, strategy=several)
 
 
-def test_a_net_that_answers_the_same_everywhere_is_told_once(config, data_dir, tmp_path, capsys):
+def test_a_net_with_the_same_answer_everywhere_is_warned_of_once(config, data_dir, tmp_path, capsys):
     config = ellipses.with_training(config, "tumor2d", epochs=4, steps_per_epoch=1, learning_rate=1e-9)
     net = dataclasses.replace(config.tumor2d.net, normalization="none")  # batch statistics would change the score
     config = dataclasses.replace(config, tumor2d=dataclasses.replace(config.tumor2d, net=net))
@@ -419,15 +419,15 @@ def test_a_net_is_collapsed_after_three_epochs_without_or_with_one_dice(scores, 
     assert progress.collapsed([{"val_dice": score} for score in scores]) == told
 
 
-def test_a_study_without_tumors_is_told_by_the_tumor_stages_alone(config, tmp_path, capsys):
+def test_a_study_without_tumors_is_warned_of_by_the_tumor_stages_alone(config, tmp_path, capsys):
     ellipses.write(tmp_path, config, stages=["fine", "tumor2d"], kinds=(0, 1))
     make_task(config, "fine", tmp_path, 0, 0)
     assert capsys.readouterr().err == ""
     make_task(config, "tumor2d", tmp_path, 0, 0)
     assert capsys.readouterr().err.splitlines() == [
-        "warning: tumor2d fold 0: none of the 4 cases to train on has a tumor: the net learns to find none",
-        "warning: tumor2d fold 0: none of the 1 cases held out has a tumor: Dice says nothing, and chance picks the "
-        "best weights"]
+        "warning: tumor2d fold 0: none of the 4 training cases has a tumor: the net learns to find none",
+        "warning: tumor2d fold 0: none of the 1 validation cases has a tumor: Dice says nothing, chance picks the best "
+        "weights"]
 
 
 def test_a_run_is_watched_by_plot_scalars_and_pictures(finished):
