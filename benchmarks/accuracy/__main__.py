@@ -26,14 +26,14 @@ from kits_tf.quiet import quiet_tensorflow
 
 FLAGS = flags.FLAGS
 STEPS = ("draw", "prepare", "train", "choose", "export", "predict", "ablate", "threshold", "results", "gallery")
-flags.DEFINE_string("masks", None, "KiTS19's folders, of which segmentation.nii.gz is used.", required=True)
-flags.DEFINE_string("work", None, "Folder for all that is made.", required=True)
-flags.DEFINE_string("results", None, "Folder for the tables; the work folder unless given.")
-flags.DEFINE_enum("until", STEPS[-1], STEPS, "The last step to take.")
-flags.DEFINE_integer("train_cases", protocol.TRAIN_CASES, "Fewer for a try.", lower_bound=2)
-flags.DEFINE_integer("held_out_cases", protocol.HELD_OUT_CASES, "Fewer for a try.", lower_bound=1)
-flags.DEFINE_string("preset", "small", "Settings of all five stages.")
-flags.DEFINE_list("train_flags", [], "More flags for train.py.")
+flags.DEFINE_string("masks", None, "KiTS19's folders, of which segmentation.nii.gz is used", required=True)
+flags.DEFINE_string("work", None, "folder for all results", required=True)
+flags.DEFINE_string("results", None, "folder for the tables; default: the work folder")
+flags.DEFINE_enum("until", STEPS[-1], STEPS, "last step to run")
+flags.DEFINE_integer("train_cases", protocol.TRAIN_CASES, "training cases; fewer for a trial run", lower_bound=2)
+flags.DEFINE_integer("held_out_cases", protocol.HELD_OUT_CASES, "test cases; fewer for a trial run", lower_bound=1)
+flags.DEFINE_string("preset", "small", "settings of all five stages")
+flags.DEFINE_list("train_flags", [], "more flags for train.py")
 own.define_flag()
 ROOT = pathlib.Path(__file__).parents[2]
 GALLERY = 5  # number of pictures

@@ -26,9 +26,9 @@ from kits_tf.files.atomic import write_text
 from kits_tf.records.dataset import read_folds
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("work", None, "Work folder of python -m benchmarks.accuracy.", required=True)
-flags.DEFINE_float("seconds", None, "Training time; what the five stages took unless given.", lower_bound=1)
-flags.DEFINE_bool("tta", True, "Average over mirror images, as nnU-Net does; four times as long in prediction.")
+flags.DEFINE_string("work", None, "work folder of python -m benchmarks.accuracy", required=True)
+flags.DEFINE_float("seconds", None, "training time; default: what the five stages took", lower_bound=1)
+flags.DEFINE_bool("tta", True, "average over mirror images, as nnU-Net does; prediction takes four times as long")
 DATASET, NAME, TRAINER = 19, "Dataset019_KiTS", "nnUNetTrainerWallClock"
 PEER = pathlib.Path(__file__).parent / "peer"
 

@@ -3,7 +3,7 @@
     prediction_<id>.nii.gz    labels in the scan's own geometry; also .nrrd or .mha, as the scan is or as asked for
     prediction_<id>.dcm       labels as a DICOM segmentation (optional, DICOM series only)
     prediction_<id>.png       overlay (optional)
-    prediction_<id>.html      web page with the slices (optional)
+    prediction_<id>.html      web page with a viewer (optional)
     prediction_<id>.json      the cascade's decisions, measurements, and the inputs of all files; written last
 
 With Settings.names "case", every file is named <case> instead of prediction_<id>. The JSON report records the scan,
