@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness.prepared import by_scipy
 from harness.triangles import block_of, resample_axis
 from harness.triangles import resample as by_definition
 from hypothesis import given, settings
@@ -27,12 +28,6 @@ def whole(volume, grid, floor=None):
     return resample.resample_box(volume, tf.constant(grid), tf.constant([0, 0, 0]), tf.constant(grid), floor).numpy()
 
 
-def enlarged_by_scipy(volume, grid):
-    places = [(np.arange(size) + 0.5) * length / size - 0.5 for size, length in zip(grid, volume.shape, strict=True)]
-    places = np.meshgrid(*places, indexing="ij")
-    return ndimage.map_coordinates(volume.astype(np.float64), places, order=1, mode="nearest")
-
-
 def shrunk_by_tf_image(volume, grid):
     in_plane = tf.image.resize(volume[..., np.newaxis], grid[1:], antialias=True)[..., 0]
     across = tf.transpose(in_plane, (1, 0, 2))[..., np.newaxis]
@@ -42,8 +37,8 @@ def shrunk_by_tf_image(volume, grid):
 @pytest.mark.parametrize("grid", [(8, 12, 15), (5, 14, 9), (6, 8, 10), (50, 7, 11)])
 def test_enlarging_is_scipys_linear_interpolation(grid):
     volume = noise()
-    np.testing.assert_allclose(whole(volume, grid), enlarged_by_scipy(volume, grid), atol=2e-3)
-    np.testing.assert_allclose(by_definition(volume, grid), enlarged_by_scipy(volume, grid), atol=1e-6)
+    np.testing.assert_allclose(whole(volume, grid), by_scipy(volume, grid), atol=2e-3)
+    np.testing.assert_allclose(by_definition(volume, grid), by_scipy(volume, grid), atol=1e-6)
 
 
 @pytest.mark.parametrize("grid", [(3, 4, 5), (2, 3, 4), (5, 6, 8), (1, 1, 1), (4, 2, 9)])

@@ -62,12 +62,8 @@ def draw_tumors(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: lis
 
 
 def _spot(rng, kidney):
-    """Returns a point on the kidney's surface away from the hilum, as (position, outward unit vector)."""
-    along, around = rng.uniform(-0.9, 0.9), rng.uniform(-2.1, 2.1)  # 0 is opposite the hilum
-    girth = np.sqrt(1 - along**2)
-    direction = np.array([along, girth * np.sin(around), girth * np.cos(around)])
-    outward = (direction / kidney.radii_mm) @ kidney.axes
-    return kidney.place(*direction), outward / np.linalg.norm(outward)
+    """Draws a point on the kidney's surface away from the hilum; returns it as Kidney.surface does."""
+    return kidney.surface(rng.uniform(-0.9, 0.9), rng.uniform(-2.1, 2.1))
 
 
 def _limit(patient, kidney, radius):
