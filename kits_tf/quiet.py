@@ -96,16 +96,24 @@ def hushed() -> Iterator[None]:
     if is_verbose():
         yield
         return
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as dropped:
         sys.stderr.flush()
-        before = os.dup(2)
         try:
-            os.dup2(said.fileno(), 2)
-            yield
+            with stderr_to(dropped):
+                yield
         except BaseException:
-            said.seek(0)
-            os.write(before, said.read())
+            dropped.seek(0)
+            os.write(2, dropped.read())
             raise
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
+
+
+@contextlib.contextmanager
+def stderr_to(file: typing.BinaryIO) -> Iterator[None]:
+    """Redirects the process's stderr to an open file, also what libraries in C and C++ print."""
+    before = os.dup(2)
+    try:
+        os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)

@@ -20,6 +20,7 @@ import numpy as np
 from kits_tf import lazy
 from kits_tf.errors import InputError
 from kits_tf.files.atomic import cannot_write, whole_file
+from kits_tf.quiet import stderr_to
 from kits_tf.scans.discovery import ITK
 from kits_tf.scans.limits import check_extent, check_voxels, is_bomb
 from kits_tf.scans.orientation import invert, reorient, reorient_affine, to_canonical_transform
@@ -101,14 +102,8 @@ def _itk(path):
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
     """Drops what ITK prints to stderr; its exceptions are reported in one line."""
-    with lazy.importing, open(os.devnull, "wb") as nowhere:
-        before = os.dup(2)
-        try:
-            os.dup2(nowhere.fileno(), 2)
-            yield
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
+    with lazy.importing, open(os.devnull, "wb") as nowhere, stderr_to(nowhere):
+        yield
 
 
 def _why(error):
