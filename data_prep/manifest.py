@@ -72,7 +72,7 @@ def forget(data_dir: str | pathlib.Path, stage: str, names: Collection[str]) -> 
     for name in names:
         dataset.shard_path(data_dir, stage, name).unlink(missing_ok=True)
         _note_path(data_dir, stage, name).unlink(missing_ok=True)
-    with contextlib.suppress(InputError):  # a manifest that cannot be read is written anew
+    with contextlib.suppress(InputError):  # a manifest that cannot be read is written again
         known = dataset.read_manifest(data_dir, stage)
         cases = {name: entry for name, entry in known["cases"].items() if name not in names} if known else {}
         if cases:

@@ -39,7 +39,7 @@ def find_cases(study: layouts.DataSet) -> list[Case]:
         raise InputError(f"{study.path}: contains no case with labels; expected case_xxxxx/{IMAGING}.nii.gz and "
                          f"{SEGMENTATION}.nii.gz, a data set of nnU-Net or the Decathlon, pairs such as a.nii.gz and "
                          f"a_seg.nii.gz, or a table of case,image,label")
-    say(found.said)
+    say(found.summary)
     return found.cases
 
 

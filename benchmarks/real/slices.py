@@ -160,7 +160,7 @@ def nets_of(version: pathlib.Path) -> Nets:
     model = tf.saved_model.load(str(version))
     missing = [stage for stage in ("fine", "tumor2d") if stage not in model.signatures]
     if missing:
-        raise InputError(f"{version}: has no signature {missing[0]} for the net alone; export it anew with "
+        raise InputError(f"{version}: has no signature {missing[0]} for the net alone; export it again with "
                          f"python -m kits_tf.cascade")
 
     def net(stage):

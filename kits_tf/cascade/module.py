@@ -43,7 +43,7 @@ def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
         correction_used       bool, whether the correction net ran
         kidneys               int32, components passed to the fine net
         kidney_parts_dropped  int32, parts of the fine result that are not connected to the mask before it
-        smaller_parts_dropped int32, parts beside the config.most_kidneys largest ones
+        smaller_parts_dropped int32, parts other than the config.most_kidneys largest ones
         tumor_fallback_used   bool, whether tumor2d searched the whole kidney region
         lesions_kept, lesions_dropped  int32, tumor3d's lesions that touch a kidney, and those that do not
         kidney_ml, tumor_ml   float32, volumes of the two label classes (kidney without tumor)

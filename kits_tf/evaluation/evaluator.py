@@ -112,7 +112,7 @@ def _truths(data):
     path = _folder(data.path, "--labels")
     found = layouts.find_truths(data)
     if found.cases and found.layout != "kits19":
-        say(found.said)
+        say(found.summary)
     cases: dict[str, Case] = {}
     for case in found.cases:
         case.check_single()

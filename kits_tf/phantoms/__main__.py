@@ -47,7 +47,7 @@ def main() -> int:
     except ValueError as error:
         raise InputError(f"--field_mm={','.join(FLAGS.field_mm)}: {error}") from error
     if FLAGS.body and (FLAGS.anatomy or FLAGS.hard):
-        raise InputError("--body: expected neither --anatomy nor --hard beside it")
+        raise InputError("--body: expected neither --anatomy nor --hard with it")
     write_study(FLAGS.output, FLAGS.cases, FLAGS.seed, scanner, FLAGS.first, anatomy=FLAGS.anatomy, hard=FLAGS.hard,
                 body=FLAGS.body, field_mm=field_mm, tumor_share=FLAGS.tumor_share, overwrite=FLAGS.overwrite)
     return 0

@@ -90,12 +90,12 @@ class Found:
         layout: a key of TITLES.
         cases: its cases, sorted by name. Of an incomplete case the file that is missing is named, for the reader to
             refuse.
-        said: one line that says how the data set was understood; empty for a single scan.
+        summary: one line with the layout, the number of cases and the label values; empty for a single scan.
     """
 
     layout: str
     cases: list[Case]
-    said: str
+    summary: str
 
 
 def define_flags(labels: str = "labels") -> None:
@@ -143,7 +143,7 @@ def find_cases(given: Given, labeled: bool = False) -> Found:
     if not cases:
         raise InputError(f"{place}: contains no case of {TITLES[layout]}; leave out --layout to have it recognized")
     _check_unique(place, cases)
-    return Found(layout, cases, _said(place, layout, cases) if place.is_dir() or layout == "csv" else "")
+    return Found(layout, cases, _summary(place, layout, cases) if place.is_dir() or layout == "csv" else "")
 
 
 def find_truths(given: Given) -> Found:
@@ -165,7 +165,7 @@ def find_truths(given: Given) -> Found:
     return Found(layout, cases, f"{path}: taken as a folder of labels: {_counted(cases)}")
 
 
-def _said(path, layout, cases):
+def _summary(path, layout, cases):
     labeled = [case for case in cases if case.segmentation]
     text = f"{path}: taken as {TITLES[layout]}: {_counted(cases)}"
     if not labeled:

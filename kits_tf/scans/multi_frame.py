@@ -1,7 +1,7 @@
 """Takes enhanced CT apart: a DICOM file that holds all slices of a scan becomes one Dataset per slice.
 
-What a file per slice says of itself, such as its position, its spacing and its rescaling, a multi-frame file keeps in
-functional groups, shared by all frames or per frame. dicom.py then reads the slices as it reads those of any series: it
+The position, spacing and rescaling of each slice are in functional groups of the file, shared by all frames or per
+frame; here they become attributes of the slice. dicom.py then reads the slices as it reads those of any series: it
 sorts them, and refuses missing ones.
 
 Source: DICOM PS3.3 A.38 (Enhanced CT Image) and C.7.6.16 (Multi-frame Functional Groups).

@@ -123,8 +123,8 @@ def predict(model: str | pathlib.Path | None, scans: layouts.Given, output: str 
     asked = options.pop("precision", "auto")
     source, fingerprint, name, chosen = choose(model, server, options.get("xla", "auto"), asked, place)
     found = layouts.find_cases(layouts.DataSet.of(scans, place.path))
-    if found.said:
-        say(found.said)
+    if found.summary:
+        say(found.summary)
     cases = found.cases
     output = place.path(output)
     with lazy.uncollected():

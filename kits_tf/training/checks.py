@@ -60,7 +60,7 @@ def prolong(run: Run) -> None:
 
 
 def check_if_begun(run: Run) -> bool:
-    """Returns whether a run has saved anything in its folder; if so, checks that it is this task's and can go on.
+    """Returns whether a run has saved anything in its folder; if so, checks that it is this task's and can continue.
 
     Raises:
         InputError: as check_folder; also if the folder holds weights without their settings, or results without a

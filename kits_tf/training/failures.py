@@ -27,10 +27,11 @@ def diverged(task: Task, what: str, else_do: str = "") -> InputError:
 
 
 def no_checkpoint(folder: pathlib.Path, reason: str = "") -> InputError:
-    """Returns the error for a folder in which epochs were trained, but from whose checkpoints no run can go on."""
+    """Returns the error for a folder in which epochs were trained, but from whose checkpoints no run can continue."""
     reason = reason or f"{folder / 'checkpoints'}: holds no checkpoint"
     return InputError(f"{reason}, though {folder} holds results of training; put its checkpoints back from a copy, or "
-                      f"move {folder} away: the same command then begins anew, or from its weights with --start_from")
+                      f"move {folder} away: the same command then starts from the beginning, or from its weights with "
+                      f"--start_from")
 
 
 @contextlib.contextmanager

@@ -72,7 +72,7 @@ class Task:
         """Checks that the shards are those that the task was made with, since a study may be prepared again meanwhile.
 
         Raises:
-            InputError: if one is damaged or was written anew with other records; the message names it.
+            InputError: if one is damaged or was written again with other records; the message names it.
         """
         paths = (*self.train, *self.held_out)
         if integrity.stamps(paths) == {path: self.stamps[path] for path in paths}:
@@ -80,7 +80,7 @@ class Task:
         entries = integrity.verify(paths[0].parents[2], self.stage, [path.stem for path in paths])
         changed = [case for case, entry in entries.items() if entry["shard"]["sha256"] != self.records[case]["records"]]
         if changed:
-            raise InputError(f"{self.name}: {few(changed, 1)} was prepared anew with other records during the "
+            raise InputError(f"{self.name}: {few(changed, 1)} was prepared again with other records during the "
                              f"training, which ends here; its last checkpoint is whole. Train into another --run_dir")
 
     def build(self, replicas: int = 1) -> tuple[tf.keras.Model, tf.keras.Model, tf.keras.optimizers.Optimizer]:

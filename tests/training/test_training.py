@@ -209,7 +209,7 @@ def test_records_that_are_written_anew_while_they_are_trained_on_end_the_run(con
         ellipses.write(tmp_path / "data", config, stages=["coarse"], kinds=(2, 1, 0))
 
     monkeypatch.setattr(checkpoints.Checkpoints, "save", save_and_prepare)
-    with pytest.raises(InputError, match=r"^coarse fold 0: case_00001 and 4 more was prepared anew with other records"):
+    with pytest.raises(InputError, match=r"^coarse fold 0: case_00001 and 4 more was prepared again with other"):
         train(config, "coarse", tmp_path / "data", tmp_path / "run")
     assert len(read_history(tmp_path / "run", "coarse")) == 1
 
@@ -238,8 +238,8 @@ def test_a_run_goes_on_from_the_newest_whole_checkpoint_and_keeps_all(config, da
     history, lines = train(config, "coarse", data_dir, tmp_path)
     assert "resumes after epoch 1 of 2" in lines[0] and len(history) == 2
     assert [re.sub(r" \(.*\)", "", line) for line in capsys.readouterr().err.splitlines()] == [
-        f"warning: {place}/checkpoints/ckpt-12: cannot be read; going on from the one before it, ckpt-6",
-        f"warning: {place}: 2 epochs were trained, but the newest whole checkpoint has 1; going on from there, the "
+        f"warning: {place}/checkpoints/ckpt-12: cannot be read; continuing from the one before it, ckpt-6",
+        f"warning: {place}: 2 epochs were trained, but the newest whole checkpoint has 1; continuing from there, the "
         f"results so far are kept as history-of-2-epochs.csv, best-of-2-epochs.weights.h5, last-of-2-epochs.weights.h5"]
     for name, other in ((runs.HISTORY, "history-of-2-epochs.csv"), (runs.BEST, "best-of-2-epochs.weights.h5")):
         assert (place / other).read_bytes() == kept[name]

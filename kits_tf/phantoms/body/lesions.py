@@ -16,7 +16,7 @@ from kits_tf.phantoms.body.tissues import Tissues
 from kits_tf.phantoms.drawing import Shape, edge, ellipsoid
 
 SPREAD_HU = {"solid": 3.0, "mixed": 18.0, "necrotic": 10.0, "cystic": 4.0, "bright": 12.0}
-WITH_TUMOR = 0.6  # share of the patients with kidneys, unless told otherwise
+WITH_TUMOR = 0.6  # default share of the patients with kidneys
 
 
 def draw_cysts(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: list[Kidney],
