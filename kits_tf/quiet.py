@@ -50,13 +50,13 @@ def now_and_then(doing: str, total: int) -> Callable[[int], None]:
     Returns:
         A function that takes the number of finished items. It prints a line at most every SECONDS_BETWEEN seconds.
     """
-    said = time.monotonic()
+    last = time.monotonic()
 
     def tell(done: int) -> None:
-        nonlocal said
-        if done < total and time.monotonic() - said >= SECONDS_BETWEEN and not sys.stderr.isatty():
+        nonlocal last
+        if done < total and time.monotonic() - last >= SECONDS_BETWEEN and not sys.stderr.isatty():
             say(f"{doing}: {done} of {total}")
-            said = time.monotonic()
+            last = time.monotonic()
 
     return tell
 

@@ -86,7 +86,7 @@ def main(_):
         print("$", tool, *given, flush=True)
         status = subprocess.run([tools / tool, *map(str, given)], env=environment, check=False).returncode
         if status:
-            sys.exit(f"{tool} ended with status {status}; what it said is above")
+            sys.exit(f"{tool} ended with status {status}; its messages are above")
 
     arrange(work, raw / NAME)
     if not (folder / "prepared").exists():

@@ -31,30 +31,30 @@ def result_warnings(findings: dict[str, list[dict]], ct: Volume) -> list[str]:
         List of sentences; empty if nothing is unusual.
     """
     kidneys = [kidney for kidney in findings["kidneys"] if kidney["volume_ml"] >= PIECE_ML]
-    said = []
+    found = []
     if len(kidneys) > NORMAL_KIDNEYS:
-        said.append(f"{len(kidneys)} separate parts of {PIECE_ML:.0f} ml or more are labeled kidney: at least "
-                    f"{len(kidneys) - NORMAL_KIDNEYS} may be another organ.")
+        found.append(f"{len(kidneys)} separate parts of {PIECE_ML:.0f} ml or more are labeled kidney: at least "
+                     f"{len(kidneys) - NORMAL_KIDNEYS} may be another organ.")
     for kidney in kidneys:
-        said += _kidney_warnings(kidney)
-    return said + _height_warnings(findings["kidneys"], ct)
+        found += _kidney_warnings(kidney)
+    return found + _height_warnings(findings["kidneys"], ct)
 
 
 def _kidney_warnings(kidney):
     where = {"both": "fused"}.get(kidney["side"], kidney["side"])
     healthy_ml = kidney["volume_ml"] - kidney["tumor_ml"]
     most_ml = MOST_ML * (2 if kidney["side"] == "both" else 1)
-    said = []
+    found = []
     if kidney["tumor_share"] > MOST_TUMOR:
-        said.append(f"{kidney['tumor_share']:.0%} of the {where} kidney is labeled tumor: a very large tumor, or an "
-                    f"error.")
+        found.append(f"{kidney['tumor_share']:.0%} of the {where} kidney is labeled tumor: a very large tumor, or an "
+                     f"error.")
     elif healthy_ml < LEAST_ML:
-        said.append(f"The {where} kidney has only {healthy_ml:.0f} ml without tumor: it is small, cut off or found in "
-                    f"part only.")
+        found.append(f"The {where} kidney has only {healthy_ml:.0f} ml without tumor: it is small, cut off or found in "
+                     f"part only.")
     if healthy_ml > most_ml:
-        said.append(f"The {where} kidney has {healthy_ml:.0f} ml without tumor, more than the usual {most_ml:.0f} ml: "
-                    f"it may include another organ.")
-    return said
+        found.append(f"The {where} kidney has {healthy_ml:.0f} ml without tumor, more than the usual {most_ml:.0f} ml: "
+                     f"it may include another organ.")
+    return found
 
 
 def _height_warnings(kidneys, ct):
@@ -65,16 +65,16 @@ def _height_warnings(kidneys, ct):
         if sum(part["volume_ml"] for part in parts) >= PIECE_ML:
             heights[side] = float(np.average([part["centre_zyx"][0] for part in parts],
                                              weights=[part["volume_ml"] for part in parts]))
-    said = []
+    found = []
     for height in heights.values():
         plane = ct.voxels[round(height)].astype(np.float32)
         lung = np.count_nonzero((plane > LUNG_HU[0]) & (plane < LUNG_HU[1]))
         body = np.count_nonzero(plane > BODY_HU)
         if lung > MOST_LUNG * max(body, 1):
-            said.append(f"What is labeled kidney around slice {round(height)} lies at the height of the lungs.")
+            found.append(f"What is labeled kidney around slice {round(height)} lies at the height of the lungs.")
     if {"right", "left"} <= heights.keys():
         apart_mm = abs(heights["right"] - heights["left"]) * ct.spacing_mm[0]
         if apart_mm > APART_MM:
-            said.append(f"The kidneys lie {apart_mm:.0f} mm apart in height: one is out of its usual place, or an "
-                        f"error.")
-    return said
+            found.append(f"The kidneys lie {apart_mm:.0f} mm apart in height: one is out of its usual place, or an "
+                         f"error.")
+    return found

@@ -135,22 +135,22 @@ class RemotePredictor:
 
     def _explained(self, error):
         """Returns the message for a gRPC error, worded for users of predict.py."""
-        code, said = error.code(), one_line(error.details())
+        code, detail = error.code(), one_line(error.details())
         return {
             grpc.StatusCode.UNAVAILABLE:
-                f"no server answers ({said}); is it running, and are --server and --server_ca right?" + _proxied(
+                f"no server answers ({detail}); is it running, and are --server and --server_ca right?" + _proxied(
                     self.address),
             grpc.StatusCode.DEADLINE_EXCEEDED:
                 f"no answer within {self._deadline_s:g} s; raise --server_deadline",
             grpc.StatusCode.RESOURCE_EXHAUSTED:
-                f"the scan is too large for the server ({said}); raise its message size, or use --model",
+                f"the scan is too large for the server ({detail}); raise its message size, or use --model",
             grpc.StatusCode.NOT_FOUND:
-                f"has no {_named(self._spec)} ({said}); check --server_model and --server_version",
+                f"has no {_named(self._spec)} ({detail}); check --server_model and --server_version",
             grpc.StatusCode.INVALID_ARGUMENT:
-                f"{_named(self._spec)} does not accept the request ({said}); was it exported by kits_tf?",
+                f"{_named(self._spec)} does not accept the request ({detail}); was it exported by kits_tf?",
             grpc.StatusCode.UNIMPLEMENTED:
-                f"is not TensorFlow Serving ({said})",
-        }.get(code, f"{_named(self._spec)} failed ({code.name}: {said})")
+                f"is not TensorFlow Serving ({detail})",
+        }.get(code, f"{_named(self._spec)} failed ({code.name}: {detail})")
 
 
 def _channel(address, ca):
