@@ -49,6 +49,7 @@ def write_table(folder, picture):
 
 
 def seconds_of(call):
+    """Returns the wall-clock seconds that a call takes."""
     began = time.perf_counter()
     call()
     return time.perf_counter() - began

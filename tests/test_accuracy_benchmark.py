@@ -134,15 +134,16 @@ def test_results_tell_contrast_from_none_and_give_means(tmp_path):
 
 
 def test_results_keep_the_cases_and_a_peer_that_was_not_run_again(tmp_path):
-    phases, says = {"case_00000": "arterial"}, {"full": "the whole cascade", "fine": "+ fine", "nnunet": "the peer"}
+    phases = {"case_00000": "arterial"}
+    descriptions = {"full": "the whole cascade", "fine": "+ fine", "nnunet": "the peer"}
     results.write(tmp_path, {"full": {"case_00000": row(0.5)}, "fine": {"case_00000": row(0.4)},
-                             "nnunet": {"case_00000": row(0.25)}}, phases, says)
-    results.write(tmp_path, {"full": {"case_00000": row(0.75)}}, phases, says)
+                             "nnunet": {"case_00000": row(0.25)}}, phases, descriptions)
+    results.write(tmp_path, {"full": {"case_00000": row(0.75)}}, phases, descriptions)
     assert results.read_case_csv(tmp_path / "cases.csv") == {
         "full": {"case_00000": row(0.75)}, "nnunet": {"case_00000": row(0.25)}}
     assert [line.split(",")[2] for line in (tmp_path / "results.csv").read_text().splitlines()[1:]] == [
         "0.7500", "0.2500"]
-    results.write(tmp_path, {"full": {"case_00007": row(0.5)}}, {"case_00007": "weak"}, says)
+    results.write(tmp_path, {"full": {"case_00007": row(0.5)}}, {"case_00007": "weak"}, descriptions)
     assert set(results.read_case_csv(tmp_path / "cases.csv")) == {"full"}
 
 

@@ -54,6 +54,7 @@ class Crop:
 
     @property
     def tumor_share(self) -> float:
+        """The share of the kidney's pixels that are tumor, 0 to 1."""
         return float(np.mean(tumor(self.labels[self.kidney])))
 
     def predict(self, net: Callable, masks: list, config: CascadeConfig) -> tuple[np.ndarray, np.ndarray]:
