@@ -167,7 +167,7 @@ def test_the_token_comes_with_the_address_or_is_asked_for(visit, secret_server, 
     other = visit(bare.replace("127.0.0.1", "localhost"))
     other.locator("#token").fill("wrong")
     other.locator("#token-form button").click()
-    other.get_by_text("That is not its token.").wait_for()
+    other.get_by_text("This token is wrong.").wait_for()
     other.locator("#token").fill("a b+c&")
     other.locator("#token-form button").click()
     wait_for_status(other, "scan.nii.gz", "done")
