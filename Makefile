@@ -101,7 +101,7 @@ docs: venv
 	  kits_tf data_prep '!kits_tf.*.__main__' '!data_prep.__main__'
 	@echo "open build/docs/index.html"
 
-# Ours beside the peers, who get environments of their own in runs/bench: benchmarks/RESULTS.md. About an hour.
+# Compares this program with others, each in its own environment in runs/bench; writes benchmarks/RESULTS.md. An hour.
 bench: venv
 	$(RUN) -m benchmarks
 
