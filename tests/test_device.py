@@ -28,7 +28,7 @@ def machine(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("nvidia", ["driver", "nvidia-smi"])
-def test_an_nvidia_device_that_tensorflow_cannot_use_is_one_loud_line_with_the_remedy(machine, nvidia, capsys):
+def test_an_nvidia_device_that_tensorflow_cannot_use_is_one_line_with_the_remedy(machine, nvidia, capsys):
     machine(nvidia)
     device.announce("float32", False, "training")
     first, second = capsys.readouterr().err.splitlines()

@@ -25,6 +25,6 @@ def test_onednn_is_enabled_unless_the_environment_disables_it(asked, told):
     assert done.stdout.split() == [told]
 
 
-def test_tensorflow_does_as_asked():
+def test_tensorflow_uses_onednn_as_the_environment_asks():
     """Tests this process, which imported kits_tf before TensorFlow (conftest.py)."""
     assert _pywrap_util_port.IsMklEnabled() == (os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1")

@@ -35,7 +35,7 @@ def labels_of(kidney, tumor=None, spacing_mm=SPACING_MM):
 
 
 @pytest.mark.parametrize(("axis", "voxels_within"), [(0, 2), (1, 5), (2, 10)])
-def test_far_is_more_than_a_centimetre_along_each_axis(axis, voxels_within):
+def test_far_is_more_than_a_centimeter_along_each_axis(axis, voxels_within):
     shape = (30, 31, 32)
     reference = block((10, 10, 10), (12, 12, 12), shape)
     for voxels, is_far in ((voxels_within, False), (voxels_within + 1, True)):

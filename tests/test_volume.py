@@ -56,7 +56,7 @@ def test_a_volume_from_spacing_is_canonical_and_starts_at_the_origin():
     assert (volume.affine @ [0, 0, 1, 1]).tolist() == [-1.5, 0, 0, 1]
 
 
-def test_volume_of_a_voxel_is_in_millilitres():
+def test_volume_of_a_voxel_is_in_milliliters():
     assert Volume.from_spacing(VOXELS, (5.0, 2.0, 4.0)).voxel_ml == pytest.approx(0.04)
 
 

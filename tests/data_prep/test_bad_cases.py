@@ -178,7 +178,7 @@ def test_a_name_that_is_too_long_is_cut(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_links_and_folders_among_files_are_listed_so_that_someone_says_what_they_are(ending, tmp_path):
+def test_links_and_folders_with_an_image_ending_are_listed(ending, tmp_path):
     (tmp_path / f"a{ending}").symlink_to("gone")
     (tmp_path / f"b{ending}").mkdir()
     (tmp_path / f"c{ending}").symlink_to(f"c{ending}")

@@ -250,14 +250,14 @@ def test_checking_writes_nothing(folder):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"settings": 3}'])
-def test_a_manifest_that_cannot_be_read_is_written_anew(text, folder):
+def test_a_manifest_that_cannot_be_read_is_written_again(text, folder):
     dataset.manifest_path(folder / "data", "fine").write_text(text)
     assert prepare(folder) == 0
     assert check(folder / "data", "fine") == []
     assert set(dataset.read_manifest(folder / "data", "fine")["cases"]) == {"case_00000", "case_00001"}
 
 
-def test_an_interruption_leaves_whole_shards_and_the_next_run_goes_on(template, tmp_path, monkeypatch):
+def test_an_interruption_leaves_whole_shards_and_the_next_run_continues(template, tmp_path, monkeypatch):
     shutil.copytree(template / "study", tmp_path / "study")
     real = examples.CUTTERS["fine"]
 
@@ -372,7 +372,7 @@ def test_a_case_that_turns_bad_loses_its_shards_and_one_mended_gets_them_back(fo
 
 
 @pytest.mark.parametrize("name", ["imaging", "segmentation"])
-def test_a_case_that_has_a_file_twice_is_refused_and_the_others_go_on(name, folder, capsys):
+def test_a_case_that_has_a_file_twice_is_refused_and_the_others_continue(name, folder, capsys):
     case = folder / "study" / "case_00001"
     (case / f"{name}.nii").write_bytes(b"another")
     assert prepare(folder) == 1

@@ -117,7 +117,7 @@ def test_grid_size_is_one_whether_spacing_comes_as_float32_tensor_or_float(voxel
 
 
 @pytest.mark.parametrize("mm", [0.3908, 1.1724, 1.954])  # half the target, one and a half, two and a half
-def test_grid_size_of_an_extent_that_ends_in_half_a_voxel_does_not_hang_on_float32_noise(mm):
+def test_grid_size_of_an_extent_that_ends_in_half_a_voxel_does_not_depend_on_float32_noise(mm):
     for voxels in range(1, 600, 6):
         shape = [voxels, voxels + 2, voxels + 4]
         found = resample.grid_size(shape, tf.constant([mm] * 3, tf.float32), (0.7816,) * 3).numpy()
@@ -149,7 +149,7 @@ def test_a_block_is_the_same_block_of_the_whole(grid, start, size, floor):
     np.testing.assert_allclose(block, block_of(whole(volume, grid, floor), start, size, outside), atol=1e-3)
 
 
-def test_a_floor_raises_what_lies_below_it_before_anything_is_mixed():
+def test_values_below_the_floor_are_raised_before_resampling():
     volume = np.full((4, 5, 6), 100.0, np.float32)
     volume[:, :, 0] = -3000.0  # outside the scanner's circle
     found = whole(volume, (4, 5, 12), floor=-1024.0)
@@ -158,7 +158,7 @@ def test_a_floor_raises_what_lies_below_it_before_anything_is_mixed():
 
 
 @pytest.mark.parametrize("grid", GRIDS[:4])
-def test_a_floor_is_that_of_the_raised_volume(grid):
+def test_resampling_with_a_floor_is_that_of_the_raised_volume(grid):
     volume = noise()
     np.testing.assert_allclose(whole(volume, grid, -200.0), by_definition(np.maximum(volume, -200.0), grid), atol=2e-3)
 

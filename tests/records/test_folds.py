@@ -78,7 +78,7 @@ def test_another_seed_is_refused_by_the_one_that_dealt(tmp_path):
     assert folds_path(tmp_path).read_text() == before
 
 
-def test_folds_that_cannot_be_read_are_not_dealt_anew(tmp_path):
+def test_folds_that_cannot_be_read_are_not_dealt_again(tmp_path):
     folds_path(tmp_path).write_text("{")
     with pytest.raises(InputError, match="put it back from a copy, or delete it: python -m data_prep then deals"):
         update_folds(tmp_path, NAMES[:7])

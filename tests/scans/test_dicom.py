@@ -244,7 +244,7 @@ NO_SLICES = {
 }
 
 
-def test_what_clearly_is_no_slice_is_passed_over(series, tmp_path):
+def test_what_clearly_is_no_slice_is_skipped(series, tmp_path):
     expected = read_series(series)[0].voxels
     for name, make in NO_SLICES.items():
         (series / name).write_bytes(make())

@@ -124,6 +124,6 @@ def test_changed_files_are_volumes_or_our_own_line(tmp_path):
 
 
 @pytest.mark.soak
-def test_ten_thousand_changed_files_are_too(tmp_path):
+def test_ten_thousand_changed_files_are_volumes_or_our_own_line(tmp_path):
     _, _, peak_mib = fuzz(tmp_path, 10_000, 1800)
     assert peak_mib < 1024

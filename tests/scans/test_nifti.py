@@ -100,7 +100,7 @@ def test_a_slope_that_means_no_scaling_leaves_integers(slope, tmp_path):
     assert read_volume(path).voxels.dtype == np.int16
 
 
-def test_a_fourth_axis_of_one_frame_is_let_go_and_comes_back(tmp_path):
+def test_a_fourth_axis_of_one_frame_is_dropped_and_restored(tmp_path):
     path = save(tmp_path / "scan.nii.gz", HU[..., np.newaxis])
     volume = read_volume(path)
     assert np.array_equal(volume.voxels, by_hand(HU, "LAS"))

@@ -70,7 +70,7 @@ def statuses(folder):
     return {row["case"]: row["status"] for row in read_rows(folder / "summary.csv")}
 
 
-def test_what_stands_is_left_alone_and_in_the_summary(run, tmp_path):
+def test_what_is_up_to_date_is_left_alone_and_in_the_summary(run, tmp_path):
     assert run() == (0, "3 done, 0 unchanged, 0 failed", 3)
     first = read_rows(tmp_path / "out" / "summary.csv")
     before = content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json")
@@ -272,7 +272,7 @@ def test_a_model_that_cannot_be_loaded_is_one_line_for_all_cases(quick_export, s
     assert not list((tmp_path / "out").glob("prediction*"))
 
 
-def test_a_model_is_loaded_anew_where_another_lies_in_its_place(tmp_path):
+def test_a_model_that_was_replaced_is_loaded_again(tmp_path):
     loads = str(tmp_path / "loads")
     one = cluster.once(chores.model, loads, version="a")
     assert cluster.once(chores.model, loads, version="a") is one

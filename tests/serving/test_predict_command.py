@@ -74,7 +74,7 @@ def test_labels_come_back_in_the_scan_s_own_geometry(quick_export, scan, tmp_pat
     assert 2 * (kidney & inside).sum() / (kidney.sum() + inside.sum()) > 0.9
 
 
-def test_a_bad_case_fails_in_one_line_and_the_others_go_on(quick_export, scan, study, tmp_path, capsys):
+def test_a_bad_case_fails_in_one_line_and_the_others_continue(quick_export, scan, study, tmp_path, capsys):
     folder = tmp_path / "scans"
     write_volume(folder / "good.nii.gz", scan)
     holes = scan.voxels.astype(np.float32)

@@ -73,7 +73,7 @@ def nameless(scans):
     return scans
 
 
-def test_a_segmentation_that_cannot_be_made_costs_itself_alone(quick_export, nameless, tmp_path, capsys):
+def test_a_segmentation_that_cannot_be_made_leaves_the_other_outputs_alone(quick_export, nameless, tmp_path, capsys):
     assert predict(quick_export, nameless, tmp_path / "out") == 0
     before = files_in(tmp_path / "out")
     for _ in range(2):

@@ -65,7 +65,7 @@ def test_a_few_dozen_steps_learn_to_find_ellipses(config, data_dir, tmp_path, st
     assert list((runs.stage_folder(tmp_path, stage, 0) / "events").glob("events.*"))
 
 
-def test_held_out_loss_is_that_of_all_examples_as_one_batch(config, data_dir, tmp_path):
+def test_the_validation_loss_is_that_of_all_examples_as_one_batch(config, data_dir, tmp_path):
     task = make_task(config, "tumor2d", data_dir, 0, seed=1)
     _, net, _ = task.build()
     batches = list(task.held_out_batches())
@@ -173,7 +173,7 @@ def test_a_record_that_can_be_read_at_a_second_look_is_one_line_too(config, data
         train(config, "fine", data_dir, tmp_path)
 
 
-def test_a_run_goes_on_with_its_own_cases_when_others_are_added(config, finished, tmp_path):
+def test_a_run_continues_with_its_own_cases_when_others_are_added(config, finished, tmp_path):
     ellipses.write(tmp_path, config, stages=["coarse"], cases=7)
     _, lines = train(config, "coarse", tmp_path, finished)
     assert "cases added since the run began, left out: 2; to train on them, choose another --run_dir" in lines[0]
@@ -200,7 +200,7 @@ def test_a_run_whose_records_were_prepared_again_with_other_labels_is_refused(co
     assert "\n" not in str(caught.value)
 
 
-def test_records_that_are_written_anew_while_they_are_trained_on_end_the_run(config, tmp_path, monkeypatch):
+def test_records_that_are_written_again_while_they_are_trained_on_end_the_run(config, tmp_path, monkeypatch):
     ellipses.write(tmp_path / "data", config, stages=["coarse"])
     save = checkpoints.Checkpoints.save
 
@@ -230,7 +230,7 @@ def place(finished, tmp_path):
     return runs.stage_folder(tmp_path, "coarse", 0)
 
 
-def test_a_run_goes_on_from_the_newest_whole_checkpoint_and_keeps_all(config, data_dir, place, tmp_path, capsys):
+def test_a_run_continues_from_the_newest_whole_checkpoint_and_keeps_all(config, data_dir, place, tmp_path, capsys):
     kept = {name: (place / name).read_bytes() for name in (runs.HISTORY, runs.BEST, runs.LAST)}
     before = runs.load_history(place)
     for path in (place / "checkpoints").glob("ckpt-12*"):
@@ -378,7 +378,7 @@ def test_out_of_memory_says_which_setting_to_lower(config, data_dir, tmp_path, m
         train(ellipses.with_training(smaller, "fine", epochs=3), "fine", data_dir, tmp_path)
 
 
-def test_training_stops_early_when_the_held_out_cases_gain_no_more(config, data_dir, tmp_path):
+def test_training_stops_early_when_the_validation_dice_no_longer_rises(config, data_dir, tmp_path):
     config = ellipses.with_training(config, "coarse", epochs=30, patience=2, steps_per_epoch=1, learning_rate=1e-9)
     net = dataclasses.replace(config.coarse.net, normalization="none")  # batch statistics would change the score
     config = dataclasses.replace(config, coarse=dataclasses.replace(config.coarse, net=net))
