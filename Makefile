@@ -67,7 +67,7 @@ demo: venv
 	@echo "A picture to look at: $$(ls "$(DEMO)"/predictions/*.png | head -n 1)"
 
 # The model that ships, from nothing: whole-body phantoms, five nets, one SavedModel, and its scores on phantoms that no
-# net has seen. Most of a day on two cores. Stop it at will: the same command goes on with the case, the epoch or the
+# net has seen. Most of a day on two cores. Stop it at will: the same command continues with the case, the epoch or the
 # scan that it was at. docs/releasing.md says how the export gets into the package.
 RELEASE_PHANTOMS = $(RUN) -m kits_tf.phantoms --body --seed=1 --size=256
 WIDE_FIELD = --slice_mm=2,8
@@ -101,7 +101,7 @@ docs: venv
 	  kits_tf data_prep '!kits_tf.*.__main__' '!data_prep.__main__'
 	@echo "open build/docs/index.html"
 
-# Ours beside the peers, who get environments of their own in runs/bench: benchmarks/RESULTS.md. About an hour.
+# Compares this program with others, each in its own environment in runs/bench; writes benchmarks/RESULTS.md. An hour.
 bench: venv
 	$(RUN) -m benchmarks
 

@@ -1,6 +1,6 @@
 """Time to find the cases of a study as it grows, which should grow with the number of cases and no faster.
 
-python -m benchmarks.listing
+    python -m benchmarks.listing
 """
 
 import pathlib

@@ -96,10 +96,10 @@ def main(arguments):
                                     f"--output={labels}"]))
     command = [tools / "python", PEER, prepared / NAME, scan, work / "peer.nii.gz",
                *([f"--tiles={FLAGS.tiles}"] if FLAGS.tiles else [])]
-    said = subprocess.run([*map(str, command)], env={**os.environ, **environment}, capture_output=True, text=True)
-    if said.returncode:
-        raise RuntimeError(said.stderr[-2000:])
-    found = json.loads(said.stdout.splitlines()[-1])
+    done = subprocess.run([*map(str, command)], env={**os.environ, **environment}, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    found = json.loads(done.stdout.splitlines()[-1])
     tiles, patch = tile_count((85, 512, 512), scans.SPACING_MM, prepared / NAME)
     theirs_s, how = found["seconds"][0], "whole"
     if FLAGS.tiles:

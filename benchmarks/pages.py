@@ -1,6 +1,6 @@
 """Size and speed of the web pages of a run in Chromium: a table of many cases, and the page of one case.
 
-python -m benchmarks.pages [--cases=1000]
+    python -m benchmarks.pages [--cases=1000]
 
 The table has a picture for each case, and a warning for every fourth. The case is a noisy phantom. Chromium renders
 without a graphics card here, so that the viewer is slower than on a desk.
@@ -49,6 +49,7 @@ def write_table(folder, picture):
 
 
 def seconds_of(call):
+    """Returns the wall-clock seconds that a call takes."""
     began = time.perf_counter()
     call()
     return time.perf_counter() - began

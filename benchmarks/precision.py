@@ -14,9 +14,9 @@ from kits_tf import config as configs
 from kits_tf.quiet import quiet_tensorflow
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("preset", "demo", list(configs.PRESETS), "Whose nets and batches.")
-flags.DEFINE_integer("rounds", 7, "Steps of either kind that are timed.", lower_bound=5)
-flags.DEFINE_multi_enum("stage", list(configs.STAGES), configs.STAGES, "Which stages.")
+flags.DEFINE_enum("preset", "demo", list(configs.PRESETS), "whose nets and batches")
+flags.DEFINE_integer("rounds", 7, "steps of either kind that are timed", lower_bound=5)
+flags.DEFINE_multi_enum("stage", list(configs.STAGES), configs.STAGES, "which stages")
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 

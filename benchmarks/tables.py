@@ -3,7 +3,6 @@
 import datetime
 import importlib.metadata
 import os
-import pathlib
 import platform
 import statistics
 import subprocess
@@ -12,6 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 
 import psutil
+
+from kits_tf import environment
 
 # Runs a command and prints its seconds and peak memory on the last line. It runs in a process without other children,
 # because Linux reports the maximum over all children.
@@ -68,12 +69,10 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]], r
 def machine() -> str:
     """Returns one line with the processor, cores, memory, versions and date."""
     cpu = platform.processor()
-    info = pathlib.Path("/proc/cpuinfo")
-    if info.exists():
-        facts = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
-        names = {name.strip(): value.strip() for name, value in facts.items()}
-        wide = [name for name in ("avx512f", "avx512_bf16", "amx_bf16") if name in names.get("flags", "").split()]
-        cpu = f"{names.get('model name', cpu)} ({', '.join(wide) or 'no AVX-512'})"
+    facts = environment.processor()
+    if facts:
+        wide = [name for name in ("avx512f", "avx512_bf16", "amx_bf16") if name in facts.get("flags", "").split()]
+        cpu = f"{facts.get('model name', cpu)} ({', '.join(wide) or 'no AVX-512'})"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     packages = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("tensorflow", "keras", "numpy"))
     return (f"{cpu}, {cores} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB; Python "

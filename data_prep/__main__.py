@@ -1,12 +1,12 @@
 """Prepares a data set for training: writes TFRecord shards per case and stage, five folds and manifests.
 
-python -m data_prep --input=kits19/data --output=data --workers=4
-python -m data_prep --input=runs/demo/study --output=runs/demo/data --preset=demo
-python -m data_prep --input=nnUNet_raw/Dataset220_KiTS2023 --output=data
-python -m data_prep --input=cases.csv --labels=kidney:1,tumor:2,cyst:3 --output=data
-python -m data_prep --output=data --check                      # reads only; --input=STUDY and --preset= check more
+    python -m data_prep --input=kits19/data --output=data --workers=4
+    python -m data_prep --input=runs/demo/study --output=runs/demo/data --preset=demo
+    python -m data_prep --input=nnUNet_raw/Dataset220_KiTS2023 --output=data
+    python -m data_prep --input=cases.csv --labels=kidney:1,tumor:2,cyst:3 --output=data
+    python -m data_prep --output=data --check                      # reads only; --input=STUDY and --preset= check more
 
-The layout of the data set is recognized and said: KiTS19, KiTS21, KiTS23, nnU-Net, Medical Segmentation Decathlon,
+The layout of the data set is recognized and printed: KiTS19, KiTS21, KiTS23, nnU-Net, Medical Segmentation Decathlon,
 pairs such as a.nii.gz and a_seg.nii.gz, or a table of case,image,label (docs/data-preparation.md).
 
 Shards that are up to date (same source files, labels and settings) are skipped. A case that cannot be used does not
@@ -50,8 +50,8 @@ def main() -> int:
         given = FLAGS["preset"].present or FLAGS["set"].present
         return check_data(FLAGS.output, FLAGS.stage, config if given else None, study)
     if study is None:
-        raise InputError("--input is missing; expected a data set, such as a folder of "
-                         "case_xxxxx/imaging.nii.gz and segmentation.nii.gz")
+        raise InputError("--input is missing; expected a data set, such as a folder of case_xxxxx/imaging.nii.gz and "
+                         "segmentation.nii.gz")
     if FLAGS.discard:
         discard_others(study, FLAGS.output, stages, config, FLAGS.seed, place)
     return prepare_study(study, FLAGS.output, stages, config, FLAGS.seed, place)

@@ -18,7 +18,7 @@ from kits_tf.ops import resample
 from kits_tf.scans import formats
 from kits_tf.scans.discovery import IMAGING, SEGMENTATION, Case
 from kits_tf.scans.limits import check_grid
-from kits_tf.scans.warnings import label_doubts, scan_doubts
+from kits_tf.scans.warnings import label_warnings, scan_warnings
 from kits_tf.volume import AIR_HU, check_same_place, to_int16
 
 
@@ -143,8 +143,8 @@ def read_case(case: Case, spacing_mm: tuple[float, float, float], without_kidney
         raise InputError(f"{case.segmentation}: contains no kidney; expected at least one")
     voxels = to_int16(ct.voxels)
     grid = resample.grid_size(voxels.shape, ct.spacing_mm, spacing_mm).numpy()
-    warnings = [f"{case.imaging}: {doubt}" for doubt in scan_doubts(ct, spacing_mm)]
-    warnings += [f"{case.segmentation}: {doubt}" for doubt in (*labels.doubts, *label_doubts(labels.voxels))]
+    warnings = [f"{case.imaging}: {warning}" for warning in scan_warnings(ct, spacing_mm)]
+    warnings += [f"{case.segmentation}: {warning}" for warning in (*labels.warnings, *label_warnings(labels.voxels))]
     if empty:
         warnings.append(f"{case.segmentation}: labels no kidney; used as an example of a scan without kidneys")
     return NormalizedCase(case.name, tf.constant(voxels), tf.constant(labels.voxels), grid, tuple(warnings))

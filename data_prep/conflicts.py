@@ -19,7 +19,7 @@ def find_conflicts(data_dir: str | pathlib.Path, cases: Mapping[str, Case], stag
                    config: CascadeConfig) -> dict[str, list[tuple[str, str]]]:
     """Finds records that do not belong to what is to be prepared.
 
-    Changed files of single cases are no conflict: their records are written anew.
+    Changed files of single cases are no conflict: their records are written again.
 
     Args:
         data_dir: the prepared folder.
@@ -76,12 +76,12 @@ def discard_conflicts(data_dir: str | pathlib.Path, cases: Mapping[str, Case], s
 def _manifest(data_dir, stage):
     try:
         return dataset.read_manifest(data_dir, stage) or {"settings": None, "cases": {}}
-    except InputError:  # it is written anew
+    except InputError:  # it is written again
         return {"settings": None, "cases": {}}
 
 
 def _is_other(there, here):
-    """Returns whether record settings differ, other than in their version, whose records are written anew."""
+    """Returns whether record settings differ, other than in their version, whose records are written again."""
     return there is not None and {**there, "version": None} != {**here, "version": None}
 
 

@@ -33,7 +33,7 @@ def sources(case: Case) -> dict:
     return found | ({"labels": str(case.labels)} if case.labels != KITS19 else {})
 
 
-def stands(data_dir: str | pathlib.Path, stage: str, name: str, entry: dict | None, found: dict) -> bool:
+def is_up_to_date(data_dir: str | pathlib.Path, stage: str, name: str, entry: dict | None, found: dict) -> bool:
     """Returns whether a case's shard is up to date: it exists, matches its manifest entry and has these sources."""
     if not entry or entry.get("sources") != found or "shard" not in entry:
         return False
@@ -72,7 +72,7 @@ def forget(data_dir: str | pathlib.Path, stage: str, names: Collection[str]) -> 
     for name in names:
         dataset.shard_path(data_dir, stage, name).unlink(missing_ok=True)
         _note_path(data_dir, stage, name).unlink(missing_ok=True)
-    with contextlib.suppress(InputError):  # a manifest that cannot be read is written anew
+    with contextlib.suppress(InputError):  # a manifest that cannot be read is written again
         known = dataset.read_manifest(data_dir, stage)
         cases = {name: entry for name, entry in known["cases"].items() if name not in names} if known else {}
         if cases:

@@ -35,7 +35,7 @@ def find_cases(study: layouts.DataSet) -> list[Case]:
         InputError: as scans.layouts.find_cases, and if no case has labels.
     """
     found = _labeled(study)
-    say(found.said)
+    say(found.summary)
     return found.cases
 
 

@@ -5,7 +5,7 @@ TensorFlow is imported only if a shard must be written.
 
 import pathlib
 
-from data_prep.manifest import read_note, sources, stands
+from data_prep.manifest import is_up_to_date, read_note, sources
 from kits_tf import lazy
 from kits_tf.config import CascadeConfig
 from kits_tf.errors import InputError
@@ -42,7 +42,7 @@ def prepare_case(case: Case, data_dir: str | pathlib.Path, entries: dict[str, di
     due, status = [], "done"
     for stage, entry in entries.items():
         entry = read_note(data_dir, stage, case.name, config.record_settings(stage)) or entry
-        if not stands(data_dir, stage, case.name, entry, found):
+        if not is_up_to_date(data_dir, stage, case.name, entry, found):
             due.append(stage)
             if "shard" in (entry or {}) or dataset.shard_path(data_dir, stage, case.name).exists():
                 status = "redone"

@@ -18,41 +18,40 @@ except ImportError:
     tfa = None
 
 
-def warp_affine(images: tf.Tensor, matrices: tf.Tensor, interpolation: str = "linear", fill: float = 0.0) -> tf.Tensor:
+def warp_affine(images: tf.Tensor, matrices: tf.Tensor, interpolation: str = "linear") -> tf.Tensor:
     """Warps each image with an affine map from output positions to input positions.
 
     Args:
         images: float32 (batch, y, x, channels).
         matrices: float32 (batch, 2, 3); output voxel p reads the input at m[:, :2] @ p + m[:, 2], in (y, x) order.
         interpolation: "linear" or "nearest".
-        fill: value outside the image. Positions just beyond the edge interpolate between the edge voxel and `fill`.
 
     Returns:
-        float32, same shape as `images`.
+        float32, same shape as `images`; 0 outside the image. Positions less than a voxel outside are interpolated
+        between the edge voxel and 0.
     """
     kind = {"linear": "bilinear", "nearest": "nearest"}[interpolation]
     (yy, yx, y0), (xy, xx, x0) = (tf.unstack(row, axis=1) for row in tf.unstack(matrices, axis=1))
     nought = tf.zeros_like(yy)
     rows = tf.stack([xx, xy, x0, yx, yy, y0, nought, nought], axis=1)  # both libraries expect x before y
     if tfa is not None:
-        return tfa.image.transform(images, rows, interpolation=kind, fill_mode="constant", fill_value=fill)
-    return tf.keras.ops.image.affine_transform(images, rows, interpolation=kind, fill_mode="constant", fill_value=fill,
+        return tfa.image.transform(images, rows, interpolation=kind, fill_mode="constant")
+    return tf.keras.ops.image.affine_transform(images, rows, interpolation=kind, fill_mode="constant",
                                                data_format="channels_last")
 
 
-def warp_dense(images: tf.Tensor, displacement: tf.Tensor, fill: float = 0.0) -> tf.Tensor:
+def warp_dense(images: tf.Tensor, displacement: tf.Tensor) -> tf.Tensor:
     """Warps each image with a displacement per voxel, with linear interpolation.
 
     Args:
         images: float32 (batch, y, x, channels), with a static shape.
         displacement: float32 (batch, y, x, 2); output voxel p reads the input at p + displacement[p], in voxels (y, x).
-        fill: as in warp_affine.
 
     Returns:
-        float32, same shape as `images`.
+        float32, same shape as `images`; 0 outside the image, as in warp_affine.
     """
-    border = [[0, 0], [1, 1], [1, 1], [0, 0]]  # both libraries repeat the edge: make it `fill`
-    images = tf.pad(images, border, constant_values=fill)
+    border = [[0, 0], [1, 1], [1, 1], [0, 0]]  # both libraries repeat the edge: make it 0
+    images = tf.pad(images, border)
     displacement = tf.pad(displacement, border)
     if tfa is not None:
         warped = tfa.image.dense_image_warp(images, -displacement)

@@ -65,7 +65,7 @@ def _parse(arguments):
     try:
         rest = FLAGS([arguments[0], *_with_flag_files(arguments[1:])])
     except flags.Error as error:
-        sys.exit(f"{' '.join(str(error).split()).rstrip('.')} (--help lists the flags)")
+        sys.exit(f"{one_line(error).rstrip('.')} (--help lists the flags)")
     if len(rest) > 1:
         sys.exit(f"{rest[1]}: unexpected argument; flags are written --name=value (--help lists them)")
     for flag in map(FLAGS.__getitem__, FLAGS):

@@ -5,7 +5,6 @@ TensorFlow is imported only where it may find a GPU, so that a run on a CPU that
 
 import os
 import pathlib
-import re
 import shutil
 import sys
 import typing
@@ -29,7 +28,7 @@ def has_nvidia() -> bool:
 
 
 def has_gpu() -> bool:
-    """Returns whether TensorFlow finds a GPU. Imports TensorFlow if a driver of one is here."""
+    """Returns whether TensorFlow finds a GPU. Imports TensorFlow only if a GPU's driver is loaded."""
     if not (has_nvidia() or _any(OTHERS) or sys.platform == "darwin" or "tensorflow" in sys.modules):
         return False
     return bool(lazy.load("tensorflow").config.list_physical_devices("GPU"))
@@ -44,18 +43,13 @@ def visible_gpus() -> list[str]:
 
 
 def computes_fast_in_bfloat16() -> bool:
-    """Returns whether this machine's processor was measured to compute our nets faster in bfloat16 than in float32.
+    """Returns whether this machine's processor computes our nets faster in bfloat16 than in float32.
 
-    That are those with AMX, and AMD's with avx512_bf16; not Intel's without AMX (benchmarks/README.md).
+    Measured: those with AMX do, and AMD's with avx512_bf16; Intel's without AMX do not (benchmarks/README.md).
     """
-    try:
-        with open(environment.CPUINFO, encoding="ascii", errors="replace") as stream:
-            text = stream.read(2**16)
-    except OSError:
-        return False
-    flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
-    has = flags[1].split() if flags else []
-    return "amx_bf16" in has or ("avx512_bf16" in has and "AuthenticAMD" in text)
+    facts = environment.processor()
+    has = facts.get("flags", "").split()
+    return "amx_bf16" in has or ("avx512_bf16" in has and "AuthenticAMD" in facts.get("vendor_id", ""))
 
 
 def announce(precision: str, xla: bool, doing: str, gpu: bool | None = None,

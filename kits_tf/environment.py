@@ -10,7 +10,6 @@ import logging
 import os
 import pathlib
 import platform
-import re
 import shutil
 import sys
 import tempfile
@@ -79,19 +78,25 @@ def check_folders() -> None:
         atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
 
 
+def processor() -> dict[str, str]:
+    """Returns what /proc/cpuinfo says of the first processor, such as `flags` and `vendor_id`; {} without that file."""
+    try:
+        with open(CPUINFO, encoding="ascii", errors="replace") as stream:
+            first = stream.read(2**16).split("\n\n")[0]
+    except OSError:
+        return {}
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+
+
 def check_processor() -> None:
     """Checks that TensorFlow can be imported: its packages for x86 need AVX and end the process without it.
 
     Raises:
-        RunError: if /proc/cpuinfo has no AVX.
+        RunError: if /proc/cpuinfo lists the processor's flags, and AVX is not among them.
     """
     if platform.machine() not in ("x86_64", "AMD64"):
         return
-    try:
-        with open(CPUINFO, encoding="ascii", errors="replace") as stream:
-            flags = re.search(r"^flags\s*:(.*)$", stream.read(2**16), re.MULTILINE)
-    except OSError:
-        return
-    if flags and "avx" not in flags[1].split():
+    flags = processor().get("flags")
+    if flags is not None and "avx" not in flags.split():
         raise RunError(f"{platform.node()}: its processor has no AVX, which TensorFlow needs; run this on another "
                        f"machine, or let a virtual machine pass the processor through (QEMU: -cpu host)")

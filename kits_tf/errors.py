@@ -17,9 +17,13 @@ class RunError(InputError):
     """An error that would also stop every later case, such as a full disk or a missing model. It ends the run."""
 
 
-def one_line(text: object) -> str:
-    """Returns the text of an error or another object as one line of at most 300 characters; an empty one's type."""
-    return " ".join(str(text).split())[:300] or type(text).__name__
+def one_line(thing: object) -> str:
+    """Returns the text of an error or another object as one line of at most 300 printable characters.
+
+    Without any text, it is the name of the object's type.
+    """
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(thing)).split())
+    return (text if len(text) <= 300 else f"{text[:297]}...") or type(thing).__name__
 
 
 def printable(text: str) -> str:

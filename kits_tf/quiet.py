@@ -51,13 +51,13 @@ def now_and_then(doing: str, total: int) -> Callable[[int], None]:
     Returns:
         A function that takes the number of finished items. It prints a line at most every SECONDS_BETWEEN seconds.
     """
-    said = time.monotonic()
+    last = time.monotonic()
 
     def tell(done: int) -> None:
-        nonlocal said
-        if done < total and time.monotonic() - said >= SECONDS_BETWEEN and not sys.stderr.isatty():
+        nonlocal last
+        if done < total and time.monotonic() - last >= SECONDS_BETWEEN and not sys.stderr.isatty():
             say(f"{doing}: {done} of {total}")
-            said = time.monotonic()
+            last = time.monotonic()
 
     return tell
 
@@ -85,7 +85,7 @@ def quiet_tensorflow() -> None:
 def hushed() -> Iterator[None]:
     """Drops what is written to stderr while TensorFlow is imported, unless an exception is raised.
 
-    Every import of TensorFlow goes through here, so its processor is checked here too.
+    Every import of TensorFlow goes through here, so the processor is checked here too.
 
     TensorFlow 2.20 and later print a few lines during import, before any of our settings can take effect. With
     --verbose nothing is dropped.
@@ -97,16 +97,24 @@ def hushed() -> Iterator[None]:
     if is_verbose():
         yield
         return
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as dropped:
         sys.stderr.flush()
-        before = os.dup(2)
         try:
-            os.dup2(said.fileno(), 2)
-            yield
+            with stderr_to(dropped):
+                yield
         except BaseException:
-            said.seek(0)
-            os.write(before, said.read())
+            dropped.seek(0)
+            os.write(2, dropped.read())
             raise
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
+
+
+@contextlib.contextmanager
+def stderr_to(file: typing.BinaryIO) -> Iterator[None]:
+    """Redirects the process's stderr to an open file, also what libraries in C and C++ print."""
+    before = os.dup(2)
+    try:
+        os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)

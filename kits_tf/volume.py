@@ -50,7 +50,7 @@ class Volume:
         voxels: array (z, y, x); Hounsfield units for a scan (int16 or float32), class ids (uint8) for labels.
         spacing_mm: voxel size along (z, y, x), in mm.
         affine: 4x4, maps voxel indices (z, y, x, 1) to world coordinates in mm, RAS+ as in nibabel.
-        doubts: warnings about the file that the volume was read from, one sentence each.
+        warnings: warnings about the file that the volume was read from, one sentence each.
 
     Raises:
         ValueError: if voxels are not 3D, an axis is empty, a spacing is not positive and finite, or the affine is not a
@@ -60,7 +60,7 @@ class Volume:
     voxels: np.ndarray
     spacing_mm: tuple[float, float, float]
     affine: np.ndarray
-    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.voxels.ndim != 3 or 0 in self.voxels.shape:

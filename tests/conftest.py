@@ -29,19 +29,19 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Shows the lines of the fixture `told`, which come from any pytest process."""
+    """Shows the lines of the fixture `figure`, which come from any pytest process."""
     reports = [report for some in terminalreporter.stats.values() for report in some]
     for report in reports:
         if getattr(report, "when", "") == "call":
             for name, line in report.user_properties:
-                if name == "told":
+                if name == "figure":
                     terminalreporter.write_line(line)
 
 
 @pytest.fixture
-def told(record_property):
+def figure(record_property):
     """Returns a function that shows a line at the end of the run: figures that a slow proof measured."""
-    return lambda line: record_property("told", line)
+    return lambda line: record_property("figure", line)
 
 
 @pytest.fixture(autouse=True)

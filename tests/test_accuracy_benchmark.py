@@ -134,15 +134,16 @@ def test_results_tell_contrast_from_none_and_give_means(tmp_path):
 
 
 def test_results_keep_the_cases_and_a_peer_that_was_not_run_again(tmp_path):
-    phases, says = {"case_00000": "arterial"}, {"full": "the whole cascade", "fine": "+ fine", "nnunet": "the peer"}
+    phases = {"case_00000": "arterial"}
+    descriptions = {"full": "the whole cascade", "fine": "+ fine", "nnunet": "the peer"}
     results.write(tmp_path, {"full": {"case_00000": row(0.5)}, "fine": {"case_00000": row(0.4)},
-                             "nnunet": {"case_00000": row(0.25)}}, phases, says)
-    results.write(tmp_path, {"full": {"case_00000": row(0.75)}}, phases, says)
+                             "nnunet": {"case_00000": row(0.25)}}, phases, descriptions)
+    results.write(tmp_path, {"full": {"case_00000": row(0.75)}}, phases, descriptions)
     assert results.read_case_csv(tmp_path / "cases.csv") == {
         "full": {"case_00000": row(0.75)}, "nnunet": {"case_00000": row(0.25)}}
     assert [line.split(",")[2] for line in (tmp_path / "results.csv").read_text().splitlines()[1:]] == [
         "0.7500", "0.2500"]
-    results.write(tmp_path, {"full": {"case_00007": row(0.5)}}, {"case_00007": "weak"}, says)
+    results.write(tmp_path, {"full": {"case_00007": row(0.5)}}, {"case_00007": "weak"}, descriptions)
     assert set(results.read_case_csv(tmp_path / "cases.csv")) == {"full"}
 
 
@@ -154,7 +155,7 @@ def test_results_keep_the_cases_and_a_peer_that_was_not_run_again(tmp_path):
     ([[1.0, 1.2, 1.4, 0.9], [0.8, 1.0, 1.2, 0.7]], 0),
     ([[1.0], [1.9]], 0),
 ], ids=["the same", "all better", "chance", "little but sure", "worse", "one case"])
-def test_what_is_usual_gives_way_only_to_what_is_clearly_better(candidates, best):
+def test_the_preset_is_replaced_only_by_what_is_clearly_better(candidates, best):
     assert results.clearly_best(candidates) == best
 
 
@@ -167,7 +168,7 @@ def trained(folder, epochs, seconds):
         (place / runs.HISTORY).write_text("\n".join(["epoch,seconds,val_dice", *rows]) + "\n")
 
 
-def test_the_peer_gets_the_time_of_all_epochs_and_none_of_a_training_that_goes_on(tmp_path):
+def test_the_peer_gets_the_time_of_all_epochs_and_an_unfinished_training_is_refused(tmp_path):
     work = protocol.Work(tmp_path)
     whole = {stage: CONFIG.stage(stage).training.epochs for stage in configs.STAGES}
     trained(work.run, whole.get, 2.5)

@@ -145,7 +145,7 @@ def test_a_mistake_shows_where_it_arose_only_if_asked():
 
 
 @pytest.mark.parametrize(("level", "said", "bar"), [(-1, "", True), (0, "a line\n", None), (1, "a line\n", None)])
-def test_words_and_bars_go_with_the_level(level, said, bar, capsys):
+def test_messages_and_bars_depend_on_the_level(level, said, bar, capsys):
     quiet.set_level(level)
     try:
         quiet.say("a line")

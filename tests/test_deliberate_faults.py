@@ -50,9 +50,9 @@ def test_a_fault_is_caught_where_its_tests_fail_that_passed(checkout, monkeypatc
 
 
 @pytest.mark.soak
-def test_the_suite_catches_every_deliberate_fault(capsys, told):
+def test_the_suite_catches_every_deliberate_fault(capsys, figure):
     status = deliberate_faults.main([])
     said = capsys.readouterr()
     print(said.out, said.err)  # shown if it fails
-    told(re.search(r"\d+ of \d+ faults caught in .* minutes|$", said.out)[0])
+    figure(re.search(r"\d+ of \d+ faults caught in .* minutes|$", said.out)[0])
     assert status == 0

@@ -1,4 +1,4 @@
-"""Tests the first line of long commands, and what is said of an NVIDIA device that TensorFlow cannot use."""
+"""Tests the first line of long commands, and the warning about an NVIDIA device that TensorFlow cannot use."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def machine(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("nvidia", ["driver", "nvidia-smi"])
-def test_an_nvidia_device_that_tensorflow_cannot_use_is_one_loud_line_with_the_remedy(machine, nvidia, capsys):
+def test_an_nvidia_device_that_tensorflow_cannot_use_is_one_line_with_the_remedy(machine, nvidia, capsys):
     machine(nvidia)
     device.announce("float32", False, "training")
     first, second = capsys.readouterr().err.splitlines()
@@ -38,8 +38,8 @@ def test_an_nvidia_device_that_tensorflow_cannot_use_is_one_loud_line_with_the_r
 
 @pytest.mark.parametrize(("nvidia", "usable", "hidden"), [
     (None, False, None), ("driver", True, None), ("driver", False, "-1"), ("driver", False, "")])
-def test_nothing_is_said_where_there_is_none_or_it_is_used_or_hidden(machine, nvidia, usable, hidden, capsys,
-                                                                      monkeypatch):
+def test_nothing_is_printed_without_a_device_or_if_it_is_used_or_hidden(machine, nvidia, usable, hidden, capsys,
+                                                                        monkeypatch):
     machine(nvidia, usable)
     if hidden is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)

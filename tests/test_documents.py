@@ -44,7 +44,7 @@ def help_of(command):
                           timeout=60, check=True).stdout
 
 
-def test_blocks_were_found():
+def test_the_documents_have_code_blocks():
     assert len(BLOCKS) > 15 and len(blocks("python")) >= 2
     assert len({command for _, block in BLOCKS for command, _ in commands(block)}) >= 7
 

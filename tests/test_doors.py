@@ -20,7 +20,7 @@ MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "mar
 CALLS = {"eval", "exec", "compile", "__import__", "Lambda", "system", "popen", "enable_unsafe_deserialization"}
 
 
-def doors(source):
+def executing(source):
     """Returns (line, name) of each construct in a file that can execute data."""
     found = []
     for node in ast.walk(ast.parse(source)):
@@ -41,7 +41,7 @@ def doors(source):
 
 
 def test_nothing_that_is_read_is_run():
-    assert [(path, found) for path in CODE if (found := doors(path.read_text(encoding="utf-8")))] == []
+    assert [(path, found) for path in CODE if (found := executing(path.read_text(encoding="utf-8")))] == []
 
 
 @pytest.mark.parametrize("source", [
@@ -49,15 +49,15 @@ def test_nothing_that_is_read_is_run():
     "tf.keras.layers.Lambda(f)", "keras.models.load_model(path)", "keras.models.load_model(path, safe_mode=False)",
     "np.load(path, allow_pickle=True)", "subprocess.run(text, shell=True)", "os.system(text)",
     "keras.config.enable_unsafe_deserialization()", "def f():\n    import dill"])
-def test_a_door_is_seen(source):
-    assert len(doors(source)) >= 1
+def test_code_that_can_execute_data_is_found(source):
+    assert len(executing(source)) >= 1
 
 
 @pytest.mark.parametrize("source", [
     "import re\nre.compile(1)", "keras.models.load_model(path, safe_mode=True)", "np.load(path)",
     "net.load_weights(path)",    "subprocess.run(['a'], shell=False)", "lambda value: value"])
-def test_what_is_no_door_passes(source):
-    assert doors(source) == []
+def test_code_that_executes_no_data_is_not_found(source):
+    assert executing(source) == []
 
 
 def open_ports(text):

@@ -79,7 +79,7 @@ def test_an_unknown_user_without_a_home_gets_one_for_the_run(tmp_path):
 
 
 @pytest.mark.parametrize(("flags", "fails"), [("fpu sse4_2 avx avx2", False), ("fpu sse4_2 avxx", True), (None, False)])
-def test_a_processor_without_avx_is_said_before_tensorflow_is_imported(flags, fails, tmp_path, monkeypatch):
+def test_a_processor_without_avx_is_reported_before_tensorflow_is_imported(flags, fails, tmp_path, monkeypatch):
     (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n" if flags else "Features : asimd\n")
     (tmp_path / "not_yet_imported.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)

@@ -140,7 +140,7 @@ def kill_again_and_again(what, study, tmp_path, model, kills, seed):
 
 
 @pytest.mark.parametrize("what", ["predict", "prepare"])
-def test_a_run_that_is_killed_leaves_whole_files_and_the_next_goes_on(what, quick_export, two, tmp_path):
+def test_a_run_that_is_killed_leaves_whole_files_and_the_next_continues(what, quick_export, two, tmp_path):
     assert kill_again_and_again(what, two, tmp_path, quick_export, 3, 1)["kills"] == 3
 
 

@@ -23,7 +23,7 @@ EXCEPTIONS = {  # functions that may be larger, each with its reason
     "kits_tf/phantoms/body/shapes.py:fill_hollow": MEASURES,
     "kits_tf/phantoms/organs.py:hollow": MEASURES,
     "kits_tf/phantoms/parenchyma.py:tumor_tissue": MEASURES,
-    "kits_tf/phantoms/artefacts.py:streak": "its defaults bind the variables of a loop",
+    "kits_tf/phantoms/artifacts.py:streak": "its defaults bind the variables of a loop",
     "kits_tf/phantoms/body/parenchyma.py:level": "its defaults bind the variables of a loop",
     "kits_tf/reporting/pages.py:write_case_page": "what a page shows, each from another source",
     "kits_tf/serving/client.py:__init__": "the fields of Server, and the two choices that Predictor has too",

@@ -1,4 +1,4 @@
-"""Runs the Makefile's targets with paths that hold blanks, and a program in place of Python that notes its words."""
+"""Runs the Makefile's targets with paths that hold blanks; a program in place of Python records its arguments."""
 
 import pathlib
 import shutil

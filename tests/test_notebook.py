@@ -10,7 +10,7 @@ import pytest
 NOTEBOOK = pathlib.Path(__file__).parents[1] / "notebooks" / "colab.ipynb"
 
 
-def test_it_holds_no_output_and_no_count():
+def test_the_notebook_has_no_output_and_no_count():
     cells = json.loads(NOTEBOOK.read_text())["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert len(code) > 5

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"),
 
 
 @pytest.mark.parametrize(("asked", "told"), [(None, "1"), ("1", "1"), ("0", "0")])
-def test_onednn_is_asked_for_unless_told_otherwise(asked, told):
+def test_onednn_is_enabled_unless_the_environment_disables_it(asked, told):
     environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
     if asked is not None:
         environment["TF_ENABLE_ONEDNN_OPTS"] = asked
@@ -25,6 +25,6 @@ def test_onednn_is_asked_for_unless_told_otherwise(asked, told):
     assert done.stdout.split() == [told]
 
 
-def test_tensorflow_does_as_asked():
+def test_tensorflow_uses_onednn_as_the_environment_asks():
     """Tests this process, which imported kits_tf before TensorFlow (conftest.py)."""
     assert _pywrap_util_port.IsMklEnabled() == (os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1")

@@ -35,7 +35,7 @@ def labels_of(kidney, tumor=None, spacing_mm=SPACING_MM):
 
 
 @pytest.mark.parametrize(("axis", "voxels_within"), [(0, 2), (1, 5), (2, 10)])
-def test_far_is_more_than_a_centimetre_along_each_axis(axis, voxels_within):
+def test_far_is_more_than_a_centimeter_along_each_axis(axis, voxels_within):
     shape = (30, 31, 32)
     reference = block((10, 10, 10), (12, 12, 12), shape)
     for voxels, is_far in ((voxels_within, False), (voxels_within + 1, True)):
@@ -62,7 +62,7 @@ def test_tumor_inside_the_reference_is_kidney_and_false_tumor():
     assert found["false_tumor_ml"] == pytest.approx(0.01)
 
 
-def test_without_kidneys_all_that_is_labelled_is_false_and_there_is_no_dice():
+def test_without_kidneys_all_that_is_labeled_is_false_and_there_is_no_dice():
     found = scoring.score(labels_of(block((0, 0, 0), (1, 10, 10))), np.zeros(SHAPE, bool))
     assert found["labelled_ml"] == found["false_kidney_ml"] == found["volume_error_ml"] == pytest.approx(1.0)
     assert found["kidney_dice"] is found["surface_dice"] is None
@@ -128,7 +128,7 @@ def plane(pixel_mm=PIXEL_MM, slice_mm=5.0):
 
 
 @pytest.mark.parametrize("slice_mm", [0.5, 5.0])
-def test_a_crop_is_centred_on_the_kidney_with_tumor_and_no_axis_is_swapped(slice_mm):
+def test_a_crop_is_centered_on_the_kidney_with_tumor_and_no_axis_is_swapped(slice_mm):
     seen = []
 
     def net(image):
@@ -148,16 +148,9 @@ def test_a_crop_is_at_the_normalized_pixel_size():
     assert one.kidney.sum() == pytest.approx(RIGHT.sum() / 4, rel=0.05)
 
 
-def threshold_nets():
-    def above(threshold):
-        return lambda image: tf.cast(image[..., :1] > threshold, tf.float32)
-
-    return {"fine": above(oracles.KIDNEY_ABOVE), "tumor2d": above(oracles.TUMOR_ABOVE)}
-
-
 def test_perfect_nets_have_a_dice_of_one():
     one, = slices.crops(*plane(), CONFIG)
-    found = slices.score(one, slices.answer(one, threshold_nets(), CONFIG))
+    found = slices.score(one, slices.answer(one, oracles.nets(), CONFIG))
     assert [found[name] for name in slices.SCORES] == [1.0] * len(slices.SCORES)
     assert found["all_tumor"] == pytest.approx(0.2) and found["no_tumor"] == pytest.approx(3 / 7)
 
@@ -184,7 +177,7 @@ def test_phantom_slices_are_scored_as_they_are_and_clipped(tmp_path):
     folder = tmp_path / "case_00003"
     write_volume(folder / "imaging.nii.gz", Volume.from_spacing(np.repeat(ct.voxels, 4, axis=0), ct.spacing_mm))
     write_volume(folder / "segmentation.nii.gz", Volume.from_spacing(np.repeat(truth.voxels, 4, axis=0), ct.spacing_mm))
-    rows = list(slices.score_phantoms(tmp_path, threshold_nets(), CONFIG))
+    rows = list(slices.score_phantoms(tmp_path, oracles.nets(), CONFIG))
     assert {row["set"]: row["kidney_dice"] for row in rows} == {slices.PHANTOM: 1.0, slices.CLIPPED: 1.0}
     assert "| 1.000 | 1.000 |" in summary.write([], rows, "").split("clipping")[1]
 
@@ -202,11 +195,11 @@ class Nets(oracles.Thresholds):
 
     @tf.function(input_signature=[tf.TensorSpec((None, 80, 80, 1), tf.float32, name="image")])
     def fine(self, image):
-        return {"probabilities": threshold_nets()["fine"](image)}
+        return {"probabilities": oracles.nets()["fine"](image)}
 
     @tf.function(input_signature=[tf.TensorSpec((None, 80, 80, 2), tf.float32, name="image")])
     def tumor2d(self, image):
-        return {"probabilities": threshold_nets()["tumor2d"](image)}
+        return {"probabilities": oracles.nets()["tumor2d"](image)}
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def test_spacing_of_an_oblique_affine_is_its_columns_norms():
     assert abs(affine[0, 0]) < 2.7  # the diagonal would give a wrong spacing
 
 
-def test_spacing_is_rounded_to_a_tenth_of_a_micrometre():
+def test_spacing_is_rounded_to_a_tenth_of_a_micrometer():
     assert spacing_of(np.diag(np.float32([0.7816, 5.0, 0.1, 1.0]))) == (0.7816, 5.0, 0.1)
 
 
@@ -56,7 +56,7 @@ def test_a_volume_from_spacing_is_canonical_and_starts_at_the_origin():
     assert (volume.affine @ [0, 0, 1, 1]).tolist() == [-1.5, 0, 0, 1]
 
 
-def test_volume_of_a_voxel_is_in_millilitres():
+def test_volume_of_a_voxel_is_in_milliliters():
     assert Volume.from_spacing(VOXELS, (5.0, 2.0, 4.0)).voxel_ml == pytest.approx(0.04)
 
 

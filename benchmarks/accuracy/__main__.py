@@ -1,6 +1,6 @@
 """Draws, prepares, trains, exports, predicts and evaluates with the users' commands; then runs an ablation study.
 
-python -m benchmarks.accuracy --masks=kits19/data --work=accuracy [--until=train] [--results=benchmarks/accuracy]
+    python -m benchmarks.accuracy --masks=kits19/data --work=accuracy [--until=train] [--results=benchmarks/accuracy]
 
 Rerun the same command to resume: each step skips what is up to date. SIGTERM during training saves and exits with
 status 143. Settings are chosen on the validation set, fold 0 of the training cases (settings.json). The test set
@@ -26,14 +26,14 @@ from kits_tf.quiet import quiet_tensorflow
 
 FLAGS = flags.FLAGS
 STEPS = ("draw", "prepare", "train", "choose", "export", "predict", "ablate", "threshold", "results", "gallery")
-flags.DEFINE_string("masks", None, "KiTS19's folders, of which segmentation.nii.gz is used.", required=True)
-flags.DEFINE_string("work", None, "Folder for all that is made.", required=True)
-flags.DEFINE_string("results", None, "Folder for the tables; the work folder unless given.")
-flags.DEFINE_enum("until", STEPS[-1], STEPS, "The last step to take.")
-flags.DEFINE_integer("train_cases", protocol.TRAIN_CASES, "Fewer for a try.", lower_bound=2)
-flags.DEFINE_integer("held_out_cases", protocol.HELD_OUT_CASES, "Fewer for a try.", lower_bound=1)
-flags.DEFINE_string("preset", "small", "Settings of all five stages.")
-flags.DEFINE_list("train_flags", [], "More flags for train.py.")
+flags.DEFINE_string("masks", None, "KiTS19's folders, of which segmentation.nii.gz is used", required=True)
+flags.DEFINE_string("work", None, "folder for all results", required=True)
+flags.DEFINE_string("results", None, "folder for the tables; default: the work folder")
+flags.DEFINE_enum("until", STEPS[-1], STEPS, "last step to run")
+flags.DEFINE_integer("train_cases", protocol.TRAIN_CASES, "training cases; fewer for a trial run", lower_bound=2)
+flags.DEFINE_integer("held_out_cases", protocol.HELD_OUT_CASES, "test cases; fewer for a trial run", lower_bound=1)
+flags.DEFINE_string("preset", "small", "settings of all five stages")
+flags.DEFINE_list("train_flags", [], "more flags for train.py")
 own.define_flag()
 ROOT = pathlib.Path(__file__).parents[2]
 GALLERY = 5  # number of pictures
@@ -56,6 +56,7 @@ def call(*command):
 
 
 def draw(work):
+    """Draws the phantoms that are missing, for training and for the test set."""
     wanted, there = FLAGS.train_cases + FLAGS.held_out_cases, len(find_anatomy(FLAGS.masks))
     if there < wanted:  # label files would be used twice, and the test set would contain training anatomy
         sys.exit(f"--masks={FLAGS.masks}: holds {there} label files, {wanted} are needed")
@@ -68,10 +69,12 @@ def draw(work):
 
 
 def prepare(work):
+    """Writes the records of the training cases."""
     call("-m", "data_prep", f"--input={work.train}", f"--output={work.data}", f"--preset={FLAGS.preset}")
 
 
 def train(work):
+    """Trains the five stages, with --train_flags."""
     call("train.py", "--stage=all", f"--preset={FLAGS.preset}", f"--data_dir={work.data}", f"--run_dir={work.run}",
          *FLAGS.train_flags)
 
@@ -116,16 +119,19 @@ def chosen(work):
 
 
 def export(work):
+    """Exports the run with the chosen settings, unless there is an export."""
     if not exports.versions(work.export):
         call("-m", "kits_tf.cascade", f"--run_dir={work.run}", f"--output={work.export}",
              *(f"--{name}={value}" for name, value in chosen(work).items()))
 
 
 def predict(work):
+    """Predicts the test set with the whole cascade."""
     call("predict.py", f"--model={work.export}", f"--input={work.held_out}", f"--output={work.predictions / 'full'}")
 
 
 def ablate(work):
+    """Predicts the test set with each variant of the cascade."""
     from benchmarks.accuracy import ablation
 
     settings = chosen(work)
@@ -135,18 +141,21 @@ def ablate(work):
 
 
 def threshold(work):
+    """Predicts the test set with thresholds that were tuned on the training cases."""
     from benchmarks.accuracy import threshold as thresholds
 
     thresholds.predict_study(work.train, work.held_out, work.predictions / "threshold")
 
 
 def tabulate(work):
+    """Scores all predictions of the test set, and writes and prints the tables."""
     from benchmarks.accuracy import ablation
 
-    says = {"full": "the whole cascade", "nnunet": "nnU-Net v2, 2d", "threshold": "tuned thresholds with components",
-            **{variant.name: variant.says for variant in ablation.VARIANTS}}
+    descriptions = {"full": "the whole cascade", "nnunet": "nnU-Net v2, 2d",
+                    "threshold": "tuned thresholds with components",
+                    **{variant.name: variant.description for variant in ablation.VARIANTS}}
     scores = {}
-    for name in says:
+    for name in descriptions:
         folder = work.predictions / name
         cases = [path.name.removeprefix("prediction_").removesuffix(".nii.gz")
                  for path in sorted(folder.glob("prediction_*.nii.gz"))]
@@ -154,7 +163,7 @@ def tabulate(work):
             scores[name] = evaluate(folder, work.held_out, work.scores / name, cases)
     scores |= {variant.name: scores["full"] for variant in ablation.same_as_full(chosen(work))}
     output = pathlib.Path(FLAGS.results or work.folder)
-    results.write(output, scores, protocol.phases(work.held_out), says, FLAGS.overwrite)
+    results.write(output, scores, protocol.phases(work.held_out), descriptions, FLAGS.overwrite)
     print((output / "results.md").read_text())
 
 

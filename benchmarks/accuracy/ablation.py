@@ -33,7 +33,7 @@ class Variant:
 
     Attributes:
         name: its name in the results.
-        says: its description in the results.
+        description: its description in the results.
         coarse_alone: whether the coarse mask is the final result.
         correction, covering, part_rule, lesion_rule, no_tumor_rule: whether that part is used. Covering: several crops
             for a kidney larger than one crop. Part rule: parts that only the fine net finds are dropped.
@@ -44,7 +44,7 @@ class Variant:
     """
 
     name: str
-    says: str
+    description: str
     coarse_alone: bool = False
     correction: bool = True
     covering: bool = True
@@ -85,7 +85,7 @@ VARIANTS = (
 def same_as_full(chosen):
     """Returns the variants that are equal to the whole cascade: no part removed, and only chosen settings."""
     return [variant for variant in VARIANTS if variant.settings.items() <= chosen.items()
-            and variant == Variant(variant.name, variant.says, settings=variant.settings)]
+            and variant == Variant(variant.name, variant.description, settings=variant.settings)]
 
 
 def load(run_dir):

@@ -1,6 +1,6 @@
 """Trains nnU-Net v2, 2d, on the same cases and cores, with the five stages' training time, and predicts the test set.
 
-python -m benchmarks.accuracy.nnunet_peer --work=accuracy [--seconds=5400]
+    python -m benchmarks.accuracy.nnunet_peer --work=accuracy [--seconds=5400]
 
 Run it after python -m benchmarks.accuracy; rerun that command afterwards to score the result as variant `nnunet`.
 nnU-Net and PyTorch are installed into their own virtual environment in the work folder. Rerun the same command to
@@ -26,9 +26,9 @@ from kits_tf.files.atomic import write_text
 from kits_tf.records.dataset import read_folds
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("work", None, "Work folder of python -m benchmarks.accuracy.", required=True)
-flags.DEFINE_float("seconds", None, "Training time; what the five stages took unless given.", lower_bound=1)
-flags.DEFINE_bool("tta", True, "Average over mirror images, as nnU-Net does; four times as long in prediction.")
+flags.DEFINE_string("work", None, "work folder of python -m benchmarks.accuracy", required=True)
+flags.DEFINE_float("seconds", None, "training time; default: what the five stages took", lower_bound=1)
+flags.DEFINE_bool("tta", True, "average over mirror images, as nnU-Net does; prediction takes four times as long")
 DATASET, NAME, TRAINER = 19, "Dataset019_KiTS", "nnUNetTrainerWallClock"
 PEER = pathlib.Path(__file__).parent / "peer"
 
@@ -86,7 +86,7 @@ def main(_):
         print("$", tool, *given, flush=True)
         status = subprocess.run([tools / tool, *map(str, given)], env=environment, check=False).returncode
         if status:
-            sys.exit(f"{tool} ended with status {status}; what it said is above")
+            sys.exit(f"{tool} ended with status {status}; its messages are above")
 
     arrange(work, raw / NAME)
     if not (folder / "prepared").exists():

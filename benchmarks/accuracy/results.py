@@ -96,7 +96,7 @@ def read_case_csv(path):
     return scores
 
 
-def to_table(parts, says):
+def to_table(parts, descriptions):
     """Returns a Markdown table of every score's mean, 95 % interval, median and worst case."""
     lines = ["| variant | what | cases | score | mean | 95 % interval | median | worst |",
              "| --- | --- | --- | --- | --- | --- | --- | --- |"]
@@ -106,13 +106,13 @@ def to_table(parts, says):
             low, high = bootstrap(list(values.values()))
             worst = min(values, key=values.get)
             lines.append(
-                f"| {name} | {says.get(name.removesuffix(f'_{NATIVE}'), '')} | {len(values)} | {column} | "
+                f"| {name} | {descriptions.get(name.removesuffix(f'_{NATIVE}'), '')} | {len(values)} | {column} | "
                 f"{statistics.fmean(values.values()):.3f} | {low:.3f} to {high:.3f} | "
                 f"{statistics.median(values.values()):.3f} | {values[worst]:.3f} ({worst}) |")
     return "\n".join(lines) + "\n"
 
 
-def write(folder, scores, phases, says, overwrite=False):
+def write(folder, scores, phases, descriptions, overwrite=False):
     """Writes cases.csv, results.csv and results.md.
 
     Keeps the rows of a peer that are in the folder's cases.csv and not in `scores`, if all its cases are in `phases`: a
@@ -123,15 +123,15 @@ def write(folder, scores, phases, says, overwrite=False):
         folder: the folder to write to.
         scores: {variant: scores as in read_scores}.
         phases: {case: phase}.
-        says: {variant: description}, in the order of the rows.
+        descriptions: {variant: description}, in the order of the rows.
         overwrite: whether to write over files that this program did not write (kits_tf.files.own).
     """
     kept = {name: rows for name, rows in read_case_csv(folder / "cases.csv").items()
             if name in PEERS and set(rows) <= set(phases)}
     scores = kept | scores
-    scores = {name: scores[name] for name in says if name in scores}
+    scores = {name: scores[name] for name in descriptions if name in scores}
     parts = [part for name, rows in scores.items() for part in split_by_contrast(name, rows, phases)]
     with staged(folder, overwrite) as staging:
         write_text(staging / "cases.csv", to_case_csv(scores, phases))
         write_text(staging / "results.csv", to_csv(parts))
-        write_text(staging / "results.md", to_table(parts, says))
+        write_text(staging / "results.md", to_table(parts, descriptions))

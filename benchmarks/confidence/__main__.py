@@ -1,6 +1,6 @@
 """How well the confidence of kidneys and tumors separates true findings from false ones.
 
-python -m benchmarks.confidence --predictions=DIR --study=STUDY [--model=DIR] [--fit]
+    python -m benchmarks.confidence --predictions=DIR --study=STUDY [--model=DIR] [--fit]
 
 Takes predict.py's labels and reports of cases with known labels. A predicted component is true if at least TRUE_SHARE
 of its voxels are of that class in the ground truth. Prints the area under the ROC curve (AUROC) with its 95 % interval

@@ -15,7 +15,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks.gpu.drawn import drawn
-from benchmarks.work import operations, shape_of
+from benchmarks.work import POLICIES, operations, shape_of
 from kits_tf import config as configs
 from kits_tf.files.own import staged
 from kits_tf.quiet import quiet_tensorflow
@@ -81,11 +81,10 @@ def main(arguments):
     quiet_tensorflow()
 
     from kits_tf import models
-    from kits_tf.cascade.collect import PRECISIONS
     from kits_tf.models.fold import folded
     from kits_tf.training.task import Task
 
-    policies = {**PRECISIONS, "float16": "mixed_float16"}
+    policies = {**POLICIES, "float16": "mixed_float16"}
     config, output = configs.PRESETS[FLAGS.preset], pathlib.Path(FLAGS.output)
     for stage in FLAGS.stage:
         for precision in FLAGS.precision:

@@ -1,6 +1,6 @@
 """Scores a model on real scans and on single slices with tumors.
 
-python -m benchmarks.real --scans=DIR --model=EXPORT --output=DIR [--phantoms=STUDY] [--before=DIR]
+    python -m benchmarks.real --scans=DIR --model=EXPORT --output=DIR [--phantoms=STUDY] [--before=DIR]
 
 Writes results.csv (a row per scan), slices.csv (a row per kidney with tumor in DIR/tumor-slices), summary.md (means,
 worst cases and targets), pictures in gallery/ and slices/, and labels with their reports in predictions/. With

@@ -56,6 +56,7 @@ class Scan:
 
     @property
     def phase(self) -> str:
+        """The contrast phase in scans.csv; empty if unknown."""
         return self.facts.get("phase", "")
 
     @property

@@ -36,7 +36,7 @@ def run_benchmark(scans, tumor_slices, phantoms, model, output, before=None) -> 
     for scan in scans:
         rows.append(scoring.score_scan(scan, predictor.explain, keeper(scan, output)))
         say(f"{scan.name}: {rows[-1]['note'] or one_line(rows[-1])}")
-        with staged(output, overwrite=True) as folder:  # check_output has seen to it
+        with staged(output, overwrite=True) as folder:  # check_output has checked that it may be replaced
             write_table(folder / "results.csv", scoring.COLUMNS, rounded(rows))
     crops = []
     if (tumor_slices and tumor_slices.is_dir()) or phantoms:

@@ -54,6 +54,7 @@ class Crop:
 
     @property
     def tumor_share(self) -> float:
+        """The share of the kidney's pixels that are tumor, 0 to 1."""
         return float(np.mean(tumor(self.labels[self.kidney])))
 
     def predict(self, net: Callable, masks: list, config: CascadeConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -160,7 +161,7 @@ def nets_of(version: pathlib.Path) -> Nets:
     model = tf.saved_model.load(str(version))
     missing = [stage for stage in ("fine", "tumor2d") if stage not in model.signatures]
     if missing:
-        raise InputError(f"{version}: has no signature {missing[0]} for the net alone; export it anew with "
+        raise InputError(f"{version}: has no signature {missing[0]} for the net alone; export it again with "
                          f"python -m kits_tf.cascade")
 
     def net(stage):

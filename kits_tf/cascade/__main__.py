@@ -1,8 +1,8 @@
 """Exports a trained run as one SavedModel that holds the whole cascade.
 
-python -m kits_tf.cascade --run_dir=runs/demo --output=runs/demo/export
-python -m kits_tf.cascade --run_dir=runs/kits --folds=0,1,2,3,4 --tta=flips
-python -m kits_tf.cascade --run_dir=runs/kits --compare=kits19/test
+    python -m kits_tf.cascade --run_dir=runs/demo --output=runs/demo/export
+    python -m kits_tf.cascade --run_dir=runs/kits --folds=0,1,2,3,4 --tta=flips
+    python -m kits_tf.cascade --run_dir=runs/kits --compare=kits19/test
 
 The export computes in float32 or, for predict.py --precision=bfloat16, partly in bfloat16, from the same weights.
 --compare prints how the labels of the two differ, and keeps in float32 the stages whose labels differ too much.

@@ -74,8 +74,8 @@ def describe(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,)) -> tuple[
         run_dir, folds: as in `collect`.
 
     Returns:
-        (described, warnings): for each stage a list of dicts, one per fold, with `fold`, `epochs` that were trained
-        `of_epochs` planned, `best_dice` on the held-out cases after `best_epoch`, the numbers of cases (`train`,
+        (described, warnings): for each stage a list of dicts, one per fold, with `fold`, `epochs` (trained),
+        `of_epochs` (planned), `best_dice` on the validation cases after `best_epoch`, the numbers of cases (`train`,
         `held_out`), one SHA-256 over the records (`records`) and that of the weights it started from (`start_from`);
         None for what is not known. A line for each net that is unfinished or finds nothing.
     """
@@ -98,7 +98,7 @@ def describe(run_dir: str | pathlib.Path, folds: Sequence[int] = (0,)) -> tuple[
             warnings.append(f"{folder}: has no {runs.HISTORY}, which would tell whether this net is trained to its end")
         elif not runs.finished(history, training):
             warnings.append(f"{folder}: this net is not trained to its end, it has {len(history)} of {training.epochs} "
-                            f"epochs and a best Dice of {best['val_dice']:.3f}; train.py goes on")
+                            f"epochs and a best Dice of {best['val_dice']:.3f}; continue with train.py")
         elif runs.found_nothing(history):
             warnings.append(f"{folder}: the best Dice of this net is {best['val_dice']:.3f}: it finds nothing")
     return described, warnings

@@ -187,7 +187,7 @@ def correct(net: tiling.Net, volume: tf.Tensor, grid: tf.Tensor, centre: tf.Tens
     start = tf.clip_by_value(start, 0, grid - 1)
     stop = tf.clip_by_value(stop, start + 1, grid)
     image_hu = resample.resample_box(volume, grid, start, stop - start, AIR_HU)
-    # Skip planes beside the body: a third of the planes of an ordinary scan.
+    # Skip planes outside the body: a third of the planes of an ordinary scan.
     left, right = crop.box_of(tf.reduce_any(image_hu > BODY_HU, axis=(0, 1)))
     positions.append(even_positions(left[0], right[0], settings.predict_batch))
     inside = [axis_positions - start[axis] for axis, axis_positions in enumerate(positions)]
@@ -322,5 +322,4 @@ def keep_largest(probabilities: tf.Tensor, most: int) -> tuple[tf.Tensor, tf.Ten
     numbered, count = components.label_components(probabilities > THRESHOLD)
     sizes = components.component_sizes(numbered, count)
     rank = tf.argsort(tf.argsort(sizes, direction="DESCENDING", stable=True))
-    kept = tf.gather(tf.concat([[True], rank < most], axis=0), numbered)
-    return tf.where(kept, probabilities, 0.0), tf.maximum(count - most, 0)
+    return tf.where(components.select(numbered, rank >= most), 0.0, probabilities), tf.maximum(count - most, 0)

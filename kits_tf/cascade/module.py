@@ -21,7 +21,8 @@ from kits_tf.cascade.tiling import Net
 from kits_tf.labels import NORMAL_KIDNEYS
 from kits_tf.ops import resample
 
-WIDE = 16  # filters; bfloat16 takes narrower nets longer than float32, for the sake of the casts (benchmarks/README.md)
+WIDE = 16  # filters; narrower nets are slower in bfloat16 than in float32, because of the casts (benchmarks/README.md)
+
 
 def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
             config: configs.CascadeConfig) -> dict[str, tf.Tensor]:
@@ -42,7 +43,7 @@ def segment(nets: dict[str, Net], volume: tf.Tensor, spacing_mm: tf.Tensor,
         correction_used       bool, whether the correction net ran
         kidneys               int32, components passed to the fine net
         kidney_parts_dropped  int32, parts of the fine result that are not connected to the mask before it
-        smaller_parts_dropped int32, parts beside the config.most_kidneys largest ones
+        smaller_parts_dropped int32, parts other than the config.most_kidneys largest ones
         tumor_fallback_used   bool, whether tumor2d searched the whole kidney region
         lesions_kept, lesions_dropped  int32, tumor3d's lesions that touch a kidney, and those that do not
         kidney_ml, tumor_ml   float32, volumes of the two label classes (kidney without tumor)
@@ -130,7 +131,7 @@ class Cascade(tf.Module):
 
     Attributes:
         config: CascadeConfig.
-        contents: dict of JSON values, the argument with what is added to it.
+        contents: dict of JSON values: the argument `contents`, the weights' SHA-256, and the list `bfloat16`.
         net_variables: list of the nets' variables, each once.
         texts: dict of the JSON texts that `about` returns, `config` and `contents`.
         functions: dict from signature name to concrete function. `serving_default` and `xla` run `segment` with plain
@@ -143,8 +144,8 @@ class Cascade(tf.Module):
             to a list of them, whose probabilities are averaged.
         mirrored: dict from stage to the axes along which images are mirrored for averaging, as average.mirrored_axes
             returns it; None for no mirroring.
-        contents: dict of JSON values that `about` returns beside the config; the weights' SHA-256 is added, and as
-            `bfloat16` the list of the stages below.
+        contents: dict of JSON values that `about` returns beside the config; the attribute adds the weights'
+            SHA-256 and, as `bfloat16`, the list of the stages below.
         bfloat16: the stages whose nets compute in bfloat16 in the signature of that name; None for wide_stages.
 
     Raises:

@@ -101,7 +101,7 @@ class CascadeConfig:
             settings |= {name: getattr(self.fine, name) for name in (
                 "crop_voxels", "margin_voxels", "overlap_voxels", "extra_slices")}
             settings["kidney_min_voxels"] = self.kidney_min_voxels
-        if self.elsewhere(stage):  # zero says what records said before this setting existed
+        if self.elsewhere(stage):  # records written before this setting existed do not have it: zero
             settings["elsewhere"] = self.elsewhere(stage)
         if stage == "tumor3d":
             settings |= {name: getattr(self.tumor3d, name) for name in ("centres_per_class", "roi_pad_voxels")}

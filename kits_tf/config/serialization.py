@@ -13,12 +13,12 @@ CONSTANTS = {"CascadeConfig.normal_kidneys": 2, "CascadeConfig.body_hu": -300.0,
              "CascadeConfig.tumor3d.tile_overlap": 0.25}
 
 
-def to_json(config: typing.Any) -> str:
-    """Converts a config dataclass to JSON text; `from_json` is the inverse."""
+def to_json(config: CascadeConfig) -> str:
+    """Converts a config to JSON text; `from_json` is the inverse."""
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
-def from_json(text: str | bytes, cls: type = CascadeConfig) -> typing.Any:
+def from_json(text: str | bytes) -> CascadeConfig:
     """Builds a config from the text of `to_json`. Missing fields get their defaults.
 
     Raises:
@@ -27,8 +27,8 @@ def from_json(text: str | bytes, cls: type = CascadeConfig) -> typing.Any:
     try:
         fields = json.loads(text, object_pairs_hook=_each_once)
     except RecursionError as error:
-        raise ValueError(f"{cls.__name__} must be a JSON object, got one that is nested too deeply") from error
-    return _build(cls, fields, cls.__name__)
+        raise ValueError("CascadeConfig must be a JSON object, got one that is nested too deeply") from error
+    return _build(CascadeConfig, fields, "CascadeConfig")
 
 
 def _each_once(pairs):

@@ -1,6 +1,6 @@
 """Scores predictions against ground truth, as KiTS19 and KiTS23 do.
 
-python -m kits_tf.evaluation --predictions=DIR --labels=STUDY --output=DIR [--workers=N]
+    python -m kits_tf.evaluation --predictions=DIR --labels=STUDY --output=DIR [--workers=N]
 
 Ground truth may be KiTS19, KiTS21, KiTS23, nnU-Net, the Medical Segmentation Decathlon, pairs, a table or a folder of
 label files. Writes scores.csv (one row per case) and summary.json (mean, median, worst case), then prints both as a

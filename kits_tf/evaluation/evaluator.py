@@ -20,9 +20,9 @@ from kits_tf.files.atomic import write_text
 from kits_tf.files.lock import only_writer
 from kits_tf.files.own import check_own, staged
 from kits_tf.labels import KIDNEY, TUMOR
-from kits_tf.quiet import say
+from kits_tf.quiet import say, warn
 from kits_tf.scans import formats, layouts
-from kits_tf.scans.discovery import PREFIX, SCANS, Case, check_name, short_name, stem
+from kits_tf.scans.discovery import PREFIX, Case, check_name, short_name, stem
 from kits_tf.scans.label_map import KITS19, LabelMap
 from kits_tf.volume import check_same_place
 
@@ -114,17 +114,12 @@ def _folder(path, flag):
     return path
 
 
-def _volumes_in(folder):
-    return [path for path in sorted(folder.iterdir())
-            if path.name.lower().endswith(SCANS) and not path.name.startswith(".")]  # including broken links
-
-
 def _truths(data):
     """Returns {id: Case}."""
     path = _folder(data.path, "--labels")
     found = layouts.find_truths(data)
     if found.cases and found.layout != "kits19":
-        say(found.said)
+        say(found.summary)
     cases: dict[str, Case] = {}
     for case in found.cases:
         case.check_single()
@@ -139,7 +134,7 @@ def _truths(data):
 
 def _predictions(folder):
     """Returns {id: path}."""
-    paths = _volumes_in(folder)
+    paths = layouts.volume_files(folder)
     named = [path for path in paths if path.name.startswith(PREFIX)]
     return _unique((case_id(stem(path)), path) for path in named or paths)
 
@@ -221,7 +216,7 @@ def evaluate_study(predictions: str | pathlib.Path, labels: layouts.Given, outpu
     with only_writer(output):  # locks before the work, so that a conflict shows at once
         check_own([pathlib.Path(output) / name for name in ("scores.csv", "summary.json")], overwrite)
         for stray in strays:
-            print(f"warning: {stray}: no labels, not scored", file=sys.stderr)
+            warn(f"{stray}: no labels, not scored")
         rows = _score_all(cases, place)
         if not any(row.scored for row in rows):
             raise InputError(f"{truth.path}: no case could be scored")

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 from kits_tf.errors import InputError
 from kits_tf.files.atomic import sweep
+from kits_tf.quiet import warn
 
 LOCK = ".kits_tf.lock"  # a name that no other program uses: the file is emptied and deleted
 
@@ -68,8 +69,7 @@ def _open_locked(path):
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
                 stream.close()
                 raise
-            print(f"warning: {path.parent}: its file system has no locks; make sure that no other run writes there",
-                  file=sys.stderr)
+            warn(f"{path.parent}: its file system has no locks; make sure that no other run writes there")
         if _is_still(path, stream):
             break
         stream.close()  # the run that held the lock has just ended and deleted the file

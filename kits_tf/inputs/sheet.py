@@ -13,7 +13,7 @@ from kits_tf.inputs import pipeline
 
 # Outline colors of the target and of the second mask: the net's prediction, or the kidney mask that tumor2d reads. The
 # two colors can be distinguished with any type of color vision.
-COLOURS = ("#ff8c1a", "#56b4e9")
+COLORS = ("#ff8c1a", "#56b4e9")
 INCHES = 1.6  # longer side of a panel
 ROWS, VARIANTS = 6, 7  # rows and augmented panels per row of a contact sheet
 
@@ -87,9 +87,9 @@ def draw(rows: list[list[tuple[np.ndarray, list[np.ndarray]]]], spacing_mm: Sequ
             axes = figure.add_axes((across * scale * width / size[0], (top - scale * height) / size[1],
                                     scale * width / size[0], scale * height / size[1]))
             axes.imshow(image, cmap="gray", vmin=0, vmax=1, aspect="auto")
-            for mask, colour in zip(masks, COLOURS, strict=False):
+            for mask, color in zip(masks, COLORS, strict=False):
                 if mask.max() >= 0.5 > mask.min():
-                    axes.contour(mask, levels=[0.5], colors=colour, linewidths=0.8)
+                    axes.contour(mask, levels=[0.5], colors=color, linewidths=0.8)
             axes.set_axis_off()
     png = io.BytesIO()
     figure.savefig(png)

@@ -49,21 +49,20 @@ def build(config: CascadeConfig, stage: str, precision: str = "float32", replica
         tf.keras.mixed_precision.set_global_policy(usual)
 
 
-def load(config: CascadeConfig, stage: str, path: str | pathlib.Path, precision: str = "float32") -> tf.keras.Model:
+def load(config: CascadeConfig, stage: str, path: str | pathlib.Path) -> tf.keras.Model:
     """Builds a stage's net and loads its trained weights from a file.
 
     Raises:
         InputError: if the weights cannot be read, or belong to another net.
     """
-    net = build(config, stage, precision)
+    net = build(config, stage)
     try:
         differs = _difference(net, path)  # Keras ignores arrays that the net has no use for
         if differs:
             raise ValueError(differs)
         net.load_weights(str(path))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(f"{path}: cannot be read as weights of the {stage} net "
-                         f"({one_line(error)})") from error
+        raise InputError(f"{path}: cannot be read as weights of the {stage} net ({one_line(error)})") from error
     return net
 
 

@@ -77,6 +77,5 @@ def load(version: str | pathlib.Path, stage: str) -> tf.keras.Model:
         raise InputError(f"{version}: cannot be trained further, because it has no {PLACE}; name the run folder that "
                          f"it was exported from") from error
     except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-        raise InputError(f"{version}: cannot be read as an export to start from "
-                         f"({one_line(error)})") from error
+        raise InputError(f"{version}: cannot be read as an export to start from ({one_line(error)})") from error
     return net

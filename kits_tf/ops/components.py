@@ -40,11 +40,11 @@ def _propagate(mask):
     alone = tf.where(mask, tf.reshape(tf.range(1, total + 1), tf.shape(mask)), 0)
 
     # The first round needs no list of differing neighbors: every voxel joins its largest neighbor.
-    joined = tf.where(mask, _largest_neighbour(alone), 0)
+    joined = tf.where(mask, _largest_neighbor(alone), 0)
     numbers = _follow(tf.concat([[0], tf.reshape(joined, [-1])], axis=0))[1:]
 
     def merge(numbers, _):
-        largest = _largest_neighbour(numbers)
+        largest = _largest_neighbor(numbers)
         border = mask & tf.not_equal(largest, numbers)
         smaller, larger = tf.boolean_mask(numbers, border), tf.boolean_mask(largest, border)
         parents = tf.tensor_scatter_nd_max(tf.range(total + 1), smaller[:, tf.newaxis], larger)
@@ -55,7 +55,7 @@ def _propagate(mask):
     return numbers
 
 
-def _largest_neighbour(numbers):
+def _largest_neighbor(numbers):
     """Returns the largest number among each voxel and its 26 neighbors."""
     for axis in range(3):
         numbers = tf.maximum(numbers, tf.maximum(crop.shift(numbers, axis, 1), crop.shift(numbers, axis, -1)))

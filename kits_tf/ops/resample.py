@@ -31,14 +31,14 @@ def grid_size(shape: tf.Tensor | Sequence[int], spacing_mm: tf.Tensor | Sequence
     """
     # Integer arithmetic, because 241 slices of 1.5 mm are 120.5 slices of 3 mm: a graph optimizer that replaces the
     # float division by a multiplication could round this differently from eager execution.
-    extent = tf.cast(shape, tf.int64) * _tenths_of_micrometres(spacing_mm)
-    target = _tenths_of_micrometres(target_mm)
+    extent = tf.cast(shape, tf.int64) * _tenths_of_micrometers(spacing_mm)
+    target = _tenths_of_micrometers(target_mm)
     whole, rest = extent // target, extent % target
     up = (2 * rest > target) | ((2 * rest == target) & (whole % 2 == 1))  # round half to even, as Python and NumPy do
     return tf.maximum(1, tf.cast(whole + tf.cast(up, tf.int64), tf.int32))
 
 
-def _tenths_of_micrometres(spacing_mm):
+def _tenths_of_micrometers(spacing_mm):
     """Converts mm to integer units of 0.1 micrometers, so that float32 tensors and tuples give the same number."""
     return tf.cast(tf.round(tf.cast(spacing_mm, tf.float64) * 1e4), tf.int64)
 

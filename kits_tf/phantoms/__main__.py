@@ -1,7 +1,8 @@
-"""python -m kits_tf.phantoms --output=DIR --cases=16 --seed=0 [--anatomy=DIR] [--hard] [--body]
+"""Writes a study of synthetic CT phantoms in KiTS19's layout.
 
-Writes a study of synthetic CT phantoms in KiTS19's layout. For a small study on two CPU cores, use
---size=256 --slice_mm=4,5
+    python -m kits_tf.phantoms --output=DIR --cases=16 --seed=0 [--anatomy=DIR] [--hard] [--body]
+
+For a small study on two CPU cores, use --size=256 --slice_mm=4,5
 """
 
 from absl import flags
@@ -46,7 +47,7 @@ def main() -> int:
     except ValueError as error:
         raise InputError(f"--field_mm={','.join(FLAGS.field_mm)}: {error}") from error
     if FLAGS.body and (FLAGS.anatomy or FLAGS.hard):
-        raise InputError("--body: expected neither --anatomy nor --hard beside it")
+        raise InputError("--body: expected neither --anatomy nor --hard with it")
     write_study(FLAGS.output, FLAGS.cases, FLAGS.seed, scanner, FLAGS.first, anatomy=FLAGS.anatomy, hard=FLAGS.hard,
                 body=FLAGS.body, field_mm=field_mm, tumor_share=FLAGS.tumor_share, overwrite=FLAGS.overwrite)
     return 0

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from kits_tf.phantoms import tissues
-from kits_tf.phantoms.artefacts import scan_hard
+from kits_tf.phantoms.artifacts import noise_scale, scan_hard
 from kits_tf.phantoms.drawing import Grid
 from kits_tf.phantoms.kidneys import CYCLE, GIANT, HARD_KINDS, ORDINARY, plan_case
 from kits_tf.phantoms.organs import draw_organs
@@ -57,7 +57,7 @@ def draw_abdomen(seed: int | tuple[int, ...], kind: str = ORDINARY, scanner: Sca
         seed: int or tuple of ints; the same arguments give the same voxels.
         kind: ORDINARY or one of HARD_KINDS.
         scanner: a Scanner; None for the default.
-        hard: a Phase of tissues.HARD_PHASES, which also adds the noise and artifacts of artefacts.py; None for an
+        hard: a Phase of tissues.HARD_PHASES, which also adds the noise and artifacts of artifacts.py; None for an
             easy phase and uniform noise.
 
     Returns:
@@ -114,8 +114,7 @@ def scan(hu: np.ndarray, scanner: Scanner, rng: np.random.Generator) -> np.ndarr
     """
     spread = rng.uniform(*scanner.noise_hu)
     grain = rng.uniform(0.45, 0.8)  # pixels; reconstruction filters differ in smoothing
-    probe = ndimage.gaussian_filter(rng.standard_normal((64, 64), dtype=np.float32), grain, mode="wrap")
-    scale = np.float32(spread / probe.std())
+    scale = noise_scale(rng, spread, grain)
     voxels = np.empty(hu.shape, np.int16)
     for index, layer in enumerate(hu):
         noise = rng.standard_normal(layer.shape, dtype=np.float32)

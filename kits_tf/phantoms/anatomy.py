@@ -14,7 +14,7 @@ from scipy import ndimage
 from kits_tf import labels
 from kits_tf.errors import InputError
 from kits_tf.phantoms import surroundings, tissues
-from kits_tf.phantoms.artefacts import scan_hard
+from kits_tf.phantoms.artifacts import scan_hard
 from kits_tf.phantoms.drawing import Grid, blend
 from kits_tf.phantoms.organs import draw_organs
 from kits_tf.phantoms.parenchyma import kidney_tissue, tumor_tissue
@@ -77,7 +77,7 @@ def draw_around(label_volume: Volume, seed: int | tuple[int, ...], phase: tissue
     for piece in pieces:
         surroundings.draw_fat(hu, piece, grid, drawing_rng)
     for piece in kidneys:
-        surroundings.draw_neighbours(hu, piece, grid, patient, phase, drawing_rng)
+        surroundings.draw_neighbors(hu, piece, grid, patient, phase, drawing_rng)
     for piece in kidneys:
         surroundings.draw_sinus(hu, piece, grid)
         surroundings.draw_vessels(hu, piece, grid, phase, drawing_rng)

@@ -67,6 +67,18 @@ class Kidney:
         """Converts a position in units of the kidney's own radii to mm in the patient's frame."""
         return self.centre_mm + (np.array([along, back, outward]) * self.radii_mm) @ self.axes
 
+    def surface(self, along: float, around: float) -> tuple[np.ndarray, np.ndarray]:
+        """Returns a point on the surface as (position, outward unit vector).
+
+        Args:
+            along: -1 upper pole, 1 lower pole.
+            around: angle around the long axis in radians; 0 is opposite the hilum.
+        """
+        girth = np.sqrt(1 - along**2)
+        direction = np.array([along, girth * np.sin(around), girth * np.cos(around)])
+        outward = (direction / self.radii_mm) @ self.axes
+        return self.place(*direction), outward / np.linalg.norm(outward)
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -210,16 +222,12 @@ def _blob(rng, centre, radii, roughness, limit):
 
 
 def _spot(rng, kidney, pole=0):
-    """Returns a point on the kidney's surface away from the hilum, as (position, outward unit vector).
+    """Draws a point on the kidney's surface away from the hilum; returns it as Kidney.surface does.
 
     `pole` -1 chooses a point near the upper pole, 1 near the lower pole, 0 anywhere in between.
     """
     along = rng.uniform(0.55, 0.8) * pole if pole else rng.uniform(-0.8, 0.8)
-    around = rng.uniform(-1.9, 1.9)  # 0 is opposite the hilum
-    girth = np.sqrt(1 - along**2)
-    direction = np.array([along, girth * np.sin(around), girth * np.cos(around)])
-    outward = (direction / kidney.radii_mm) @ kidney.axes
-    return kidney.place(*direction), outward / np.linalg.norm(outward)
+    return kidney.surface(along, rng.uniform(-1.9, 1.9))
 
 
 def _tumor(rng, patient, kidney, radius, pole=0):

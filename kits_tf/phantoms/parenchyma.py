@@ -140,5 +140,3 @@ def _sinus(hu, grid, kidney, phase, rng):
     for along in rng.uniform(-0.35, 0.35, 3):  # calyces and their vessels
         paint(hu, grid, tube(inner, kidney.place(along, rng.uniform(-0.2, 0.2), -0.25), 2.5),
               rng.choice([phase.urine, phase.vein]))
-
-

@@ -60,8 +60,8 @@ def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scan
     """Writes cases `first` to `first + cases - 1`.
 
     A case depends on its index, the seed, the scanner and the anatomy, but not on the number of cases. Cases that an
-    earlier run drew with the same settings are kept, so the same command goes on after an interruption. Other phantoms
-    are overwritten, other cases never. Every case is either complete or absent.
+    earlier run drew with the same settings are kept, so an interrupted command can be rerun. Other phantoms are
+    overwritten, other cases never. Every case is either complete or absent.
 
     Args:
         output: folder, created if absent.
@@ -109,7 +109,7 @@ def write_study(output: str | pathlib.Path, cases: int, seed: int, scanner: Scan
 
 
 def _check_free(output, folders, sources, drawn):
-    """Raises InputError if a case would replace the anatomy, or if what lies in its place is no phantom."""
+    """Raises InputError if a case would replace the anatomy, or a folder that is no phantom."""
     targets = [folder / f"{name}.nii.gz" for folder in folders for name in ("imaging", "segmentation")]
     taken = {path.resolve() for path in sources or ()}
     if sources and (output.resolve() == pathlib.Path(drawn.anatomy).resolve()
@@ -121,7 +121,7 @@ def _check_free(output, folders, sources, drawn):
 
 
 def _settings(seed, scanner, source, drawn):
-    """Returns all that a case depends on beside its index and the program's version, as JSON values."""
+    """Returns all that a case depends on except its index and the program's version, as JSON values."""
     if source:
         return {"seed": seed, "anatomy": file_facts(source)["sha256"]}
     return {"seed": seed, "size_voxels": scanner.size_voxels, "slice_mm": list(scanner.slice_mm), "hard": drawn.hard,
@@ -129,7 +129,7 @@ def _settings(seed, scanner, source, drawn):
 
 
 def _is_drawn(entry, settings, folder):
-    """Returns whether a case lies there as this version of the program draws it."""
+    """Returns whether a case exists there as this version of the program draws it."""
     paths = [folder / f"{name}.nii.gz" for name in ("imaging", "segmentation")]
     return (entry is not None and entry.get("kits_tf_version") == kits_tf.__version__
             and entry.get("drawn_with") == settings and all(path.is_file() and is_own(path) for path in paths))

@@ -74,7 +74,7 @@ def draw_sinus(hu: np.ndarray, piece: Piece, grid: Grid) -> None:
     blend(hu, window, edge(near - SINUS, 0.12), np.float32(tissues.INNER_FAT + 10))
 
 
-def draw_neighbours(hu: np.ndarray, piece: Piece, grid: Grid, patient: Patient, phase: tissues.Phase,
+def draw_neighbors(hu: np.ndarray, piece: Piece, grid: Grid, patient: Patient, phase: tissues.Phase,
                     rng: np.random.Generator) -> None:
     """Draws organs that touch the front and the side of a piece: bowel, and lobes of liver (right) or spleen (left)."""
     surface, outward = _surface(piece, grid, rng)

@@ -102,7 +102,7 @@ def update_folds(data_dir: str | pathlib.Path, names: Collection[str], seed: int
 
 def _read_folds(path):
     """Reads folds.json as a dict with `folds` and perhaps `seed` and `left`; checks that the folds are disjoint."""
-    remedy = "put it back from a copy, or delete it: python -m data_prep then deals the cases anew"
+    remedy = "put it back from a copy, or delete it: python -m data_prep then deals the cases again"
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         known["folds"] = [set(names) for names in known["folds"]]

@@ -150,10 +150,10 @@ def _note(ct, grid):
     def times(numbers):
         return " x ".join(f"{number:.6g}" for number in reversed(numbers))
 
-    said = [] if grid.sizes == ct.voxels.shape else [
+    changes = [] if grid.sizes == ct.voxels.shape else [
         f"cropped to the body ({times(grid.sizes)} of {times(ct.voxels.shape)} voxels)"]
     if grid.shape != grid.sizes:
         step_mm = np.multiply(ct.spacing_mm, grid.sizes) / grid.shape
-        said.append(f"at {times(step_mm.round(2))} mm instead of {times(np.round(ct.spacing_mm, 2))} mm")
-    said.append(f"in steps of {STEP_HU} HU")
-    return f"The scan is shown {', '.join(said)}. Measurements are of the whole scan as it is."
+        changes.append(f"at {times(step_mm.round(2))} mm instead of {times(np.round(ct.spacing_mm, 2))} mm")
+    changes.append(f"in steps of {STEP_HU} HU")
+    return f"The scan is shown {', '.join(changes)}. Measurements are of the whole scan as it is."

@@ -35,7 +35,7 @@ _TEMPLATES = jinja2.Environment(
 
 
 def write_library(folder: str | pathlib.Path, overwrite: bool = False) -> None:
-    """Writes NiiVue, with its licence, into a folder of pages, unless it is there.
+    """Writes NiiVue, with its license, into a folder of pages, unless it is there.
 
     Raises:
         InputError: as kits_tf.files.own.staged, if another file is in its place.

@@ -3,7 +3,7 @@
     prediction_<id>.nii.gz    labels in the scan's own geometry; also .nrrd or .mha, as the scan is or as asked for
     prediction_<id>.dcm       labels as a DICOM segmentation (optional, DICOM series only)
     prediction_<id>.png       overlay (optional)
-    prediction_<id>.html      web page with the slices (optional)
+    prediction_<id>.html      web page with a viewer (optional)
     prediction_<id>.json      the cascade's decisions, measurements, and the inputs of all files; written last
 
 With Settings.names "case", every file is named <case> instead of prediction_<id>. The JSON report records the scan,
@@ -33,7 +33,7 @@ from kits_tf.files.atomic import write_text
 from kits_tf.files.checksums import file_facts
 from kits_tf.files.own import check_own, is_own, staged
 from kits_tf.labels import BACKGROUND, KIDNEY, TUMOR
-from kits_tf.reporting.plausibility import doubts
+from kits_tf.reporting.plausibility import result_warnings
 from kits_tf.scans import formats
 from kits_tf.scans.discovery import PREFIX, Case
 from kits_tf.scans.label_map import KITS19
@@ -185,7 +185,7 @@ def predict_case(case: Case, settings: Settings, tell: Callable[[str], None] = l
         made_from["truth"] = file_facts(case.segmentation)
         if case.labels != KITS19:
             made_from["truth_labels"] = str(case.labels)
-    report, message = None if case.doubles or case.strange else _standing(case, settings, made_from), []
+    report, message = None if case.doubles or case.strange else _kept_report(case, settings, made_from), []
     status = "unchanged" if report else "redone" if settings.target(case, ".json").exists() else "done"
     if report is None:
         check_own([settings.target(case, ending) for ending in (*settings.endings(case), ".json")],
@@ -233,7 +233,7 @@ def _measured(case, findings):
             for what in ("kidney", "tumor") for found in findings[f"{what}s"]]
 
 
-def _standing(case, settings, made_from):
+def _kept_report(case, settings, made_from):
     """Returns the case's report if it has the same inputs and its files are unchanged, else None."""
     try:
         report = json.loads(settings.target(case, ".json").read_text(encoding="utf-8"))
@@ -321,7 +321,7 @@ def _write(case, settings, made_from, predictor, result):
         measurements = lazy.load("kits_tf.reporting.measurements")
         findings = measurements.measure(labels, scan)
         measurements.add_confidence(findings, found)
-        found["warnings"] += doubts(findings, scan)
+        found["warnings"] += result_warnings(findings, scan)
         found["warnings"] += [f"{name} was not written: {why}." for name, why in missing.items()]
         report = {"case": case.name, "input": None if settings.anonymous else str(case.imaging), **settings.made_by(),
                   "model": str(predictor.path), "preset": predictor.config.preset, "computed": predictor.computed,
@@ -378,14 +378,7 @@ def load(settings: Settings) -> typing.Any:
         RunError: if it cannot be loaded, because then no case can be predicted.
     """
     try:
-        return cluster.once(open_predictor, settings.source, settings.xla, settings.precision,
+        return cluster.once(serving.open_predictor, settings.source, settings.xla, settings.precision,
                             version=settings.model)
     except InputError as error:
         raise RunError(str(error)) from error
-
-
-def open_predictor(source: pathlib.Path | serving.Server, xla: str, precision: str = "auto") -> typing.Any:
-    """Opens a Predictor or a RemotePredictor: both have `explain(volume)`, `path` and `config`. Imports TensorFlow."""
-    if isinstance(source, serving.Server):
-        return serving.RemotePredictor(*dataclasses.astuple(source), xla, precision)
-    return serving.Predictor(source, xla, precision)

@@ -17,9 +17,8 @@ import numpy as np
 import pydicom
 from pydicom.pixels import get_decoder
 
-from kits_tf.errors import InputError, few
+from kits_tf.errors import InputError, few, one_line
 from kits_tf.scans import dicom_files, multi_frame
-from kits_tf.scans.dicom_files import one_line
 from kits_tf.scans.discovery import DICOM_MARK, begins_like_dicom, series_below
 from kits_tf.scans.limits import check_extent, check_spacing, check_voxels, is_bomb
 from kits_tf.volume import Volume, spacing_of
@@ -53,7 +52,7 @@ def _datasets(path, files):
     except InputError:
         raise
     except Exception as error:  # zipfile raises many types, zlib.error among them
-        raise InputError(f"{path}: cannot be read as DICOM ({one_line(error) or type(error).__name__})") from error
+        raise InputError(f"{path}: cannot be read as DICOM ({one_line(error)})") from error
     return [(name, dataset) for name, dataset in found if dataset is not None]
 
 
@@ -81,7 +80,7 @@ def _dataset(path, name, data):
     except InputError:
         raise
     except Exception as error:  # a damaged file raises struct.error, BytesLengthException and others
-        raise InputError(f"{path}: {name} cannot be read as DICOM ({one_line(error) or type(error).__name__}); is it "
+        raise InputError(f"{path}: {name} cannot be read as DICOM ({one_line(error)}); is it "
                          f"damaged?") from error
     return dataset
 
@@ -152,14 +151,14 @@ def read_series(path: str | pathlib.Path,
         raise InputError(f"{path}: contains no DICOM image; expected the slices of one CT series"
                          + f"; it has {len(below)} series in {few(below)}: give one of these" * bool(below))
     try:
-        named, doubts = _one_series(path, named)
+        named, warnings = _one_series(path, named)
         named = multi_frame.split(path, named, lambda name, dataset: _check_decoder(path, name, dataset))
         _check_series(path, named)
-        doubts += _check_frame(path, named)
+        warnings += _check_frame(path, named)
         named, between_mm, origin_mm = _stack(path, named)
         if between_mm is None:
             between_mm, found = _thickness(path, *named[0])
-            doubts += found
+            warnings += found
         slices = [dataset for _, dataset in named]
         first = slices[0]
         shape = (len(slices), int(first.Rows), int(first.Columns))
@@ -180,11 +179,11 @@ def read_series(path: str | pathlib.Path,
         if not np.isfinite(voxels).all():
             raise InputError(f"{path}: has voxels that are NaN or infinite, expected Hounsfield units")
         whole = np.clip(voxels, -2**15, 2**15 - 1).astype(np.int16)
-        volume = Volume(whole if np.array_equal(whole, voxels) else voxels, spacing_of(affine), affine, tuple(doubts))
+        volume = Volume(whole if np.array_equal(whole, voxels) else voxels, spacing_of(affine), affine, tuple(warnings))
     except InputError:
         raise
     except Exception as error:  # a damaged value can raise anything in highdicom, pydicom or a decoder
-        raise InputError(f"{path}: its slices cannot be put together ({one_line(error) or type(error).__name__})"
+        raise InputError(f"{path}: its slices cannot be put together ({one_line(error)})"
                          ) from error
     return volume, slices
 
@@ -212,7 +211,7 @@ def orientation_of(dataset: pydicom.Dataset) -> np.ndarray:
 
 
 def _thickness(path, name, dataset):
-    """Returns (mm, doubts) for a single slice, which has no neighbor to measure the slice distance from."""
+    """Returns (mm, warnings) for a single slice, which has no neighbor to measure the slice distance from."""
     for field in THICKNESS:
         mm = dicom_files.number_in(dataset, field)
         if mm:
@@ -228,7 +227,7 @@ def _check_pixels(path, named):
             dataset.convert_pixel_data()  # pydicom caches the pixels
         except Exception as error:
             raise InputError(f"{path}: its slices cannot be put together (the pixels of {name} cannot be read: "
-                             f"{one_line(error) or type(error).__name__}); is it truncated or damaged?"
+                             f"{one_line(error)}); is it truncated or damaged?"
                              + f" If not, {_remedy(dataset)}" * dataset.file_meta.TransferSyntaxUID.is_encapsulated
                              ) from error
 
@@ -266,19 +265,19 @@ def _one_series(path, named):
     by_uid: dict[str, list] = {}
     for name, dataset in named:
         by_uid.setdefault(str(dataset.get("SeriesInstanceUID") or ""), []).append((name, dataset))
-    series, doubts = dicom_files.join_singles(list(by_uid.values())), []
+    series, warnings = dicom_files.join_singles(list(by_uid.values())), []
     if len(series) < len(by_uid):
-        doubts = ["Every file has its own SeriesInstanceUID (an anonymizer's?); they were taken as one series."]
+        warnings = ["Every file has its own SeriesInstanceUID (an anonymizer's?); they were taken as one series."]
     listed = [dicom_files.describe([dataset for _, dataset in members]) for members in series]
     scans = [number for number, members in enumerate(series)
              if any(dicom_files.may_be_scan(dataset) for _, dataset in members)]
     if len(series) == 1:
-        return named, doubts
+        return named, warnings
     if len(scans) != 1:
         raise InputError(f"{path}: holds {len(series)} series ({few(sorted(listed))}); give a folder with one of them"
                          + ", or unpack it and give that folder" * path.is_file())
     others = few(sorted(text for number, text in enumerate(listed) if number not in scans))
-    return series[scans[0]], [*doubts, f"Other series beside it, localizers or no CT, were left out: {others}."]
+    return series[scans[0]], [*warnings, f"Other series beside it, localizers or no CT, were left out: {others}."]
 
 
 def _check_series(path, named):

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 import pydicom
 from pydicom.filereader import read_dataset, read_preamble
 
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, one_line
 from kits_tf.scans.discovery import DICOM_MARK, ENDINGS, begins_like_dicom, looks_like_dicom
 
 # pydicom also warns of the errors it finds in a file; our InputError reports them once, in one line.
@@ -69,12 +69,6 @@ class Series:
     uid: str
     text: str
     is_scan: bool
-
-
-def one_line(value: object) -> str:
-    """Formats anything as one line of at most 200 printable characters."""
-    text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(value)).split())
-    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def is_dicom(path: str | pathlib.Path, name: str, head: bytes) -> bool:

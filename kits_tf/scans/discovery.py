@@ -12,12 +12,12 @@ import itertools
 import os
 import pathlib
 import re
-import sys
 import unicodedata
 from collections.abc import Collection, Iterator
 
 from kits_tf import lazy
 from kits_tf.errors import UNPRINTABLE, InputError, few
+from kits_tf.quiet import warn
 from kits_tf.scans.label_map import KITS19, LabelMap
 
 ENDINGS = (".nii.gz", ".nii")
@@ -131,8 +131,7 @@ def with_plain_name(case: Case, where: str | pathlib.Path) -> Case:
         digest = hashlib.sha256(os.fsencode(case.name)).hexdigest()[:8]
         name = f"{os.fsencode(name)[:LONGEST_NAME - len(digest) - 1].decode(errors='ignore')}_{digest}"
         if not strange:
-            print(f"warning: {where}: a name of more than {LONGEST_NAME} bytes was shortened; the case is {name}",
-                  file=sys.stderr)
+            warn(f"{where}: a name of more than {LONGEST_NAME} bytes was shortened; the case is {name}")
     return dataclasses.replace(case, name=name, strange=strange) if name != case.name else case
 
 
@@ -265,8 +264,8 @@ def _in_folder(path, cases):
     direct = [case for case in series if case.imaging == path]
     if direct and any(not child.name.lower().endswith(ZIP) for child in scans):
         series = [case for case in series if case not in direct]
-        print(f"warning: {path}: is taken as a folder of scans, the DICOM slices in it are left out; give them a "
-              f"folder of their own", file=sys.stderr)
+        warn(f"{path}: is taken as a folder of scans, the DICOM slices in it are left out; give them a folder of their "
+             f"own")
     found = [*map(_from_file, scans), *series] or [*map(_from_file, predicted)]
     if not found:
         deeper = [f"it holds {few(_shown(path, deeper))}, give that folder"] if deeper else []
@@ -274,7 +273,7 @@ def _in_folder(path, cases):
                                     f".nrrd, .nhdr, .mha or .mhd files, case_xxxxx/{IMAGING}.nii.gz, or DICOM "
                                     f"series as folders or zips"]))
     for text in others:
-        print(f"warning: {path}: {text}, left out", file=sys.stderr)
+        warn(f"{path}: {text}, left out")
     if scans or series:
         _leave_out(path, f"is taken as a {'folder of scans' if scans or series != direct else 'DICOM series'}",
                    [*predicted, *deeper])
@@ -290,7 +289,7 @@ def _tree(folder: pathlib.Path, known: Collection[str] = (), above: frozenset = 
     try:
         children = [child for child in sorted(folder.iterdir()) if child.name[0] != "." and child.name not in known]
     except OSError as error:
-        print(f"warning: {folder}: cannot be read ({error.strerror}), left out", file=sys.stderr)
+        warn(f"{folder}: cannot be read ({error.strerror}), left out")
         return
     is_folder = [not child.name.lower().endswith((*ENDINGS, *ITK)) and child.is_dir() for child in children]
     yield folder, [child for child, is_one in zip(children, is_folder, strict=True) if not is_one]
@@ -332,8 +331,8 @@ def _series(path, tree):
 def _leave_out(path, why, files):
     if files:
         shown = _shown(path, files)
-        print(f"warning: {path}: {why}, {shown[0]} {f'and {len(shown) - 1} more are' if shown[1:] else 'is'} left out; "
-              f"give loose files a folder of their own", file=sys.stderr)
+        warn(f"{path}: {why}, {shown[0]} {f'and {len(shown) - 1} more are' if shown[1:] else 'is'} left out; "
+             f"give loose files a folder of their own")
 
 
 def _shown(path, files):

@@ -20,11 +20,12 @@ import numpy as np
 from kits_tf import lazy
 from kits_tf.errors import InputError
 from kits_tf.files.atomic import cannot_write, whole_file
+from kits_tf.quiet import stderr_to
 from kits_tf.scans.discovery import ITK
 from kits_tf.scans.limits import check_extent, check_voxels, is_bomb
 from kits_tf.scans.orientation import invert, reorient, reorient_affine, to_canonical_transform
 from kits_tf.scans.voxels import hounsfield, label_values
-from kits_tf.scans.warnings import skew_doubts
+from kits_tf.scans.warnings import skew_warnings
 from kits_tf.volume import Volume, is_singular, spacing_of
 
 INSTALL = 'pip install "SimpleITK>=2.3,<3"'
@@ -50,14 +51,14 @@ class _Source:
         reader: SimpleITK's reader, which has read the header.
         shape: three dimensions, in the file's axis order (i, j, k).
         stored: 4x4, maps (i, j, k, 1) to world coordinates in mm, RAS+.
-        doubts: warnings about the header.
+        warnings: warnings about the header.
     """
 
     path: pathlib.Path
     reader: typing.Any
     shape: tuple[int, int, int]
     stored: np.ndarray
-    doubts: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def is_itk(path: str | pathlib.Path) -> bool:
@@ -105,14 +106,8 @@ def _itk(path):
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
     """Drops what ITK prints to stderr; its exceptions are reported in one line."""
-    with lazy.importing, open(os.devnull, "wb") as nowhere:
-        before = os.dup(2)
-        try:
-            os.dup2(nowhere.fileno(), 2)
-            yield
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
+    with lazy.importing, open(os.devnull, "wb") as nowhere, stderr_to(nowhere):
+        yield
 
 
 def _why(error):
@@ -158,10 +153,10 @@ def _open(path):
     claimed, kept = math.prod(size), sum(file.stat().st_size for file in files)
     if is_bomb(claimed, kept):
         raise InputError(f"{path}: unpacks to more than {claimed / kept:.0f} times its size, as no scan does")
-    doubts = skew_doubts(stored)
+    warnings = skew_warnings(stored)
     if not ORIENTED.search(header):
-        doubts.append("The header does not say how the scan lies in the patient; an orientation was assumed.")
-    return _Source(path, reader, size, stored, tuple(doubts))
+        warnings.append("The header does not say how the scan lies in the patient; an orientation was assumed.")
+    return _Source(path, reader, size, stored, tuple(warnings))
 
 
 def _affine(image):
@@ -214,7 +209,7 @@ def _read(path, take, dtype):
             voxels = voxels.astype(np.float32)
         reorient(voxels, invert(transform))[:, :, k] = block
     affine = reorient_affine(source.stored, transform, source.shape)
-    return Volume(voxels, spacing_of(affine), affine, source.doubts)
+    return Volume(voxels, spacing_of(affine), affine, source.warnings)
 
 
 def read_volume(path: str | pathlib.Path) -> Volume:

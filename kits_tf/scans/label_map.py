@@ -14,7 +14,7 @@ import typing
 import numpy as np
 
 from kits_tf import labels as classes
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, one_line
 from kits_tf.volume import Volume
 
 CYST = "cyst"
@@ -120,7 +120,7 @@ def read_dataset(path: str | pathlib.Path) -> dict[str, typing.Any]:
     try:
         known = json.loads(pathlib.Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({' '.join(str(error).split())})") from error
+        raise InputError(f"{path}: cannot be read as JSON ({one_line(error)})") from error
     if not isinstance(known, dict):
         raise InputError(f"{path}: is no JSON object, expected nnU-Net's or the Decathlon's dataset.json")
     return known

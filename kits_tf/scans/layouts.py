@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 from absl import flags
 
-from kits_tf.errors import InputError, few
+from kits_tf.errors import InputError, few, one_line
 from kits_tf.quiet import warn
 from kits_tf.scans import label_map
 from kits_tf.scans.discovery import (
@@ -90,12 +90,12 @@ class Found:
         layout: a key of TITLES.
         cases: its cases, sorted by name. Of an incomplete case the file that is missing is named, for the reader to
             refuse.
-        said: one line that says how the data set was understood; empty for a single scan.
+        summary: one line with the layout, the number of cases and the label values; empty for a single scan.
     """
 
     layout: str
     cases: list[Case]
-    said: str
+    summary: str
 
 
 def define_flags(labels: str = "labels") -> None:
@@ -143,7 +143,7 @@ def find_cases(given: Given, labeled: bool = False) -> Found:
     if not cases:
         raise InputError(f"{place}: contains no case of {TITLES[layout]}; leave out --layout to have it recognized")
     _check_unique(place, cases)
-    return Found(layout, cases, _said(place, layout, cases) if place.is_dir() or layout == "csv" else "")
+    return Found(layout, cases, _summary(place, layout, cases) if place.is_dir() or layout == "csv" else "")
 
 
 def find_truths(given: Given) -> Found:
@@ -160,12 +160,12 @@ def find_truths(given: Given) -> Found:
     beside = path.parent / DATASET
     if labels is None and path.name.startswith("labels") and beside.is_file():
         labels = label_map.from_dataset(beside, label_map.read_dataset(beside))
-    files = _files(path)
+    files = volume_files(path)
     cases = [Case(stem(file), file, file, labels=labels or KITS19) for file in files]
     return Found(layout, cases, f"{path}: taken as a folder of labels: {_counted(cases)}")
 
 
-def _said(path, layout, cases):
+def _summary(path, layout, cases):
     labeled = [case for case in cases if case.segmentation]
     text = f"{path}: taken as {TITLES[layout]}: {_counted(cases)}"
     if not labeled:
@@ -237,8 +237,8 @@ def _task(path):
     nnU-Net's images have the number of their channel in their names, and its labels do not. Without such folders, a
     dataset.json may list the files.
     """
-    images = {stem(file) for folder, _ in FOLDERS for file in _files(path / folder)}
-    truths = {stem(file) for _, folder in FOLDERS for file in _files(path / folder)}
+    images = {stem(file) for folder, _ in FOLDERS for file in volume_files(path / folder)}
+    truths = {stem(file) for _, folder in FOLDERS for file in volume_files(path / folder)}
     if not images and not any((path / folder).is_dir() for folder, _ in FOLDERS):
         with contextlib.suppress(InputError):  # another program's file of that name
             return ["nnunet"] * ((path / DATASET).is_file() and "dataset" in label_map.read_dataset(path / DATASET))
@@ -260,7 +260,7 @@ def _loose(path):
     """
     if (path / "images").is_dir() and (path / "labels").is_dir():
         return ["pairs"]
-    scans = [file for file in _files(path) if not file.name.startswith(PREFIX)]
+    scans = [file for file in volume_files(path) if not file.name.startswith(PREFIX)]
     if scans and all(stem(file).endswith(FIRST) and CHANNEL.fullmatch(stem(file)) for file in scans):
         return ["nnunet"]
     try:
@@ -270,8 +270,14 @@ def _loose(path):
     return ["pairs", *["scans"] * bool(series_below(path))] if paired else []
 
 
-def _files(folder):
-    """Returns the files of scans or labels in a folder, sorted; without hidden ones, such as the ._* files of a Mac."""
+def volume_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the files of scans or labels in a folder, sorted, broken links included; [] if there is no such folder.
+
+    Hidden files, such as the ._* files of a Mac, are left out.
+
+    Raises:
+        InputError: if the folder cannot be read.
+    """
     try:
         return [file for file in sorted(folder.iterdir())
                 if file.name.lower().endswith(SCANS) and not file.name.startswith(".")]
@@ -316,7 +322,7 @@ def _dataset(path, layout, labels, labeled):
                 _warn_of_lone(truths, listed)
     else:
         there = {image for _, image, _ in listed}
-        left = [image.name for image in _files(folders[0][0]) if image not in there]
+        left = [image.name for image in volume_files(folders[0][0]) if image not in there]
         if left:
             warn(f"{file}: does not list {few(left)} of {folders[0][0].name}; left out")
         listed += [] if labeled else [(_plain(name, layout), path / name, None) for name in _texts(known.get("test"))]
@@ -363,7 +369,7 @@ def _channels(path, cases):
 def _by_channel(images, truths):
     """Returns the (name, image, label) of nnU-Net's folders; the label is None without a folder of labels."""
     found: dict[str, list] = {}
-    for file in _files(images):
+    for file in volume_files(images):
         channel = CHANNEL.fullmatch(stem(file))
         if not channel:
             raise InputError(f"{file}: is not named CASE{FIRST}, as the other images of {images.name}; rename it, or "
@@ -385,7 +391,7 @@ def _by_name(images, truths):
 def _warn_of_lone(truths, listed):
     """Warns of the files in a folder of labels that belong to no (name, image, label) of a list."""
     taken = {label for _, _, label in listed}
-    alone = [file.name for file in _files(truths) if file not in taken]
+    alone = [file.name for file in volume_files(truths) if file not in taken]
     if alone:
         warn(f"{truths}: there is no scan for {few(alone)}, left out")
 
@@ -393,7 +399,7 @@ def _warn_of_lone(truths, listed):
 def _by_stem(folder):
     """Returns the files of a folder by their names without ending."""
     found: dict[str, pathlib.Path] = {}
-    for file in _files(folder):
+    for file in volume_files(folder):
         other = found.setdefault(stem(file), file)
         if other is not file:
             raise InputError(f"{folder}: contains both {other.name} and {file.name}; remove one")
@@ -418,7 +424,7 @@ def _pairs(path, labels, hushed=False):
         return _named(path, [Case(name, image, truth, labels=labels) for name, image, truth in found])
     images: dict[str, list] = {}
     truths: dict[str, list] = {}
-    for file in _files(path):
+    for file in volume_files(path):
         if file.name.startswith(PREFIX):
             continue
         is_label, key = _word(stem(file))
@@ -461,7 +467,7 @@ def _table(path, labels):
             check_name(name, path)
             cases.append(_of_row(name, path.parent / image, path.parent / label if label else None, labels))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a table in UTF-8 ({' '.join(str(error).split())})") from error
+        raise InputError(f"{path}: cannot be read as a table in UTF-8 ({one_line(error)})") from error
     return sorted(cases, key=lambda case: case.name)
 
 

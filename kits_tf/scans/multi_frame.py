@@ -1,7 +1,7 @@
 """Takes enhanced CT apart: a DICOM file that holds all slices of a scan becomes one Dataset per slice.
 
-What a file per slice says of itself, such as its position, its spacing and its rescaling, a multi-frame file keeps in
-functional groups, shared by all frames or per frame. dicom.py then reads the slices as it reads those of any series: it
+The position, spacing and rescaling of each slice are in functional groups of the file, shared by all frames or per
+frame; here they become attributes of the slice. dicom.py then reads the slices as it reads those of any series: it
 sorts them, and refuses missing ones.
 
 Source: DICOM PS3.3 A.38 (Enhanced CT Image) and C.7.6.16 (Multi-frame Functional Groups).
@@ -14,9 +14,8 @@ import numpy as np
 import pydicom
 from pydicom.uid import ExplicitVRLittleEndian
 
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, one_line
 from kits_tf.scans import dicom_files
-from kits_tf.scans.dicom_files import one_line
 from kits_tf.scans.limits import check_voxels
 
 # The functional groups that a volume needs, and the fields in them.
@@ -71,7 +70,7 @@ def _frames(path, name, dataset):
     try:
         pixels = dataset.pixel_array.reshape(count, int(dataset.Rows), int(dataset.Columns))
     except Exception as error:  # a decoder may raise anything
-        raise InputError(f"{path}: the pixels of {name} cannot be read ({one_line(error) or type(error).__name__}); is "
+        raise InputError(f"{path}: the pixels of {name} cannot be read ({one_line(error)}); is "
                          f"it truncated or damaged?") from error
     frames = []
     for number, (group, plane) in enumerate(zip(groups, pixels, strict=True), start=1):

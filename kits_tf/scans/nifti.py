@@ -27,7 +27,7 @@ from kits_tf.scans.discovery import ENDINGS
 from kits_tf.scans.limits import check_extent, check_spacing, check_voxels, is_bomb, times
 from kits_tf.scans.orientation import invert, reorient, reorient_affine, to_canonical_transform
 from kits_tf.scans.voxels import hounsfield, label_values
-from kits_tf.scans.warnings import skew_doubts
+from kits_tf.scans.warnings import skew_warnings
 from kits_tf.volume import Volume, is_singular, spacing_of
 
 # nibabel also logs or warns of the errors it finds in a header; our InputError reports them once, in one line.
@@ -205,7 +205,7 @@ def _read(path, take, dtype):
         dtype: initial dtype of the array; it becomes float32 at the first block that does not fit it.
 
     Returns:
-        (array in canonical axes, _Source, doubts).
+        (array in canonical axes, _Source, warnings).
     """
     source = _open(path)
     stored = source.image.get_data_dtype()
@@ -229,50 +229,37 @@ def _read(path, take, dtype):
     if after[0] > MOST_BYTES_AFTER:
         raise InputError(f"{path}: has more than the {times(source.shape)} voxels that its header claims; header and "
                          f"voxels do not belong together")
-    doubts = [f"{after[0]} bytes follow the voxels and were ignored."] if after[0] else []
-    return voxels, source, [*_header_doubts(source), *doubts]
+    warned = [f"{after[0]} bytes follow the voxels and were ignored."] if after[0] else []
+    return voxels, source, [*_header_warnings(source), *warned]
 
 
-def _header_doubts(source):
+def _header_warnings(source):
     """Returns warnings about a usable header, one sentence each."""
-    header, doubts = source.image.header, skew_doubts(source.affine)
+    header, warned = source.image.header, skew_warnings(source.affine)
     unit = int(header["xyzt_units"]) & 7
     if unit in UNITS:
-        doubts.append(f"The header says that its spacing is in {UNITS[unit]}; it was read as millimeters.")
+        warned.append(f"The header says that its spacing is in {UNITS[unit]}; it was read as millimeters.")
     qform, sform = int(header["qform_code"]), int(header["sform_code"])
     if qform == sform == 0:
-        doubts.append("The header does not say how the scan lies in the patient (qform and sform codes are 0); an "
+        warned.append("The header does not say how the scan lies in the patient (qform and sform codes are 0); an "
                       "orientation was assumed.")
     elif qform and sform:
         try:
             by_qform = header.get_qform()
         except ValueError:
-            return [*doubts, "The header's qform is invalid; its sform was used."]
+            return [*warned, "The header's qform is invalid; its sform was used."]
         corners = np.array(np.meshgrid(*((-0.5, size - 0.5) for size in source.shape), [1])).reshape(4, -1)
         apart_mm = np.linalg.norm((by_qform - source.image.affine) @ corners, axis=0).max()
         if not apart_mm <= SAME_FORMS_MM:
-            doubts.append(f"The header's qform and sform disagree by up to {apart_mm:.1f} mm; the sform was used.")
-    return doubts
-
-
-def read_geometry(path: str | pathlib.Path) -> tuple[tuple[int, ...], np.ndarray]:
-    """Reads only a file's header.
-
-    Returns:
-        (shape, affine) of the Volume that `read_volume` would return.
-
-    Raises:
-        InputError: as read_volume, for errors that the header shows.
-    """
-    source = _open(path)
-    return _canonical_shape(source), source.affine
+            warned.append(f"The header's qform and sform disagree by up to {apart_mm:.1f} mm; the sform was used.")
+    return warned
 
 
 def read_stored_geometry(path: str | pathlib.Path) -> tuple[tuple[int, ...], np.ndarray]:
-    """Reads (shape, affine) in the file's own axis order, for comparing files voxel by voxel.
+    """Reads only a file's header: (shape, affine) in the file's own axis order, to compare files voxel by voxel.
 
     Raises:
-        InputError: as read_geometry.
+        InputError: as read_volume, for errors that the header shows.
     """
     source = _open(path)
     return source.shape, source.image.affine
@@ -283,15 +270,15 @@ def read_volume(path: str | pathlib.Path) -> Volume:
 
     Returns:
         A Volume in the canonical orientation, with scl_slope and scl_inter applied: int16 if all voxels are whole
-        numbers that fit, else float32. Its `doubts` are warnings about the header and about bytes after the voxels.
+        numbers that fit, else float32. Its `warnings` are about the header and about bytes after the voxels.
 
     Raises:
         InputError: if the file is missing, damaged, or no NIfTI; if it is not one 3D volume of real numbers, or has
             NaN or infinite voxels; if it claims more voxels than it can contain or than a scan has (limits.py); or if
             its affine or spacing is invalid.
     """
-    voxels, source, doubts = _read(path, hounsfield, np.int16)
-    return Volume(voxels, spacing_of(source.affine), source.affine, tuple(doubts))
+    voxels, source, warned = _read(path, hounsfield, np.int16)
+    return Volume(voxels, spacing_of(source.affine), source.affine, tuple(warned))
 
 
 def read_labels(path: str | pathlib.Path, values: Collection[int] = range(3),
@@ -304,8 +291,8 @@ def read_labels(path: str | pathlib.Path, values: Collection[int] = range(3),
     def take(path, block):
         return label_values(path, block, values, remedies)
 
-    voxels, source, doubts = _read(path, take, np.uint8)
-    return Volume(voxels, spacing_of(source.affine), source.affine, tuple(doubts))
+    voxels, source, warned = _read(path, take, np.uint8)
+    return Volume(voxels, spacing_of(source.affine), source.affine, tuple(warned))
 
 
 def write_labels(path: str | pathlib.Path, labels: np.ndarray, like: str | pathlib.Path) -> None:
@@ -318,7 +305,7 @@ def write_labels(path: str | pathlib.Path, labels: np.ndarray, like: str | pathl
 
     Raises:
         ValueError: if the labels do not have the scan's shape, or the path has another ending.
-        InputError: as read_geometry, for the scan.
+        InputError: as read_stored_geometry, for the scan.
     """
     source = _open(like)
     voxels = reorient(np.asarray(labels, np.uint8), invert(source.transform))

@@ -21,10 +21,10 @@ from pydicom.sr.codedict import codes
 from pydicom.valuerep import validate_value
 
 from kits_tf import labels as classes
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, one_line
 from kits_tf.files.atomic import write_bytes
 from kits_tf.scans.dicom import LPS_TO_RAS, even_positions, orientation_of
-from kits_tf.scans.dicom_files import CT, number_in, one_line
+from kits_tf.scans.dicom_files import CT, number_in
 from kits_tf.volume import Volume
 
 # highdicom also warns of odd names, which it writes as they are.

@@ -1,18 +1,18 @@
 """Segments kidneys and tumors in CT scans with an exported cascade.
 
-python predict.py --input=scan.nii.gz --output=out
-python predict.py --model=runs/demo/export --input=scan.nii.gz --output=out
-python predict.py --model=runs/demo/export --input=kits19/data --output=out --workers=4
-python predict.py --model=runs/demo/export --input=dicom_folder --output=out --output_format=nifti,dicomseg
-python predict.py --input=nnUNet_raw/Dataset220_KiTS2023/imagesTs --output=out --names=case
-python predict.py --server=HOST:8500 --server_ca=ca.pem --input=kits19/data --output=out
+    python predict.py --input=scan.nii.gz --output=out
+    python predict.py --model=runs/demo/export --input=scan.nii.gz --output=out
+    python predict.py --model=runs/demo/export --input=kits19/data --output=out --workers=4
+    python predict.py --model=runs/demo/export --input=dicom_folder --output=out --output_format=nifti,dicomseg
+    python predict.py --input=nnUNet_raw/Dataset220_KiTS2023/imagesTs --output=out --names=case
+    python predict.py --server=HOST:8500 --server_ca=ca.pem --input=kits19/data --output=out
 
 For each case, writes prediction_<id>.nii.gz (0 background, 1 kidney, 2 tumor, in the scan's own geometry), a JSON
 report of the cascade's decisions, and a PNG overlay. NRRD and MetaImage get labels in their own format. For the run,
 writes summary.csv (one row per case) and findings.csv (one row per kidney and per tumor). With --report, also writes
 report.html and one web page per case. Skips cases that are up to date (same scan, model and settings). A case that
 fails does not stop the others; its files of an earlier run stay. Files that this program did not write, or that were
-changed since, are kept and said, unless --overwrite is given.
+changed since, are kept, with a message, unless --overwrite is given.
 Exit status: 0 if all cases succeeded, 1 if a case failed, is incomplete or the run could not start, 130 after Ctrl-C.
 """
 
@@ -33,7 +33,7 @@ from kits_tf.files.atomic import write_table
 from kits_tf.files.lock import only_writer
 from kits_tf.quiet import say
 from kits_tf.scans import layouts
-from kits_tf.serving import Server, precision
+from kits_tf.serving import Server, open_predictor, precision
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "exported cascade: the export folder (newest version) or one of its "
@@ -85,7 +85,7 @@ def choose(model: str | pathlib.Path | None, server: Server | None, xla: str, co
     if server is None:
         version = weights.shipped_model() if model is None else exports.find_export(place.path(model))
         gpu = device.has_gpu()
-        compiled = xla == "on" or (xla == "auto" and gpu and computes_in != "bfloat16")
+        compiled = precision.compiles(xla, computes_in, gpu)
         chosen = precision.choose(computes_in, version, compiled)
         device.announce(chosen, compiled, "predicting", gpu)
         if model is None:
@@ -93,9 +93,7 @@ def choose(model: str | pathlib.Path | None, server: Server | None, xla: str, co
                 f"{version.name}), which was trained on synthetic scans only; not a medical device")
         return version, exports.export_digest(version), version, chosen
     server = dataclasses.replace(server, ca=server.ca and str(place.path(server.ca)))
-    from kits_tf.reporting import predictions
-
-    remote = cluster.once(predictions.open_predictor, server, xla, computes_in)
+    remote = cluster.once(open_predictor, server, xla, computes_in)
     say(f"predicting on the server {server.address} in {remote.computed['precision']}, "
         f"{'compiled by' if remote.computed['xla'] else 'without'} XLA")
     server = dataclasses.replace(server, version=remote.version)  # every worker uses the same version for every case
@@ -119,14 +117,14 @@ def predict(model: str | pathlib.Path | None, scans: layouts.Given, output: str 
 
     Raises:
         InputError: if the run cannot start (no model, server, scan, output folder or cluster, another run writes to the
-            output folder, or a file that is not ours is where a table goes), or cannot continue (full disk, lost
+            output folder, or a table would overwrite a file of another program), or cannot continue (full disk, lost
             scheduler).
     """
     asked = options.pop("precision", "auto")
     source, fingerprint, name, chosen = choose(model, server, options.get("xla", "auto"), asked, place)
     found = layouts.find_cases(layouts.DataSet.of(scans, place.path))
-    if found.said:
-        say(found.said)
+    if found.summary:
+        say(found.summary)
     cases = found.cases
     output = place.path(output)
     with lazy.uncollected():

@@ -5,7 +5,6 @@ gRPC retries with increasing delays only if the server is unavailable (UNAVAILAB
 """
 
 import hashlib
-import ipaddress
 import json
 import os
 import pathlib
@@ -24,6 +23,7 @@ from kits_tf import config as configs
 from kits_tf.errors import InputError, one_line
 from kits_tf.serving import explain
 from kits_tf.serving.precision import chosen
+from kits_tf.serving.server import is_loopback
 from kits_tf.volume import Volume
 
 LARGEST_BYTES = 2**31 - 2**16  # of a scan's voxels; protobuf's limit is 2 GiB, the rest is for the other fields
@@ -49,7 +49,7 @@ class RemotePredictor:
         version: the version in use.
         config: CascadeConfig of the export.
         digest: SHA-256 of the model's config and contents, which include the weights' SHA-256.
-        computed: as of Predictor; device and TensorFlow are the server's, which it does not tell.
+        computed: as of Predictor, without the server's device and TensorFlow version, which it does not report.
 
     Args:
         address: "HOST:PORT" of the server's gRPC port.
@@ -135,26 +135,26 @@ class RemotePredictor:
 
     def _explained(self, error):
         """Returns the message for a gRPC error, worded for users of predict.py."""
-        code, said = error.code(), one_line(error.details())
+        code, detail = error.code(), one_line(error.details())
         return {
             grpc.StatusCode.UNAVAILABLE:
-                f"no server answers ({said}); is it running, and are --server and --server_ca right?" + _proxied(
+                f"no server answers ({detail}); is it running, and are --server and --server_ca right?" + _proxied(
                     self.address),
             grpc.StatusCode.DEADLINE_EXCEEDED:
                 f"no answer within {self._deadline_s:g} s; raise --server_deadline",
             grpc.StatusCode.RESOURCE_EXHAUSTED:
-                f"the scan is too large for the server ({said}); raise its message size, or use --model",
+                f"the scan is too large for the server ({detail}); raise its message size, or use --model",
             grpc.StatusCode.NOT_FOUND:
-                f"has no {_named(self._spec)} ({said}); check --server_model and --server_version",
+                f"has no {_named(self._spec)} ({detail}); check --server_model and --server_version",
             grpc.StatusCode.INVALID_ARGUMENT:
-                f"{_named(self._spec)} does not accept the request ({said}); was it exported by kits_tf?",
+                f"{_named(self._spec)} does not accept the request ({detail}); was it exported by kits_tf?",
             grpc.StatusCode.UNIMPLEMENTED:
-                f"is not TensorFlow Serving ({said})",
-        }.get(code, f"{_named(self._spec)} failed ({code.name}: {said})")
+                f"is not TensorFlow Serving ({detail})",
+        }.get(code, f"{_named(self._spec)} failed ({code.name}: {detail})")
 
 
 def _channel(address, ca):
-    options = [*OPTIONS, ("grpc.enable_http_proxy", 0)] if is_loopback(address) else OPTIONS
+    options = [*OPTIONS, ("grpc.enable_http_proxy", 0)] if is_loopback(address.rpartition(":")[0]) else OPTIONS
     if ca is None:
         return grpc.insecure_channel(address, options)
     try:
@@ -168,21 +168,12 @@ def _channel(address, ca):
     return grpc.secure_channel(address, grpc.ssl_channel_credentials(certificates), options)
 
 
-def is_loopback(address: str) -> bool:
-    """Returns whether HOST:PORT is this machine by its name or address, to which no proxy leads."""
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _proxied(address):
     """Returns a hint for the message if gRPC asks a proxy for the server."""
-    found = [name for name in PROXIES if os.environ.get(name)]
-    if not found or is_loopback(address):
+    host, found = address.rpartition(":")[0], [name for name in PROXIES if os.environ.get(name)]
+    if not found or is_loopback(host):
         return ""
-    return f" The proxy in {found[0]} was asked for it; no_proxy={address.rpartition(':')[0]} leaves it out"
+    return f" gRPC used the proxy in {found[0]}; set no_proxy={host} to connect without it"
 
 
 def _fill(model_spec, spec):

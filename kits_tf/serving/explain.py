@@ -9,7 +9,7 @@ from kits_tf.config import CascadeConfig
 from kits_tf.errors import InputError
 from kits_tf.labels import NORMAL_KIDNEYS
 from kits_tf.scans.limits import check_grid
-from kits_tf.scans.warnings import label_doubts, scan_doubts
+from kits_tf.scans.warnings import label_warnings, scan_warnings
 from kits_tf.volume import Volume, to_int16
 
 FOUND = ("kidneys_found", "tumors_found")  # outputs with a row per component (cascade/confidence.py)
@@ -50,8 +50,8 @@ def report(outputs: dict[str, np.ndarray], config: CascadeConfig, volume: Volume
     for name in FOUND:
         if name in found:  # older exports have none
             found[name] = [{"centre_zyx": row[:3], "volume_ml": row[3], "confidence": row[4]} for row in found[name]]
-    return {**found, "warnings": [*scan_doubts(volume, config.spacing_mm), *_warnings(found, config),
-                                  *label_doubts(np.asarray(outputs["labels"]))]}
+    return {**found, "warnings": [*scan_warnings(volume, config.spacing_mm), *_warnings(found, config),
+                                  *label_warnings(np.asarray(outputs["labels"]))]}
 
 
 def _plain(value):

@@ -14,9 +14,9 @@ from kits_tf.errors import InputError, one_line
 PRECISIONS = ("float32", "bfloat16")
 
 
-def precision_of(contents: str | bytes) -> str:
-    """Returns what the signatures other than `bfloat16` compute in. Raises ValueError if it is no JSON object."""
-    return dict(json.loads(contents)).get("precision", "float32")
+def compiles(xla: str, asked: str, gpu: bool) -> bool:
+    """Returns whether XLA compiles the nets. With `xla` "auto" it does so on a GPU, unless bfloat16 is asked for."""
+    return xla == "on" or (xla == "auto" and gpu and asked != "bfloat16")
 
 
 def choose(asked: str, version: pathlib.Path, compiled: bool) -> str:
@@ -55,10 +55,11 @@ def chosen(asked: str, contents: str | bytes, compiled: bool, fast: bool, where:
     if asked not in ("auto", *PRECISIONS):
         raise ValueError(f'precision must be "auto", "float32" or "bfloat16", got {asked}')
     try:
-        own, stages = precision_of(contents), dict(json.loads(contents)).get("bfloat16")
-        safe = bool(stages and dict(json.loads(contents)).get("bfloat16_compared"))
+        known = dict(json.loads(contents))
     except (ValueError, TypeError) as error:
         raise InputError(f"{where}: cannot be loaded as an exported cascade ({one_line(error)})") from error
+    own, stages = known.get("precision", "float32"), known.get("bfloat16")
+    safe = bool(stages and known.get("bfloat16_compared"))
     if own != "float32":  # of an older version, whose nets compute in bfloat16 in every signature
         if asked not in ("auto", own):
             raise InputError(f"{where}: this export computes in {own} only, not in --precision={asked}; export the "

@@ -9,7 +9,7 @@ from kits_tf import lazy, weights
 from kits_tf.errors import InputError, one_line
 from kits_tf.files import exports
 from kits_tf.serving import explain, safety, signature
-from kits_tf.serving.precision import choose
+from kits_tf.serving.precision import choose, compiles
 from kits_tf.volume import Volume
 
 
@@ -39,7 +39,7 @@ class Predictor:
             raise ValueError(f'xla must be "auto", "on" or "off", got {xla}')
         self.path = weights.shipped_model() if directory is None else exports.find_export(directory)
         gpu = bool(tf.config.list_physical_devices("GPU"))
-        compiled = xla == "on" or (xla == "auto" and gpu and precision != "bfloat16")
+        compiled = compiles(xla, precision, gpu)
         chosen = choose(precision, self.path, compiled)
         self.computed = {"device": "GPU" if gpu else "CPU", "precision": chosen, "xla": compiled,
                          "tensorflow": tf.__version__}
@@ -57,8 +57,7 @@ class Predictor:
                 if name in offered:
                     return signature.load(self.path, model, name, optimize=gpu)
             except (OSError, ValueError, TypeError, KeyError, IndexError, tf.errors.OpError) as error:
-                raise InputError(f"{self.path}: cannot be loaded as an exported cascade "
-                                 f"({one_line(error)})") from error
+                raise InputError(f"{self.path}: cannot be loaded as an exported cascade ({one_line(error)})") from error
         raise InputError(f"{self.path}: has no signature {name}, which is asked for here; choose another --xla, or "
                          f"export the cascade again")
 

@@ -10,6 +10,7 @@ import re
 from tensorflow.core.protobuf import saved_model_pb2
 
 from kits_tf.errors import InputError, one_line
+from kits_tf.serving import signature
 
 _REACHES_OUT = re.compile(
     r".*(ReadFile|WriteFile|MatchingFiles|PyFunc|Reader|Dataset|Iterator|Summary|Rpc|FromTextFile|Library).*"
@@ -37,8 +38,7 @@ def check_graph(folder: pathlib.Path) -> saved_model_pb2.SavedModel:
     try:
         model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     except Exception as error:  # the module of protobuf's DecodeError depends on its version
-        raise InputError(f"{path}: cannot be loaded as an exported cascade "
-                         f"({one_line(error)})") from error
+        raise InputError(f"{path}: cannot be loaded as an exported cascade ({one_line(error)})") from error
     for meta in model.meta_graphs:
         found = _reaching_out(meta)
         if found:
@@ -54,17 +54,18 @@ def _reaching_out(meta):
                   for node in nodes}
     found = {operation for operation in everywhere if _REACHES_OUT.fullmatch(operation)}
     carriers = _carriers(graph.library.function)
-    functions = {each.signature.name: each.node_def for each in graph.library.function
+    functions = {each.signature.name: each for each in graph.library.function
                  if each.signature.name in carriers}
     spared = {saver.save_tensor_name.split(":")[0]: _SAVES, saver.restore_op_name.split(":")[0]: _RESTORES}
-    outputs = [output.name for signature in meta.signature_def.values() for output in signature.outputs.values()]
+    outputs = [output.name for each in meta.signature_def.values() for output in each.outputs.values()]
     inputs = [name for node in graph.node for name in node.input]
     for name in (*outputs, *inputs):  # a save or restore node that a signature or a node uses would run in predictions
         spared.pop(name.lstrip("^").split(":")[0], None)
     for node in graph.node:
         found |= _operations([node], functions) & (_SAVES | _RESTORES) - spared.get(node.name, set())
-    offered = [functions[name] for name in meta.object_graph_def.concrete_functions if name in functions]
-    return found | _operations([node for nodes in offered for node in nodes], functions) & (_SAVES | _RESTORES)
+    offered = [node for name in meta.object_graph_def.concrete_functions if name in functions
+               for node in functions[name].node_def]
+    return found | _operations(offered, functions) & (_SAVES | _RESTORES)
 
 
 def _carriers(library):
@@ -86,14 +87,5 @@ def _carriers(library):
 
 def _operations(nodes, functions):
     """Returns the set of names of all operations in some nodes and in the functions that they call."""
-    waiting, found, seen = list(nodes), set(), set()
-    while waiting:
-        node = waiting.pop()
-        found.add(node.op)
-        called = {node.op}  # an operation's name may be the name of a function
-        for value in node.attr.values():
-            called |= {value.func.name, *(function.name for function in value.list.func)}
-        for name in called & functions.keys() - seen:
-            seen.add(name)
-            waiting += functions[name]
-    return found
+    inner = signature.reachable(functions, signature.called(nodes))
+    return {node.op for part in (nodes, *(functions[name].node_def for name in inner)) for node in part}

@@ -83,11 +83,18 @@ def reachable(functions: dict, names: Iterable[str]) -> set[str]:
         if name in found or name not in functions:
             continue
         found.add(name)
-        for node in functions[name].node_def:
-            waiting.append(node.op)  # an operation's name may be the name of a function
-            for value in node.attr.values():
-                waiting += [value.func.name, *(function.name for function in value.list.func)]
+        waiting += called(functions[name].node_def)
     return found
+
+
+def called(nodes: Iterable) -> set[str]:
+    """Returns the names of the operations of some nodes and of the functions that they call."""
+    names = set()
+    for node in nodes:
+        names.add(node.op)  # an operation's name may be the name of a function
+        for value in node.attr.values():
+            names |= {value.func.name, *(function.name for function in value.list.func)}
+    return names
 
 
 def _new_names(names):

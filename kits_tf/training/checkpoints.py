@@ -2,7 +2,7 @@
 
 The checkpoint contains the complete state: weights, optimizer, best weights, history, and the progress within an
 epoch. history.csv and the weight files are derived from it after each epoch, and again when a run resumes, in case it
-was killed before they were written. The last two checkpoints are kept, so that a run goes on if the newest is damaged.
+was killed before they were written. The last two checkpoints are kept, in case the newest is damaged.
 
 Only the first of several workers writes. The others hold the same values, but reading some of them (the batch
 statistics of Keras 2) requires all workers, so every worker calls the same methods.
@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from kits_tf import models
+from kits_tf.errors import one_line
 from kits_tf.files import runs
 from kits_tf.files.atomic import whole_file
 from kits_tf.quiet import warn
@@ -81,7 +82,7 @@ class Checkpoints:
                 progress = self._read(path)
                 break
             except Exception as error:  # TensorFlow raises IndexError, RuntimeError and others for damaged files
-                reasons.append(f"{path}: cannot be read ({(str(error).strip() or repr(error)).splitlines()[0][:200]})")
+                reasons.append(f"{path}: cannot be read ({one_line(error)})")
         else:
             history = runs.load_history(self._folder)
             if not found and (runs.finished(history, self._task.training) or not runs.begun(self._folder)):
@@ -90,7 +91,7 @@ class Checkpoints:
         _copy(self._copies, self._live)
         if self._writes:
             for reason in reasons:
-                warn(f"{reason}; going on from the one before it, {path.name}")
+                warn(f"{reason}; continuing from the one before it, {path.name}")
             self._keep_longer(progress)
             self._publish(progress)
         return progress
@@ -120,8 +121,8 @@ class Checkpoints:
             if path.exists():
                 kept.append(next(free for free in names if not free.exists()))
                 path.rename(kept[-1])
-        warn(f"{self._folder}: {epochs} epochs were trained, but the newest whole checkpoint has {done}; going on from "
-             f"there, the results so far are kept as {', '.join(path.name for path in kept)}")
+        warn(f"{self._folder}: {epochs} epochs were trained, but the newest whole checkpoint has {done}; continuing "
+             f"from there, the results so far are kept as {', '.join(path.name for path in kept)}")
 
     def save(self, progress: Progress) -> None:
         """Saves a checkpoint; at the end of an epoch (`progress.steps` is 0) also history.csv and the weight files.

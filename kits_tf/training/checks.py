@@ -60,7 +60,7 @@ def prolong(run: Run) -> None:
 
 
 def check_if_begun(run: Run) -> bool:
-    """Returns whether a run has saved anything in its folder; if so, checks that it is this task's and can go on.
+    """Returns whether a run has saved anything in its folder; if so, checks that it is this task's and can continue.
 
     Raises:
         InputError: as check_folder; also if the folder holds weights without their settings, or results without a
@@ -92,7 +92,7 @@ def check_folder(run: Run) -> None:
     identity, own = runs.load_identity(folder), task.identity()
     found += differences(identity, {name: own[name] for name in ("seed", "precision")})
     if (identity["start_from"] or {}).get("sha256") != (own["start_from"] or {}).get("sha256"):
-        found.append("it began from {} there and from {} here".format(
+        found.append("it began from {}, now from {}".format(
             *(f"{start['file']} (SHA-256 {start['sha256'][:8]}...)" if start else "no --start_from"
               for start in (identity["start_from"], own["start_from"]))))
     for side, doing in (("train", "trained on"), ("held_out", "validated on")):
@@ -159,6 +159,6 @@ def _case_differences(there, here, doing):
     changed = [case for case in here if there.get(case, {}).get("records", here[case]["records"])
                != here[case]["records"]]
     if gone:
-        yield f"it was {doing} {few(gone, 1)} there and is not here"
+        yield f"it was {doing} {few(gone, 1)}, now missing"
     if changed:
         yield f"it was {doing} other records of {few(changed, 1)}, which were prepared again since"

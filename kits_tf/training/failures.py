@@ -27,10 +27,11 @@ def diverged(task: Task, what: str, else_do: str = "") -> InputError:
 
 
 def no_checkpoint(folder: pathlib.Path, reason: str = "") -> InputError:
-    """Returns the error for a folder in which epochs were trained, but from whose checkpoints no run can go on."""
+    """Returns the error for a folder in which epochs were trained, but from whose checkpoints no run can continue."""
     reason = reason or f"{folder / 'checkpoints'}: holds no checkpoint"
     return InputError(f"{reason}, though {folder} holds results of training; put its checkpoints back from a copy, or "
-                      f"move {folder} away: the same command then begins anew, or from its weights with --start_from")
+                      f"move {folder} away: the same command then starts from the beginning, or from its weights with "
+                      f"--start_from")
 
 
 @contextlib.contextmanager
@@ -50,7 +51,7 @@ def explained(run: Run) -> Iterator[None]:
 
 
 def _out_of_memory(run):
-    """Returns the error for a run that needs more memory. All that it advises can be done."""
+    """Returns the error for a run that needs more memory, with only those remedies that this run allows."""
     task, training, net = run.task, run.task.training, run.task.config.stage(run.task.stage).net
     width = net.filters[0] if task.stage == "tumor3d" else net.base_filters
     ways = [f"a lower --batch_size (now {training.batch_size})"] if training.batch_size > 1 else []

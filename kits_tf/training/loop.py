@@ -67,7 +67,8 @@ def train(run: Run, strategy: tf.distribute.Strategy | None = None, compiled: bo
     report = report if writes else lambda _: None
     added = len({*task.train, *task.held_out}) - len({*run.task.train, *run.task.held_out})
     if added:
-        report(f"{task.name}: leaves out {added} cases that were added since it began; another --run_dir takes them in")
+        report(f"{task.name}: cases added since the run began, left out: {added}; to train on them, choose another "
+               f"--run_dir")
     held = only_writer(run.folder, "--run_dir") if writes else contextlib.nullcontext()
     with _sigterm() as asked, held, explained(run):
         try:

@@ -116,7 +116,7 @@ def after_epoch(task: Task, history: list[dict], scoring_s: float) -> str:
     if rate is None:
         return line
     left = duration((training.epochs - row["epoch"]) * (samples / rate + scoring_s))
-    return f"{line}  {rate:.0f} samples/s, {row['input_wait']:.1%} of it waiting for input  {left} left"
+    return f"{line}  {rate:.0f} samples/s, {row['input_wait']:.1%} of the time waiting for input  {left} left"
 
 
 def ending(run: Run, history: list[dict]) -> str:
@@ -153,8 +153,8 @@ def warn_of_weak_net(task: Task, history: list[dict]) -> None:
     """Warns once of a net that gives the same answer everywhere, and at the end of one that found nothing."""
     dice = history[-1]["val_dice"]
     if collapsed(history) and not collapsed(history[:-1]):
-        warn(f"{task.name}: Dice {dice:.3f} on the held-out cases after each of the last {SEVERAL} epochs: the net "
-             f"gives the same answer everywhere; if it still does some epochs later, train this stage with a lower "
+        warn(f"{task.name}: Dice {dice:.3f} on the validation cases after each of the last {SEVERAL} epochs: the "
+             f"net gives the same answer everywhere; if it still does some epochs later, train this stage with a lower "
              f"--learning_rate into another --run_dir")
     if runs.finished(history, task.training) and runs.found_nothing(history):
         warn(f"{task.name}: its best Dice is {runs.best_epoch(history)['val_dice']:.3f}: this net has learned to find "

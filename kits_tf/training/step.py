@@ -52,7 +52,6 @@ class TrainStep:
         self.task, self.strategy = task, strategy
         self.model, self.net, self.optimizer = task.build(strategy.num_replicas_in_sync)
         self.weights = tf_variables(self.model.weights)
-        self._trainable = tf_variables(self.net.trainable_variables)
         self.average = [_shared(weight.numpy(), weight.dtype)
                         for weight in self.weights] if task.training.average_decay else []
         self.scale = ([_shared(FIRST_SCALE, tf.float32), _shared(0, tf.int32)]
@@ -109,11 +108,8 @@ class TrainStep:
 
     def _on_replica(self, image, target, stop):
         training, replicas = self.task.training, self.strategy.num_replicas_in_sync
-        def total(tensors):
-            return tensors
-
-        if replicas > 1:
-            total = functools.partial(tf.distribute.get_replica_context().all_reduce, tf.distribute.ReduceOp.SUM)
+        total = (functools.partial(tf.distribute.get_replica_context().all_reduce, tf.distribute.ReduceOp.SUM)
+                 if replicas > 1 else lambda tensors: tensors)
         scale = self.scale[0].read_value() if self.scale else tf.constant(1.0)
         with tf.GradientTape() as tape:
             logits = self.net(image, training=True)

@@ -72,7 +72,7 @@ class Task:
         """Checks that the shards are those that the task was made with, since a study may be prepared again meanwhile.
 
         Raises:
-            InputError: if one is damaged or was written anew with other records; the message names it.
+            InputError: if one is damaged or was written again with other records; the message names it.
         """
         paths = (*self.train, *self.held_out)
         if integrity.stamps(paths) == {path: self.stamps[path] for path in paths}:
@@ -80,7 +80,7 @@ class Task:
         entries = integrity.verify(paths[0].parents[2], self.stage, [path.stem for path in paths])
         changed = [case for case, entry in entries.items() if entry["shard"]["sha256"] != self.records[case]["records"]]
         if changed:
-            raise InputError(f"{self.name}: {few(changed, 1)} was prepared anew with other records during the "
+            raise InputError(f"{self.name}: {few(changed, 1)} was prepared again with other records during the "
                              f"training, which ends here; its last checkpoint is whole. Train into another --run_dir")
 
     def build(self, replicas: int = 1) -> tuple[tf.keras.Model, tf.keras.Model, tf.keras.optimizers.Optimizer]:
@@ -162,10 +162,10 @@ def make_task(config: configs.CascadeConfig, stage: str, data_dir: str | pathlib
     records = {case: {"records": entry["shard"]["sha256"], "scan": dataset.scan_of(entry)}
                for case, entry in entries.items()}
     task = Task(config, stage, fold, seed, tuple(train), tuple(held_out), precision, None, records, stamps)
-    for paths, what in ((train, "to train on has a tumor: the net learns to find none"),
-                        (held_out, "held out has a tumor: Dice says nothing, and chance picks the best weights")):
+    for paths, what in ((train, "training cases has a tumor: the net learns to find none"),
+                        (held_out, "validation cases has a tumor: Dice says nothing, chance picks the best weights")):
         if stage.startswith("tumor") and not sampling.has_tumor(paths):
-            warn(f"{task.name}: none of the {len(paths)} cases {what}")
+            warn(f"{task.name}: none of the {len(paths)} {what}")
     return task
 
 

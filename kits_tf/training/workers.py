@@ -124,4 +124,4 @@ def lost(error: tf.errors.OpError) -> InputError:
     named = [int(index) for index in re.findall(r"/job:worker/replica:0/task:(\d+)", str(error))]
     who = next((f"worker {index} ({workers[index]})" for index in named if own != index < len(workers)), "a worker")
     return InputError(f"{who} has died or does not answer; this worker ends too; start all again with the same "
-                      f"command, and they go on from the last checkpoint")
+                      f"command, and they continue from the last checkpoint")

@@ -6,7 +6,7 @@
     upload.py     a multipart request -> files on disk, under limits
     unpack.py     a zip -> files on disk, under limits
     recognize.py  files -> the one scan among them
-    scans.py      the scans that the server holds, on disk and in memory, and their end
+    scans.py      the scans that the server keeps on disk and in memory, and their deletion
     runner.py     the queue: one scan at a time
     worker.py     the process that holds the model; child.py is its other end
     static/       the page

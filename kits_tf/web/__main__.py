@@ -1,8 +1,8 @@
 """Opens a web page to segment CT scans: drop a NIfTI, a DICOM folder or a zip, look at the result, download it.
 
-python -m kits_tf.web
-python -m kits_tf.web --model=runs/demo/export --port=8000
-python -m kits_tf.web --host=0.0.0.0 --token=SECRET
+    python -m kits_tf.web
+    python -m kits_tf.web --model=runs/demo/export --port=8000
+    python -m kits_tf.web --host=0.0.0.0 --token=SECRET
 
 The page is on this machine alone (127.0.0.1), unless --host says otherwise, which needs a --token. One scan is computed
 at a time, the others wait. Scans and results are deleted --keep_hours after the upload, and are kept over a restart
@@ -27,6 +27,7 @@ from kits_tf.errors import InputError
 from kits_tf.files import exports
 from kits_tf.files.lock import only_writer
 from kits_tf.quiet import is_verbose, say
+from kits_tf.serving.server import is_loopback
 from kits_tf.web import packages
 
 FLAGS = flags.FLAGS
@@ -51,8 +52,6 @@ def main() -> int:
 
 
 def _check_token():
-    from kits_tf.web.guard import is_loopback
-
     token = FLAGS.token
     if token is not None and not (token.isascii() and token.isprintable() and token.strip() == token and token):
         raise InputError("--token: expected letters, digits and signs without blanks around them")

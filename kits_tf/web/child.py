@@ -97,4 +97,4 @@ class Child:
             return {"failed": "The program was ended by the system, most likely because the memory was full; use a "
                               "machine with more, or crop the scan to the abdomen."}
         name = signal.Signals(-status).name if status < 0 else f"status {status}"
-        return {"failed": f"The program crashed at this scan ({name}); the server goes on with the others."}
+        return {"failed": f"The program crashed at this scan ({name}); the server continues with the others."}

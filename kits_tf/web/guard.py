@@ -5,7 +5,6 @@ A page of another site can send requests to 127.0.0.1 from the user's own browse
 changes something, must be the page's own. With a token, every call of the interface needs it.
 """
 
-import ipaddress
 import secrets
 import socket
 import typing
@@ -28,14 +27,6 @@ POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; "
           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
            "Cross-Origin-Resource-Policy": "same-origin", "Cache-Control": "no-store"}
-
-
-def is_loopback(host: str) -> bool:
-    """Returns whether an address or name is this machine's own, which no other machine can reach."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 class Guard:

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 
 from kits_tf import quiet
-from kits_tf.cluster.jobs import one_line
+from kits_tf.errors import one_line
 from kits_tf.web.child import Child
 from kits_tf.web.scans import CANCELED, Scans
 

@@ -72,6 +72,7 @@ class Scan:
 
     @property
     def id(self) -> str:
+        """The folder's name, which the page uses in its addresses."""
         return self.folder.name
 
     def write(self) -> None:

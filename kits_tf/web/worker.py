@@ -22,8 +22,7 @@ from collections.abc import Callable
 from isal import igzip
 
 from kits_tf import quiet
-from kits_tf.cluster.jobs import one_line
-from kits_tf.errors import InputError
+from kits_tf.errors import InputError, one_line
 from kits_tf.files import exports
 from kits_tf.files.atomic import whole_file, write_text
 from kits_tf.reporting import predictions

@@ -3,7 +3,7 @@
     kits_tf/weights/<version>/saved_model.pb  variables/  assets/
     kits_tf/weights/MODEL_CARD.md             what it was trained on, scores, limits
 
-`make release` makes it anew.
+`make release` makes it again.
 """
 
 import pathlib

@@ -53,7 +53,7 @@ def test_one_net_without_mirroring_is_itself():
 @pytest.mark.parametrize(("stage", "mirrored", "axis"), [
     ("fine", "x", 2), ("fine", "y", 1), ("tumor2d", "yx", 2), ("tumor2d", "yx", 1), ("tumor3d", "x", 3),
     ("tumor3d", "y", 2), ("correction", "z", 1)])
-def test_a_net_that_favours_one_side_does_so_no_longer_and_its_image_lies_where_it_lay(stage, mirrored, axis):
+def test_mirrored_views_of_a_net_that_favors_one_side_average_out_in_place(stage, mirrored, axis):
     """Outputs that follow the input come back unflipped; outputs that depend on position average out."""
     image, answer = run(average([seen_and_ramp(axis)], stage, mirrored), stage)
     np.testing.assert_allclose(answer, (image[..., :1] + 0.5) / 2, atol=1e-6)

@@ -83,7 +83,7 @@ def test_each_net_can_be_called_alone(exported, loaded):
         np.testing.assert_allclose(answer, net(image, training=False), atol=1e-5)
 
 
-def test_what_is_inside_can_be_read_from_the_folder_and_asked_for_by_wire(exported, loaded):
+def test_the_contents_can_be_read_from_the_folder_and_from_a_server(exported, loaded):
     _, config, version = exported
     contents = json.loads((version / "assets" / "contents.json").read_text())
     assert contents["class_names"] == ["background", "kidney", "tumor"]

@@ -34,7 +34,7 @@ def kept(probabilities, mask, origin=(0, 0, 0), scale=(1, 1, 1), offset=(0, 0, 0
     return found.numpy(), int(dropped)
 
 
-def test_a_part_that_neighbours_the_mask_by_a_corner_stays_and_one_voxel_further_goes():
+def test_a_part_that_touches_the_mask_at_a_corner_stays_and_one_voxel_further_goes():
     mask = np.zeros((12, 30, 30), bool)
     mask[3:8, 8:16, 8:16] = True
     probabilities = np.full(mask.shape, 0.2, np.float32)

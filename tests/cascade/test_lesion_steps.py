@@ -21,7 +21,7 @@ def test_a_threshold_moves_to_one_half_by_a_constant_in_the_logits(threshold):
 
 
 @pytest.mark.parametrize(("threshold", "detected"), [(0.5, True), (0.65, True), (0.75, False)])
-def test_a_lesion_is_what_tumor3d_is_surer_of_than_the_threshold(threshold, detected):
+def test_a_lesion_has_a_probability_above_the_threshold(threshold, detected):
     config = dataclasses.replace(tiny_config(), lesion_threshold=threshold)
     image = np.zeros((12, 60, 60), np.float32)
     image[5:8, 30:38, 30:38] = 0.7

@@ -11,15 +11,15 @@ from kits_tf.volume import Volume
 TOLERANCE = 0.002  # Dice
 
 
-def check(predictor, truth, told=None, name=""):
+def check(predictor, truth, figure=None, name=""):
     scan = truth.with_voxels(oracles.HU[truth.voxels])
     labels, report = predictor.explain(scan)
     found = oracles.scores(labels.voxels, truth.voxels)
     best = oracles.scores(oracles.ceiling(truth.voxels, truth.spacing_mm), truth.voxels)
-    if told:
+    if figure:
         masks = oracles.scores(oracles.mask_ceiling(truth.voxels, truth.spacing_mm), truth.voxels)
-        told(f"{name} {truth.voxels.shape} found {found[0]:.4f} {found[1]:.4f}  thresholds' ceiling {best[0]:.4f} "
-             f"{best[1]:.4f}  masks' ceiling {masks[0]:.4f} {masks[1]:.4f}  kidneys {report['kidneys']}")
+        figure(f"{name} {truth.voxels.shape} found {found[0]:.4f} {found[1]:.4f}  thresholds' ceiling {best[0]:.4f} "
+               f"{best[1]:.4f}  masks' ceiling {masks[0]:.4f} {masks[1]:.4f}  kidneys {report['kidneys']}")
     assert found[0] > best[0] - TOLERANCE
     assert found[1] > best[1] - TOLERANCE
     return report
@@ -50,6 +50,6 @@ def test_real_kidneys_come_back_within_two_thousandths_of_the_ceiling(oracle_pre
 
 
 @pytest.mark.soak
-def test_all_real_kidneys_come_back_within_two_thousandths_of_the_ceiling(oracle_predictor, real_masks, told):
+def test_all_real_kidneys_come_back_within_two_thousandths_of_the_ceiling(oracle_predictor, real_masks, figure):
     for path in real_masks:
-        check(oracle_predictor, read_labels(path), told, path.parent.name)
+        check(oracle_predictor, read_labels(path), figure, path.parent.name)

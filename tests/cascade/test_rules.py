@@ -300,7 +300,7 @@ def test_tumor2d_is_not_called_for_a_kidney_without_a_detected_lesion(cascade, p
     assert 0 < with_lesion < cascade.nets.calls["tumor2d"].numpy()
 
 
-def test_no_tumor_anywhere_leaves_kidneys_and_says_so(cascade, patient):
+def test_no_tumor_anywhere_leaves_kidneys_and_is_in_the_report(cascade, patient):
     labels, report = cascade(patient, tumor3d_gain=0, tumor2d_gain=0)
     assert np.array_equal(labels, (patient > 0).astype(np.uint8))
     assert report["tumor_fallback_used"] and report["tumor_ml"] == 0

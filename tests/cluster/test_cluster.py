@@ -38,7 +38,7 @@ def test_every_case_is_done_once_and_a_bad_one_is_one_line(place, overlap, tmp_p
     assert sorted(said) == sorted(f"failed: {found[name].failure}" for name in ("case_2", "case_3"))
 
 
-def test_a_failure_is_told_though_stderr_is_hushed_for_an_import_meanwhile(tmp_path, capfd, monkeypatch):
+def test_a_failure_is_printed_although_an_import_silences_stderr_meanwhile(tmp_path, capfd, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "long_to_import.py").write_text("import time\ntime.sleep(1)\n\ndef work():\n    return 1\n")
     found = done("fail_or_import", jobs(2), cluster.HERE, overlap=True)

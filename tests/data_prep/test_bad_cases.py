@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from harness.bad_scans import REFUSED
 from harness.dask_processes import Processes
-from harness.prepared import CONFIG, noisy_scan, two_kidneys, write_case
+from harness.prepared import CONFIG, noisy_scan, rewrite, two_kidneys, write_case
 
 from data_prep.cases import read_case
 from data_prep.preparation import prepare_study
@@ -23,17 +23,11 @@ from kits_tf.volume import Volume
 SCAN, LABELS = "imaging.nii.gz", "segmentation.nii.gz"
 
 
-def rewrite(case, name, voxels=None, affine=None):
-    image = nib.load(case / name)
-    voxels = np.asarray(image.dataobj) if voxels is None else voxels
-    nib.save(nib.Nifti1Image(voxels, image.affine if affine is None else affine), case / name)
-
-
 def labelled(value, dtype=np.int16):
     def spoil(case):
         labels = two_kidneys().astype(dtype)
         labels[6, 15, 10] = value
-        rewrite(case, LABELS, labels)
+        rewrite(case / LABELS, labels)
     return spoil
 
 
@@ -43,7 +37,7 @@ def moved(**elements):
         for place, value in elements.items():
             row, column = map(int, place[1:].split("_"))
             affine[row, column] += value
-        rewrite(case, LABELS, affine=affine)
+        rewrite(case / LABELS, affine=affine)
     return spoil
 
 
@@ -70,10 +64,10 @@ BAD = {
     "label 0.5": (labelled(0.5, np.float32), f"{LABELS}: holds label 0.5, expected only 0, 1, 2"),
     "label 256": (labelled(256), f"{LABELS}: holds label 256"),
     "label NaN": (labelled(np.nan, np.float32), f"{LABELS}: at least 1 voxels are NaN"),
-    "empty label": (lambda case: rewrite(case, LABELS, 0 * two_kidneys()), f"{LABELS}: contains no kidney"),
-    "labels one slice short": (lambda case: rewrite(case, LABELS, two_kidneys()[:-1]),
+    "empty label": (lambda case: rewrite(case / LABELS, 0 * two_kidneys()), f"{LABELS}: contains no kidney"),
+    "labels one slice short": (lambda case: rewrite(case / LABELS, two_kidneys()[:-1]),
                                f"{LABELS}: has shape (12, 36, 43) (z, y, x), expected that of its scan, (13, 36, 43)"),
-    "labels of other axes": (lambda case: rewrite(case, LABELS, two_kidneys().transpose(0, 2, 1)),
+    "labels of other axes": (lambda case: rewrite(case / LABELS, two_kidneys().transpose(0, 2, 1)),
                              f"{LABELS}: has shape (13, 43, 36)"),
     "labels 1 mm aside": (moved(a0_3=1.0), f"{LABELS}: is up to 1.00 mm away from its scan"),
     "labels of other spacing": (moved(a2_0=-0.1), f"{LABELS}: is up to 1.25 mm away from its scan"),
@@ -184,7 +178,7 @@ def test_a_name_that_is_too_long_is_cut(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_links_and_folders_among_files_are_listed_so_that_someone_says_what_they_are(ending, tmp_path):
+def test_links_and_folders_with_an_image_ending_are_listed(ending, tmp_path):
     (tmp_path / f"a{ending}").symlink_to("gone")
     (tmp_path / f"b{ending}").mkdir()
     (tmp_path / f"c{ending}").symlink_to(f"c{ending}")

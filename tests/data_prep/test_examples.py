@@ -92,7 +92,7 @@ def test_coarse_records_are_all_slices_padded_to_a_square_and_resized(case, prep
 
 
 @pytest.mark.parametrize("stage", ["coarse", "correction", "fine", "tumor2d"])
-def test_a_2d_record_stands_for_the_highest_class_in_it(stage, prepared):
+def test_a_2d_record_counts_as_the_highest_class_in_it(stage, prepared):
     kinds = [(record["kind"], record["labels"].max()) for record in read_records(prepared[0], stage, "case_00000")]
     assert all(kind == highest for kind, highest in kinds)
     assert {kind for kind, _ in kinds} == {0, 1, 2}
@@ -169,7 +169,7 @@ def test_tumor2d_stores_what_fine_stores(prepared):
 
 
 @pytest.mark.parametrize("case", LABELS)
-def test_tumor3d_patches_are_centred_in_the_class_they_claim_inside_the_box(case, prepared):
+def test_tumor3d_patches_are_centered_in_the_class_they_claim_inside_the_box(case, prepared):
     data, cases = prepared
     labels = classes_by_scipy(cases[case][1])
     found = read_records(data, "tumor3d", case)
@@ -198,7 +198,7 @@ def case_of(tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["correction", "fine", "tumor2d"])
-def test_elsewhere_adds_crops_of_the_scan_and_labels_centred_in_the_body(stage, case_of):
+def test_elsewhere_adds_crops_of_the_scan_and_labels_centered_in_the_body(stage, case_of):
     more = dataclasses.replace(CONFIG, correction=dataclasses.replace(CONFIG.correction, elsewhere=4),
                                fine=dataclasses.replace(CONFIG.fine, elsewhere=4))
     case = case_of(two_kidneys())

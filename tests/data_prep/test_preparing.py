@@ -9,7 +9,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 from harness import commands
-from harness.prepared import CONFIG, SPACING_MM, noisy_scan, prepared_pair, read_records, two_kidneys, write_case
+from harness.prepared import (
+    CONFIG,
+    SPACING_MM,
+    noisy_scan,
+    prepared_pair,
+    read_records,
+    rewrite,
+    two_kidneys,
+    write_case,
+)
 
 import data_prep
 from data_prep import examples
@@ -277,14 +286,14 @@ def test_checking_writes_nothing(folder):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"settings": 3}'])
-def test_a_manifest_that_cannot_be_read_is_written_anew(text, folder):
+def test_a_manifest_that_cannot_be_read_is_written_again(text, folder):
     dataset.manifest_path(folder / "data", "fine").write_text(text)
     assert prepare(folder) == 0
     assert check(folder / "data", "fine") == []
     assert set(dataset.read_manifest(folder / "data", "fine")["cases"]) == {"case_00000", "case_00001"}
 
 
-def test_an_interruption_leaves_whole_shards_and_the_next_run_goes_on(template, tmp_path, monkeypatch):
+def test_an_interruption_leaves_whole_shards_and_the_next_run_continues(template, tmp_path, monkeypatch):
     shutil.copytree(template / "study", tmp_path / "study")
     real = examples.CUTTERS["fine"]
 
@@ -309,17 +318,10 @@ def test_an_interruption_leaves_whole_shards_and_the_next_run_goes_on(template, 
     assert set(after) - set(before) == {"fine/case_00001.tfrecord"}
 
 
-def _rewrite(case, name, voxels=None, affine=None):
-    path = case / f"{name}.nii.gz"
-    image = nib.load(path)
-    voxels = np.asarray(image.dataobj) if voxels is None else voxels
-    nib.save(nib.Nifti1Image(voxels, image.affine if affine is None else affine), path)
-
-
 def _moved(case):
     affine = nib.load(case / "segmentation.nii.gz").affine.copy()
     affine[0, 3] += 1.0
-    _rewrite(case, "segmentation", affine=affine)
+    rewrite(case / "segmentation.nii.gz", affine=affine)
 
 
 def _turned_about_its_diagonal(case):
@@ -332,7 +334,7 @@ def _turned_about_its_diagonal(case):
     angle = np.deg2rad(5)
     turn = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
     affine[:3, :3] = turn @ affine[:3, :3]
-    _rewrite(case, "segmentation", affine=affine)
+    rewrite(case / "segmentation.nii.gz", affine=affine)
 
 
 def _cut(path):
@@ -343,11 +345,11 @@ def _cut(path):
 BAD = {
     "case_90001": (lambda case: (case / "segmentation.nii.gz").unlink(), "has no segmentation.nii.gz"),
     "case_90002": (lambda case: (case / "imaging.nii.gz").unlink(), "imaging.nii.gz: no such file"),
-    "case_90003": (lambda case: _rewrite(case, "segmentation", two_kidneys()[:-1]), r"\(12, 36, 43\)"),
+    "case_90003": (lambda case: rewrite(case / "segmentation.nii.gz", two_kidneys()[:-1]), r"\(12, 36, 43\)"),
     "case_90004": (_moved, "up to 1.00 mm away"),
     "case_90005": (_turned_about_its_diagonal, "mm away from its scan"),
-    "case_90006": (lambda case: _rewrite(case, "segmentation", 0 * two_kidneys()), "contains no kidney"),
-    "case_90007": (lambda case: _rewrite(case, "segmentation", 3 * two_kidneys()), "holds label 3"),
+    "case_90006": (lambda case: rewrite(case / "segmentation.nii.gz", 0 * two_kidneys()), "contains no kidney"),
+    "case_90007": (lambda case: rewrite(case / "segmentation.nii.gz", 3 * two_kidneys()), "holds label 3"),
     "case_90008": (lambda case: _cut(case / "imaging.nii.gz"), "imaging.nii.gz"),
     "case_90009": (lambda case: _cut(case / "segmentation.nii.gz"), "segmentation.nii.gz"),
     "case_90010": (lambda case: (case / "imaging.nii.gz").write_text("no scan"), "cannot be read as NIfTI"),
@@ -406,7 +408,7 @@ def test_a_case_that_turns_bad_loses_its_shards_and_one_mended_gets_them_back(fo
 
 
 @pytest.mark.parametrize("name", ["imaging", "segmentation"])
-def test_a_case_that_has_a_file_twice_is_refused_and_the_others_go_on(name, folder, capsys):
+def test_a_case_that_has_a_file_twice_is_refused_and_the_others_continue(name, folder, capsys):
     case = folder / "study" / "case_00001"
     (case / f"{name}.nii").write_bytes(b"another")
     assert prepare(folder) == 1
@@ -431,7 +433,7 @@ def test_a_scan_of_fractions_is_rounded_and_clipped_to_int16(tmp_path):
 def test_labels_a_rounding_error_away_from_the_scan_are_accepted(tmp_path):
     write_case(tmp_path, "case_00000", two_kidneys())
     affine = nib.load(tmp_path / "case_00000" / "segmentation.nii.gz").affine + 1e-3 * np.eye(4, k=3)
-    _rewrite(tmp_path / "case_00000", "segmentation", affine=affine)
+    rewrite(tmp_path / "case_00000" / "segmentation.nii.gz", affine=affine)
     assert read_case(find_study(tmp_path)[0], CONFIG.spacing_mm).name == "case_00000"
 
 

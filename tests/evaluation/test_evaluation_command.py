@@ -146,7 +146,7 @@ def test_prediction_in_another_place_scores_0_says_so_and_exits_with_1(study, sh
     assert json.loads((study / "scores/summary.json").read_text())["failed"] == ["case_00003"]
 
 
-def test_corners_5_micrometres_apart_are_the_same_place(study):
+def test_corners_5_micrometers_apart_are_the_same_place(study):
     write(study / "found/prediction_00003.nii.gz", kidney_with_tumor(), (5.0, 2.0, 4.0 + 0.005 / 9.5))
     assert evaluate(study) == 0
     assert float(rows_of(study)["case_00003"]["tk_dice"]) == 1.0
@@ -201,7 +201,7 @@ def test_missing_folder_names_its_flag(study, where):
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines"], ids=["latin", "two lines"])
-def test_a_case_whose_name_is_none_is_refused_before_anything_is_scored(study, name, capsys):
+def test_a_case_with_an_unusable_name_is_refused_before_anything_is_scored(study, name, capsys):
     case = os.path.join(os.fsencode(study / "study"), name)
     os.mkdir(case)
     shutil.copy(next((study / "study").glob("*/segmentation.nii.gz")), os.path.join(case, b"segmentation.nii.gz"))
@@ -329,7 +329,7 @@ def test_tables_that_are_not_ours_are_kept_before_any_work(names, study):
 
 
 @pytest.mark.parametrize("out", ["a pipe that nobody reads", "a terminal without letters", "closed", "full"])
-def test_scores_are_written_whatever_becomes_of_the_printing(out, study):
+def test_scores_are_written_even_if_printing_fails(out, study):
     (study / "study/case_00003").rename(study / "study/größe")
     (study / "found/prediction_00003.nii.gz").rename(study / "found/prediction_größe.nii.gz")
     line = {"a pipe that nobody reads": "{} | true; exit ${{PIPESTATUS[0]}}", "closed": "{} >&- 2>&-",

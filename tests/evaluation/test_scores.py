@@ -1,3 +1,5 @@
+"""Tests Dice per case by hand: kidney with tumor, tumor, absent classes, and the mean of both."""
+
 import numpy as np
 import pytest
 

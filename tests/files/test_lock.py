@@ -73,7 +73,7 @@ def test_what_killed_workers_left_goes_at_the_end_unless_others_may_still_write(
     assert half.exists()
 
 
-def test_an_exception_lets_go(tmp_path):
+def test_an_exception_releases_the_lock(tmp_path):
     with pytest.raises(KeyError), only_writer(tmp_path):
         raise KeyError
     with only_writer(tmp_path):
@@ -81,7 +81,7 @@ def test_an_exception_lets_go(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_whose_file_was_just_taken_away_does_not_count(tmp_path, monkeypatch):
+def test_a_lock_whose_file_was_just_removed_does_not_count(tmp_path, monkeypatch):
     """The run that held the lock ends and removes the file between our opening and our locking it."""
     real, calls = os.fstat, []
 

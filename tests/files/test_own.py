@@ -26,7 +26,7 @@ def test_our_own_files_are_written_over_and_listed_as_sha256sum_does(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["another's", "changed", "copied in", "link", "broken link", "link to a folder"])
-def test_what_is_not_ours_is_kept_unless_the_user_gives_it_up(kind, tmp_path):
+def test_what_is_not_ours_is_kept_without_overwrite(kind, tmp_path):
     path, other = tmp_path / "out" / "a.txt", tmp_path / "other.txt"
     write(tmp_path / "out", "ours, once")
     path.unlink()
@@ -89,7 +89,7 @@ def test_all_files_of_a_block_appear_or_none(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
 
 
-def test_a_folder_in_the_way_is_said_whatever_the_user_gives(tmp_path):
+def test_a_folder_at_the_path_of_a_file_is_kept_and_reported_even_with_overwrite(tmp_path):
     (tmp_path / "a.txt").mkdir()
     with pytest.raises(InputError, match=r"a\.txt: is a folder"):
         write(tmp_path, overwrite=True)

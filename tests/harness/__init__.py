@@ -13,7 +13,7 @@
 | a process to watch or to kill | `commands.started`, processes.py (training), dask_processes.py, killed.py |
 | the losses of a training's steps | `events.step_losses` |
 | a disk that is soon full | disks.py |
-| a figure shown at the end of the run | the fixture `told` |
+| a figure shown at the end of the run | the fixture `figure` |
 | files that are damaged or odd | bad_scans.py, dicom_series.py, geometries.py |
 | a browser | the fixtures `browser` and `launch` |
 | the web server, scans to upload to it | web.py |

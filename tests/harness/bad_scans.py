@@ -70,7 +70,7 @@ def _one(value):
     return make
 
 
-def _colours(letters):
+def _colors(letters):
     return lambda path: save(path, np.zeros(SHAPE, [(letter, "u1") for letter in letters]))
 
 
@@ -168,20 +168,20 @@ REFUSED = {
     "inf.nii.gz": (_one(-INF), "1 voxels are NaN or infinite"),
     "too_large_for_float32.nii.gz": (lambda path: save(path, np.full(SHAPE, 1e300)), "60 voxels are NaN or infinite"),
     "complex.nii.gz": (lambda path: save(path, HU.astype(np.complex64)), "complex64"),
-    "rgb.nii.gz": (_colours("RGB"), "expected real numbers"),
-    "rgba.nii.gz": (_colours("RGBA"), "expected real numbers"),
+    "rgb.nii.gz": (_colors("RGB"), "expected real numbers"),
+    "rgba.nii.gz": (_colors("RGBA"), "expected real numbers"),
     "zero_spacing.nii": (_header(pixdim=[1, 1, 0, 1, 0, 0, 0, 0]), "spacing"),
     "zero_spacing_alone.nii": (_header(pixdim=[1, 1, 0, 1, 0, 0, 0, 0], qform_code=0, sform_code=0), "spacing"),
     "negative_spacing.nii": (_header(pixdim=[1, 1, -3, 1, 0, 0, 0, 0]), "spacing"),
     "nan_spacing.nii": (_header(pixdim=[1, 1, NAN, 1, 0, 0, 0, 0]), "spacing"),
     "infinite_spacing.nii": (_header(pixdim=[1, 1, INF, 1, 0, 0, 0, 0], qform_code=0, sform_code=0), "spacing"),
-    "spacing_of_metres.nii.gz": (_stretched((0.005, 0.0008, 0.0008)), "spacing"),
-    "spacing_of_micrometres.nii.gz": (_stretched((5000, 800, 800)), "spacing"),
-    "ten_metres.nii.gz": (_stretched((20, 20, 20), (4, 512, 5)), "is 10240 mm long"),
+    "spacing_of_meters.nii.gz": (_stretched((0.005, 0.0008, 0.0008)), "spacing"),
+    "spacing_of_micrometers.nii.gz": (_stretched((5000, 800, 800)), "spacing"),
+    "ten_meters.nii.gz": (_stretched((20, 20, 20), (4, 512, 5)), "is 10240 mm long"),
     "singular.nii": (_senseless([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]]), "singular"),
     "zero_affine.nii": (_senseless(np.zeros((3, 4))), "singular"),
     "nan_affine.nii": (_senseless([[1, 0, 0, 0], [0, NAN, 0, 0], [0, 0, 1, 0]]), "not finite"),
-    "micrometres.nii": (_senseless([[1e-5, 0, 0, 0], [0, 1e-5, 0, 0], [0, 0, 1e-5, 0]]), "spacing"),
+    "micrometers.nii": (_senseless([[1e-5, 0, 0, 0], [0, 1e-5, 0, 0], [0, 0, 1e-5, 0]]), "spacing"),
     "bad_quaternion.nii": (_header(quatern_b=2, qform_code=1, sform_code=0), "bad_quaternion"),
     "unknown_type.nii": (_header(datatype=999), "cannot be read"),
     "no_intercept.nii": (_header(scl_slope=2.0, scl_inter=NAN), "cannot be read"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
@@ -63,6 +64,13 @@ def prepared_pair(folder, stages):
         write_case(folder / "study", f"case_0000{seed}", two_kidneys(), seed)
     assert prepare_study(folder / "study", folder / "data", stages, CONFIG, 0) == 0
     return folder
+
+
+def rewrite(path, voxels=None, affine=None):
+    """Replaces the voxels or the affine of a NIfTI file, and its header."""
+    image = nib.load(path)
+    voxels = np.asarray(image.dataobj) if voxels is None else voxels
+    nib.save(nib.Nifti1Image(voxels, image.affine if affine is None else affine), path)
 
 
 def by_scipy(array, grid=GRID):

@@ -100,7 +100,7 @@ def test_zoom_magnifies_between_its_bounds():
     assert 1.22 < magnified.max() <= 1.25
 
 
-def test_the_centre_stays_where_it_is():
+def test_the_center_stays_where_it_is():
     config = AugmentConfig(rotate_degrees=30.0, scale=0.2, shear=0.2, flip_x=True, flip_y=True)
     matrices = augment.random_matrices(config, SEED, augment.Rows(20), SHAPE, augment.Plane("yx", SPACING_MM)).numpy()
     centre = (np.array(SHAPE) - 1) / 2
@@ -173,7 +173,7 @@ def test_no_kidney_stays_no_kidney():
     assert augment.roughen(tf.zeros((4, *SHAPE, 1)), SEED, reach=2).numpy().max() == 0
 
 
-def test_fields_are_all_implemented():
+def test_every_field_of_augmentation_is_implemented():
     tested = {"flip_x", "flip_y", "rotate_degrees", "scale", "shear", "elastic_voxels", "brightness", "contrast",
               "gamma", "noise", "blur_voxels", "low_resolution"}
     assert {field.name for field in dataclasses.fields(AugmentConfig)} == tested

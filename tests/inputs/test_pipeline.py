@@ -87,7 +87,7 @@ def test_an_epoch_is_the_same_whether_reached_or_resumed_at(prepared):
         np.testing.assert_array_equal(one[0], other[0])
 
 
-def test_a_run_stopped_within_an_epoch_goes_on_with_its_next_batch(prepared):
+def test_a_run_stopped_within_an_epoch_continues_with_its_next_batch(prepared):
     config, data_dir = prepared
     train, _ = dataset.split(data_dir, "fine", 0, config)
     steps = config.fine.training.steps_per_epoch
@@ -134,7 +134,7 @@ def test_left_and_right_kidneys_are_one_population(prepared):
 
 
 @pytest.mark.parametrize("stage", ["coarse", "correction", "fine", "tumor2d"])
-def test_held_out_examples_are_the_centre_crops_in_order(prepared, stage):
+def test_validation_examples_are_the_center_crops_in_order(prepared, stage):
     config, data_dir = prepared
     _, held_out = dataset.split(data_dir, stage, 2, config)
     raw = list(ellipses.read(held_out, config.record_shape(stage)))
@@ -154,7 +154,7 @@ def test_held_out_examples_are_the_centre_crops_in_order(prepared, stage):
 
 
 @pytest.mark.parametrize("stage", ["coarse", "correction", "fine", "tumor2d"])
-def test_held_out_examples_tell_each_voxel_of_a_case_once(tmp_path, stage):
+def test_validation_examples_count_each_voxel_of_a_case_once(tmp_path, stage):
     """Compares two cases of overlapping examples with painting them one after the other."""
     config, rng = ellipses.tiny_config(), np.random.default_rng(3)
     shape, size = config.record_shape(stage), config.input_shape(stage)

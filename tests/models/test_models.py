@@ -95,7 +95,7 @@ def test_without_normalization_there_is_a_bias_and_no_batch_norm():
 
 
 @pytest.mark.parametrize("stage", ["fine", "tumor3d"])
-def test_weights_written_load_into_a_net_built_anew(stage, tmp_path):
+def test_saved_weights_load_into_a_new_net(stage, tmp_path):
     config = small()
     model, other = models.build(config, stage), models.build(config, stage)
     image = tf.random.uniform((1, *config.input_shape(stage), 1))

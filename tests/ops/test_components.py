@@ -74,13 +74,13 @@ def helix(turns=6, radius=5):
 
 @pytest.mark.parametrize("density", [0.002, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 0.99])
 @pytest.mark.parametrize("seed", range(2))
-def test_random_masks_fall_apart_as_cc3d_says(density, seed):
+def test_random_masks_have_the_components_that_cc3d_finds(density, seed):
     mask = np.random.default_rng(seed).random((24, 31, 27)) < density
     check_partition(mask)
 
 
 @pytest.mark.parametrize("smooth", [1.0, 2.0])
-def test_ragged_blobs_fall_apart_as_cc3d_says(smooth):
+def test_ragged_blobs_have_the_components_that_cc3d_finds(smooth):
     field = ndimage.gaussian_filter(np.random.default_rng(5).standard_normal((30, 40, 35)), smooth)
     check_partition(field > 0.5 * field.std())
 
@@ -146,7 +146,7 @@ def test_numbers_rise_with_each_components_last_voxel():
 
 @settings(deadline=None, max_examples=60, derandomize=True)
 @given(arrays.arrays(bool, arrays.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=7)))
-def test_small_masks_of_any_shape_fall_apart_as_cc3d_says(mask):
+def test_small_masks_of_any_shape_have_the_components_that_cc3d_finds(mask):
     check_partition(mask)
 
 
@@ -218,10 +218,10 @@ def by_size(paths):
     return sorted(paths, key=lambda path: path.stat().st_size)
 
 
-def test_three_real_masks_fall_apart_as_cc3d_says(real_masks):
+def test_three_real_masks_have_the_components_that_cc3d_finds(real_masks):
     check_real(by_size(real_masks)[:3])
 
 
 @pytest.mark.soak
-def test_all_real_masks_fall_apart_as_cc3d_says(real_masks):
+def test_all_real_masks_have_the_components_that_cc3d_finds(real_masks):
     check_real(by_size(real_masks)[3:])

@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness.prepared import by_scipy
 from harness.triangles import block_of, resample_axis
 from harness.triangles import resample as by_definition
 from hypothesis import given, settings
@@ -27,12 +28,6 @@ def whole(volume, grid, floor=None):
     return resample.resample_box(volume, tf.constant(grid), tf.constant([0, 0, 0]), tf.constant(grid), floor).numpy()
 
 
-def enlarged_by_scipy(volume, grid):
-    places = [(np.arange(size) + 0.5) * length / size - 0.5 for size, length in zip(grid, volume.shape, strict=True)]
-    places = np.meshgrid(*places, indexing="ij")
-    return ndimage.map_coordinates(volume.astype(np.float64), places, order=1, mode="nearest")
-
-
 def shrunk_by_tf_image(volume, grid):
     in_plane = tf.image.resize(volume[..., np.newaxis], grid[1:], antialias=True)[..., 0]
     across = tf.transpose(in_plane, (1, 0, 2))[..., np.newaxis]
@@ -42,8 +37,8 @@ def shrunk_by_tf_image(volume, grid):
 @pytest.mark.parametrize("grid", [(8, 12, 15), (5, 14, 9), (6, 8, 10), (50, 7, 11)])
 def test_enlarging_is_scipys_linear_interpolation(grid):
     volume = noise()
-    np.testing.assert_allclose(whole(volume, grid), enlarged_by_scipy(volume, grid), atol=2e-3)
-    np.testing.assert_allclose(by_definition(volume, grid), enlarged_by_scipy(volume, grid), atol=1e-6)
+    np.testing.assert_allclose(whole(volume, grid), by_scipy(volume, grid), atol=2e-3)
+    np.testing.assert_allclose(by_definition(volume, grid), by_scipy(volume, grid), atol=1e-6)
 
 
 @pytest.mark.parametrize("grid", [(3, 4, 5), (2, 3, 4), (5, 6, 8), (1, 1, 1), (4, 2, 9)])
@@ -113,8 +108,8 @@ def test_grid_size_is_the_extent_over_the_spacing_rounded(shape, spacing_mm, tar
 
 @settings(deadline=None, max_examples=60, derandomize=True)
 @given(st.integers(1, 1000), st.integers(1000, 60000))
-def test_grid_size_is_one_whether_spacing_comes_as_float32_tensor_or_float(voxels, tenths_of_micrometres):
-    mm = tenths_of_micrometres / 1e4
+def test_grid_size_is_one_whether_spacing_comes_as_float32_tensor_or_float(voxels, tenths_of_micrometers):
+    mm = tenths_of_micrometers / 1e4
     target = (3.0, 0.7816, 1.5632)
     as_floats = resample.grid_size((voxels,) * 3, (mm,) * 3, target).numpy()
     as_tensor = resample.grid_size(tf.constant([voxels] * 3), tf.constant([mm] * 3, tf.float32), target).numpy()
@@ -122,7 +117,7 @@ def test_grid_size_is_one_whether_spacing_comes_as_float32_tensor_or_float(voxel
 
 
 @pytest.mark.parametrize("mm", [0.3908, 1.1724, 1.954])  # half the target, one and a half, two and a half
-def test_grid_size_of_an_extent_that_ends_in_half_a_voxel_does_not_hang_on_float32_noise(mm):
+def test_grid_size_of_an_extent_that_ends_in_half_a_voxel_does_not_depend_on_float32_noise(mm):
     for voxels in range(1, 600, 6):
         shape = [voxels, voxels + 2, voxels + 4]
         found = resample.grid_size(shape, tf.constant([mm] * 3, tf.float32), (0.7816,) * 3).numpy()
@@ -154,7 +149,7 @@ def test_a_block_is_the_same_block_of_the_whole(grid, start, size, floor):
     np.testing.assert_allclose(block, block_of(whole(volume, grid, floor), start, size, outside), atol=1e-3)
 
 
-def test_a_floor_raises_what_lies_below_it_before_anything_is_mixed():
+def test_values_below_the_floor_are_raised_before_resampling():
     volume = np.full((4, 5, 6), 100.0, np.float32)
     volume[:, :, 0] = -3000.0  # outside the scanner's circle
     found = whole(volume, (4, 5, 12), floor=-1024.0)
@@ -163,7 +158,7 @@ def test_a_floor_raises_what_lies_below_it_before_anything_is_mixed():
 
 
 @pytest.mark.parametrize("grid", GRIDS[:4])
-def test_a_floor_is_that_of_the_raised_volume(grid):
+def test_resampling_with_a_floor_is_that_of_the_raised_volume(grid):
     volume = noise()
     np.testing.assert_allclose(whole(volume, grid, -200.0), by_definition(np.maximum(volume, -200.0), grid), atol=2e-3)
 

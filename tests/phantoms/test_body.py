@@ -26,7 +26,9 @@ ABDOMEN = Grid((50, 90, 100), (4.0, 3.0, 3.2), (-100.0, -140.0, -160.0))
 
 
 def canvas_on(grid, pose=STRAIGHT, background=-105.0):
-    return Canvas(grid, pose, np.random.default_rng(0), background)
+    canvas = Canvas(grid, pose, np.random.default_rng(0))
+    canvas.hu[:] = background
+    return canvas
 
 
 def patient_of(seed):
@@ -172,7 +174,7 @@ def test_an_oblique_bent_canvas_keeps_volumes():
     assert ml == pytest.approx(4 / 3 * np.pi * 40 * 20 * 28 / 1000, rel=0.1)
 
 
-def test_tumors_are_labelled_and_noted(monkeypatch):
+def test_tumors_are_labeled_and_noted(monkeypatch):
     only_field(monkeypatch, "abdomen")
     _, drawn, notes = draw_body(1, **SMALL, tumor_share=1.0)
     assert (drawn.voxels == labels.TUMOR).any()

@@ -10,7 +10,7 @@ from scipy import ndimage
 from kits_tf import labels
 from kits_tf.phantoms.abdomen import Scanner, draw_abdomen
 from kits_tf.phantoms.anatomy import draw_around
-from kits_tf.phantoms.artefacts import scan_hard
+from kits_tf.phantoms.artifacts import scan_hard
 from kits_tf.phantoms.drawing import Grid
 from kits_tf.phantoms.study import write_study
 from kits_tf.phantoms.tissues import HARD_PHASES, hard_phase
@@ -94,7 +94,7 @@ def test_noise_falls_with_the_slices_thickness():
     assert 5 < thick < middle < 25
 
 
-def test_thin_slices_share_noise_with_their_neighbours_and_thick_ones_do_not():
+def test_thin_slices_share_noise_with_their_neighbors_and_thick_ones_do_not():
     def likeness(thickness):
         grid = grid_of(thickness, 30)
         scanned = scan_hard(np.zeros(grid.shape, np.float32), grid, np.random.default_rng(3), WHOLE)

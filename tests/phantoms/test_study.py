@@ -64,7 +64,7 @@ def test_two_cases_of_one_kind_are_two_patients(tmp_path):
     assert len(set(digests(tmp_path).values())) == 6
 
 
-def test_who_finds_a_segmentation_finds_all_of_its_case(tmp_path, monkeypatch):
+def test_the_segmentation_is_written_after_the_other_files_of_its_case(tmp_path, monkeypatch):
     def killed(path, volume):
         if path.name.startswith("segmentation"):
             raise KeyboardInterrupt
@@ -77,7 +77,7 @@ def test_who_finds_a_segmentation_finds_all_of_its_case(tmp_path, monkeypatch):
     assert "case_00000" in json.loads((tmp_path / "study.json").read_text())
 
 
-def test_kinds_of_hard_patients_keep_to_no_phase(tmp_path, monkeypatch):
+def test_hard_patients_of_each_kind_have_different_phases(tmp_path, monkeypatch):
     drawn, nothing = set(), Volume.from_spacing(np.zeros((1, 2, 3), np.int16), (5.0, 1.0, 1.0))
 
     def draw(seed, kind, scanner, phase):
@@ -105,7 +105,7 @@ def test_the_same_command_draws_only_what_is_not_there_yet(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"scanner": Scanner(64, (8.0, 9.0))}, {"hard": True}])
-def test_other_settings_draw_a_case_anew(tmp_path, change):
+def test_other_settings_draw_a_case_again(tmp_path, change):
     asked = {"cases": 1, "seed": 0, "scanner": SMALL}
     write_study(tmp_path, **asked)
     before = digests(tmp_path)
@@ -165,7 +165,7 @@ def test_a_users_mistake_is_one_line_and_status_1(tmp_path, flags, said, monkeyp
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_in_the_way_of_the_output_is_said(tmp_path):
+def test_a_file_at_the_path_of_the_output_is_reported(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(InputError, match="taken"):
         write_study(tmp_path / "taken", cases=1, seed=0, scanner=SMALL)
@@ -203,7 +203,7 @@ def test_patients_are_never_written_over_nor_mixed_with_phantoms(first, link, re
     assert not (output / "study.json").exists()
 
 
-def test_phantoms_replace_themselves_and_patients_that_the_user_gives_up(real):
+def test_phantoms_replace_phantoms_and_with_overwrite_patients(real):
     write_study(real, cases=1, seed=0, scanner=SMALL, first=7)
     before = tree(real)
     write_study(real, cases=1, seed=1, scanner=SMALL, first=7)

@@ -32,7 +32,7 @@ def test_paths_follow_stage_and_case(tmp_path):
     assert dataset.folds_path(tmp_path) == tmp_path / "folds.json"
 
 
-def test_a_fold_is_held_out_and_the_rest_is_trained_on(data):
+def test_a_fold_is_the_validation_set_and_the_rest_is_trained_on(data):
     train, held_out = dataset.split(data, "fine", 1, CONFIG)
     assert [path.stem for path in held_out] == ["case_00001", "case_00006"]
     assert [path.stem for path in train] == [f"case_0000{number}" for number in (0, 2, 3, 4, 5, 9)]
@@ -66,7 +66,7 @@ def test_a_fold_that_is_not_there_is_named(fold, data):
         dataset.split(data, "fine", fold, CONFIG)
 
 
-def test_a_fold_with_nothing_held_out_is_refused(data):
+def test_a_fold_without_validation_cases_is_refused(data):
     dataset.folds_path(data).write_text(json.dumps({"folds": [[*NAMES[:7], *NAMES[8:]], ["case_00007"], [], [], []]}))
     for fold, counts in ((0, "0 training cases and 8 validation cases"),
                          (1, "8 training cases and 0 validation cases")):

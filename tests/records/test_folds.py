@@ -35,7 +35,7 @@ def test_the_order_of_the_names_does_not_matter_and_the_seed_does():
     assert deal_folds(NAMES, 8) != deal_folds(NAMES, 7)
 
 
-def test_a_fold_is_no_run_of_neighbours():
+def test_a_fold_is_no_run_of_neighbors():
     assert all(fold != NAMES[at * 42:(at + 1) * 42] for at, fold in enumerate(deal_folds(NAMES, 0)))
     followers = [sum(NAMES[NAMES.index(name) - 1] in fold for name in fold) for fold in deal_folds(NAMES, 0)]
     assert max(followers) < 20  # of 42; one in five is expected by chance
@@ -78,7 +78,7 @@ def test_another_seed_is_refused_by_the_one_that_dealt(tmp_path):
     assert folds_path(tmp_path).read_text() == before
 
 
-def test_folds_that_cannot_be_read_are_not_dealt_anew(tmp_path):
+def test_folds_that_cannot_be_read_are_not_dealt_again(tmp_path):
     folds_path(tmp_path).write_text("{")
     with pytest.raises(InputError, match="put it back from a copy, or delete it: python -m data_prep then deals"):
         update_folds(tmp_path, NAMES[:7])

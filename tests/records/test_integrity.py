@@ -84,7 +84,7 @@ def test_a_change_is_named_and_training_does_not_start(how, data, shard):
 
 
 @pytest.mark.parametrize("how", list(CHANGES)[:5])
-def test_tfrecord_alone_reads_these_without_a_word(how, shard):
+def test_tfrecord_alone_reads_these_without_an_error(how, shard):
     shard.write_bytes(CHANGES[how](shard.read_bytes()))
     list(ellipses.read([shard], CONFIG.record_shape(STAGE)))
 
@@ -131,7 +131,7 @@ def test_a_shard_that_is_not_there_is_named(spoil, said, data, shard):
         make_task(CONFIG, STAGE, data, 0, 0)
 
 
-def test_all_damages_are_counted_and_only_the_first_is_spelled_out(data, shard):
+def test_all_damaged_shards_are_counted_and_only_the_first_is_described(data, shard):
     second = dataset.shard_path(data, STAGE, "case_00004")
     whole = second.read_bytes()
     shard.write_bytes(b"a")
@@ -172,7 +172,7 @@ def test_a_case_name_of_any_script_is_welcome(name, tmp_path):
     ([["case_00000"], ["case_00001"], ["case_00002"], ["case_00003"], []], "case_00004 is in no fold"),
     ([["case_00000"], ["case_00001"], ["case_00002"], ["case_00003", "case_00004"], ["case_00000"]],
      "has case_00000 in two folds")])
-def test_folds_that_would_let_a_held_out_case_slip_into_training_are_refused(folds, said, data):
+def test_folds_that_would_train_on_a_validation_case_are_refused(folds, said, data):
     path = dataset.folds_path(data)
     whole = path.read_text()
     path.write_text(json.dumps({"folds": folds}))

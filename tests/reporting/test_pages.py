@@ -396,7 +396,7 @@ def test_without_the_library_the_page_says_so(browser, run_folder, tmp_path):
     page.close()
 
 
-def test_the_library_has_its_licence_and_keeps_a_file_of_the_users(tmp_path):
+def test_the_library_has_its_license_and_keeps_a_file_of_the_users(tmp_path):
     write_library(tmp_path)
     head = (tmp_path / LIBRARY).read_text()[:2000]
     assert re.match(r"/\*! NiiVue \d+\.\d+\.\d+", head) and "BSD 2-Clause License" in head

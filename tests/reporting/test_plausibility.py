@@ -1,17 +1,17 @@
-"""Implausible results are doubted in one sentence each, and ordinary ones are not."""
+"""Tests that an implausible result gives one warning for each reason, and an ordinary one none."""
 
 import numpy as np
 import pytest
 
 from kits_tf.reporting.measurements import measure
-from kits_tf.reporting.plausibility import doubts
+from kits_tf.reporting.plausibility import result_warnings
 from kits_tf.volume import Volume
 
 SHAPE, SPACING_MM = (40, 32, 48), (8.0, 8.0, 8.0)  # 320 x 256 x 384 mm, voxels of 0.512 ml
 
 
 def said(boxes, lung=None):
-    """Returns the doubts about labels with a class id in each box (z, y, x in voxels), in a body of water."""
+    """Returns the warnings about labels with a class id in each box (z, y, x in voxels), in a body of water."""
     labels = np.zeros(SHAPE, np.uint8)
     for class_id, box in boxes:
         labels[box] = class_id
@@ -21,13 +21,13 @@ def said(boxes, lung=None):
         ct[lung, 6:26, 8:40] = -800
     volume = Volume.from_spacing(labels, SPACING_MM)
     scan = Volume.from_spacing(ct, SPACING_MM)
-    return doubts(measure(volume, scan), scan)
+    return result_warnings(measure(volume, scan), scan)
 
 
 RIGHT, LEFT = np.s_[14:26, 14:19, 10:15], np.s_[15:27, 14:19, 32:37]  # 300 voxels, 154 ml
 
 
-def test_two_ordinary_kidneys_and_none_at_all_raise_no_doubt():
+def test_two_ordinary_kidneys_and_none_at_all_raise_no_warning():
     assert said([(1, RIGHT), (1, LEFT)]) == []
     assert said([(1, RIGHT), (1, LEFT), (2, np.s_[14:18, 14:19, 10:15])]) == []
     assert said([]) == []
@@ -40,12 +40,12 @@ def test_two_ordinary_kidneys_and_none_at_all_raise_no_doubt():
     ([(1, RIGHT), (2, np.s_[18:26, 14:19, 10:15])], "67% of the right kidney is labeled tumor"),
     ([(1, np.s_[1:13, 14:19, 10:15]), (1, np.s_[16:28, 14:19, 32:37])], "120 mm apart in height"),
 ])
-def test_an_implausible_result_is_doubted_in_one_sentence(boxes, words):
+def test_an_implausible_result_gives_one_warning(boxes, words):
     lines = said(boxes)
     assert len(lines) == 1
     assert words in lines[0]
 
 
-def test_a_kidney_beside_the_lungs_is_doubted():
+def test_a_kidney_beside_the_lungs_gives_a_warning():
     assert any("height of the lungs" in line for line in said([(1, RIGHT)], lung=np.s_[0:24]))
     assert said([(1, RIGHT)], lung=np.s_[0:12]) == []

@@ -14,7 +14,7 @@ from harness.bad_scans import REFUSED, REFUSED_AS_SCAN
 
 import kits_tf
 from kits_tf.errors import InputError
-from kits_tf.scans.nifti import read_geometry, read_labels, read_volume
+from kits_tf.scans.nifti import read_labels, read_stored_geometry, read_volume
 
 ROOT = pathlib.Path(kits_tf.__file__).parents[1]
 CASES = [*((name, read) for name in REFUSED for read in (read_volume, read_labels)),
@@ -58,10 +58,10 @@ def test_a_bad_file_is_one_line_that_names_it(name, read, folder, caplog):
 
 
 @pytest.mark.parametrize("name", ["missing.nii.gz", "folder.nii.gz", "text.nii.gz", "2d.nii.gz", "singular.nii",
-                                  "huge.nii", "cut.nii", "ten_metres.nii.gz"])
+                                  "huge.nii", "cut.nii", "ten_meters.nii.gz"])
 def test_reading_geometry_alone_refuses_what_a_header_can_show(name, folder):
     with pytest.raises(InputError, match=REFUSED[name][1]):
-        read_geometry(folder / name)
+        read_stored_geometry(folder / name)
 
 
 def test_a_path_is_named_as_the_user_gave_it(folder, monkeypatch):

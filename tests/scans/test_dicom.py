@@ -29,7 +29,7 @@ from kits_tf.scans.dicom import read_series
 from kits_tf.scans.discovery import find_scans
 from kits_tf.scans.nifti import read_volume
 from kits_tf.scans.segmentation import write_segmentation
-from kits_tf.scans.warnings import scan_doubts
+from kits_tf.scans.warnings import scan_warnings
 from kits_tf.volume import apart_mm
 
 TURNED = np.radians(7)
@@ -245,7 +245,7 @@ NO_SLICES = {
 }
 
 
-def test_what_clearly_is_no_slice_is_passed_over(series, tmp_path):
+def test_what_clearly_is_no_slice_is_skipped(series, tmp_path):
     expected = read_series(series)[0].voxels
     for name, make in NO_SLICES.items():
         (series / name).write_bytes(make())
@@ -287,15 +287,15 @@ def test_pixels_that_a_header_claims_are_bounded_before_they_are_decoded(tmp_pat
 
 @pytest.mark.parametrize(("between", "thickness", "expected", "field"), [
     ("2.5", "3", 2.5, "SpacingBetweenSlices"), (None, "3", 3.0, "SliceThickness"), ("0", "3", 3.0, "SliceThickness")])
-def test_a_single_slice_is_as_thick_as_it_says_and_says_so(tmp_path, between, thickness, expected, field):
+def test_a_single_slice_has_the_thickness_in_its_header_and_a_warning(tmp_path, between, thickness, expected, field):
     single = slices_of(random_scan()[:1], SPACING_MM)
     single[0].SliceThickness = thickness
     if between is not None:
         single[0].SpacingBetweenSlices = between
     volume, slices = read_series(write_series(tmp_path / "scan", single))
     assert volume.spacing_mm == (expected, 0.8, 0.9)
-    assert volume.doubts == (f"It is a single slice; its thickness of {expected:g} mm is that of its {field}.",)
-    assert volume.doubts[0] in scan_doubts(volume, SPACING_MM)
+    assert volume.warnings == (f"It is a single slice; its thickness of {expected:g} mm is that of its {field}.",)
+    assert volume.warnings[0] in scan_warnings(volume, SPACING_MM)
     np.testing.assert_array_equal(volume.voxels, random_scan()[:1])
     assert write_segmentation(tmp_path / "seg.dcm", volume.with_voxels(np.ones((1, 9, 11), np.uint8)), slices, "test 1")
 
@@ -332,7 +332,7 @@ def test_what_no_volume_needs_may_be_missing_empty_or_odd(series, tmp_path, text
                 raw(dataset, field, text)
     volume, _ = read_series(write_series(tmp_path / "odd", slices))
     np.testing.assert_array_equal(volume.voxels, read_series(series)[0].voxels)
-    assert volume.doubts == ()
+    assert volume.warnings == ()
 
 
 @pytest.mark.parametrize("anonymizer", ANONYMIZERS)
@@ -341,7 +341,7 @@ def test_anonymized_series_are_read_and_uids_per_file_are_warned_of(anonymizer, 
     ANONYMIZERS[anonymizer](slices)
     volume, _ = read_series(write_series(tmp_path / "anonymized", slices))
     np.testing.assert_array_equal(volume.voxels, read_series(series)[0].voxels)
-    assert len(volume.doubts) == ("per file" in anonymizer)
+    assert len(volume.warnings) == ("per file" in anonymizer)
     assert [case.imaging.name for case in find_scans(tmp_path)] == ["anonymized", "scan"]
 
 
@@ -365,7 +365,7 @@ def test_slice_positions_may_be_rounded_and_a_missing_slice_still_shows(spacing_
         assert "are some missing?" in message
 
 
-def test_positions_of_whole_millimetres_hide_no_missing_slice(tmp_path):
+def test_positions_of_whole_millimeters_hide_no_missing_slice(tmp_path):
     assert "1.00 mm apart, but 2.00 mm" in refusal(write_series(tmp_path / "a", at([0, 1, 2, 4, 5, 6, 7, 8])))
     assert "1.50 mm apart, but" in refusal(write_series(tmp_path / "b", at([0, 1, 3])))
 
@@ -431,8 +431,8 @@ def test_a_series_beside_localizers_and_other_modalities_is_read_with_a_warning(
     for path in (series, shutil.make_archive(str(tmp_path / "packed"), "zip", series)):
         volume, slices = read_series(path)
         np.testing.assert_array_equal(volume.voxels, expected.voxels)
-        assert len(slices) == 6 and len(volume.doubts) == 1
-        assert volume.doubts[0].startswith("Other series beside it, localizers or no CT, were left out: CT 7 'phase 7'")
+        assert len(slices) == 6 and len(volume.warnings) == 1
+        assert volume.warnings[0].startswith("Other series beside it, localizers or no CT, were left out: CT 7 'phase")
 
 
 def test_many_series_in_a_zip_are_counted_and_a_few_named(tmp_path):

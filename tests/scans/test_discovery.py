@@ -100,7 +100,7 @@ def test_a_case_folder_given_alone_is_its_imaging(tmp_path):
 
 @pytest.mark.parametrize(("loose", "told"), [
     (["loose.nii.gz"], "loose.nii.gz is"), (["a.nii", "b.nii.gz", "c.nii"], "a.nii and 2 more are")])
-def test_a_study_hides_loose_files_beside_it_and_says_so_in_one_line(loose, told, tmp_path, capsys):
+def test_a_study_hides_loose_files_beside_it_with_a_warning_of_one_line(loose, told, tmp_path, capsys):
     touch(tmp_path, "case_00001/imaging.nii.gz", "study.nii/imaging.nii.gz", "kits.json", ".hidden.nii", *loose)
     assert [case.name for case in find_scans(tmp_path)] == ["case_00001", "study.nii"]
     assert capsys.readouterr().err == (f"warning: {tmp_path}: is taken as a study, {told} left out; give loose files "
@@ -211,7 +211,7 @@ def test_series_in_one_folder_are_told_apart_by_their_number(tmp_path):
             read_series(case.imaging, case.files)
 
 
-def test_files_with_a_series_each_are_told_apart_by_what_else_they_say(tmp_path):
+def test_files_with_a_series_each_are_told_apart_by_other_attributes(tmp_path):
     for number in (2, 3):
         slices = numbered(number)
         ANONYMIZERS["a series per file"](slices)

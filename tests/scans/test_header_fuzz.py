@@ -17,10 +17,10 @@ import faulthandler, gzip, io, pathlib, resource, sys, tempfile
 import nibabel as nib
 import numpy as np
 from hypothesis import given, settings, strategies as st
-from kits_tf.scans.nifti import read_geometry, read_labels, read_volume, write_labels
+from kits_tf.scans.nifti import read_labels, read_stored_geometry, read_volume, write_labels
 from kits_tf.errors import InputError
 from kits_tf.volume import Volume
-from kits_tf.scans.warnings import scan_doubts
+from kits_tf.scans.warnings import scan_warnings
 
 faulthandler.dump_traceback_later({seconds}, exit=True)
 pages = int(open("/proc/self/statm").read().split()[0])
@@ -96,8 +96,8 @@ def fuzz(file):
     attempt(read_labels, path)
     volume = attempt(read_volume, path)
     if volume is not None:
-        assert read_geometry(path)[0] == volume.voxels.shape
-        assert all(isinstance(line, str) for line in scan_doubts(volume, (3.0, 0.8, 0.8)))
+        assert sorted(read_stored_geometry(path)[0]) == sorted(volume.voxels.shape)
+        assert all(isinstance(line, str) for line in scan_warnings(volume, (3.0, 0.8, 0.8)))
         write_labels(folder / "labels.nii.gz", (volume.voxels > 0).astype(np.uint8), like=path)
 
 
@@ -124,6 +124,6 @@ def test_changed_files_are_volumes_or_our_own_line(tmp_path):
 
 
 @pytest.mark.soak
-def test_ten_thousand_changed_files_are_too(tmp_path):
+def test_ten_thousand_changed_files_are_volumes_or_our_own_line(tmp_path):
     _, _, peak_mib = fuzz(tmp_path, 10_000, 1800)
     assert peak_mib < 1024

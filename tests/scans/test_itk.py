@@ -51,7 +51,7 @@ def test_every_voxel_lies_where_simpleitk_and_nibabel_say(ending, direction, tmp
     for name in (f"scan.{ending}", "scan.nii.gz"):
         SimpleITK.WriteImage(image, str(tmp_path / name))
     found = itk.read_volume(tmp_path / f"scan.{ending}")
-    assert values_at(found, image) == 60 and found.voxels.dtype == np.int16 and found.doubts == ()
+    assert values_at(found, image) == 60 and found.voxels.dtype == np.int16 and found.warnings == ()
     expected = nifti.read_volume(tmp_path / "scan.nii.gz")
     np.testing.assert_array_equal(found.voxels, expected.voxels)
     np.testing.assert_allclose(found.affine, expected.affine, atol=1e-4)
@@ -172,7 +172,7 @@ REFUSED = {
     "2d.mha": (lambda path: SimpleITK.WriteImage(image_of()[:, :, 1], str(path)), r"shape \(5, 4\)"),
     "4d.nrrd": (lambda path: SimpleITK.WriteImage(SimpleITK.JoinSeries([image_of()] * 2), str(path)),
                 r"shape \(5, 4, 3, 2\)"),
-    "colours.nrrd": (lambda path: SimpleITK.WriteImage(SimpleITK.Compose([image_of()] * 3), str(path)),
+    "colors.nrrd": (lambda path: SimpleITK.WriteImage(SimpleITK.Compose([image_of()] * 3), str(path)),
                      r"shape \(5, 4, 3, 3\), expected one 3D volume with one number per voxel"),
     "nan.mha": (_filled(np.nan), "20 voxels are NaN or infinite"),
     "huge.nrrd": (_huge, "claims 30000 x 30000 x 30000 voxels"),
@@ -198,7 +198,7 @@ def test_a_scale_that_changes_nothing_is_read(tmp_path):
 def test_a_header_without_orientation_is_warned_of(tmp_path):
     (tmp_path / "plain.nrrd").write_bytes(b"NRRD0001\ntype: short\ndimension: 3\nsizes: 5 4 3\nspacings: 1 1 2\n"
                                           b"encoding: raw\nendian: little\n\n" + bytes(120))
-    assert re.search("does not say how the scan lies", itk.read_volume(tmp_path / "plain.nrrd").doubts[0])
+    assert re.search("does not say how the scan lies", itk.read_volume(tmp_path / "plain.nrrd").warnings[0])
 
 
 def test_both_files_of_a_scan_count_when_it_has_changed(tmp_path):

@@ -1,4 +1,4 @@
-"""Tests that every layout is recognized, said, and refused where it is unclear; most files may be empty."""
+"""Tests that every layout is recognized and printed, or refused where it is unclear; most files may be empty."""
 
 import json
 import re
@@ -31,11 +31,11 @@ def series(folder, number=1):
     return write_series(folder, slices_of(np.zeros((4, 5, 6), np.int16), (5, 1, 1), series=str(number)))
 
 
-def test_kits19_is_recognized_and_said(tmp_path):
+def test_kits19_is_recognized_and_printed(tmp_path):
     touch(tmp_path, "case_00000/imaging.nii.gz", "case_00000/segmentation.nii.gz", "case_00001/imaging.nii.gz")
     found = find_cases(tmp_path)
     assert found.layout == "kits19" and len(found.cases) == 2
-    assert found.said == (f"{tmp_path}: taken as a study in KiTS19's layout: 2 cases, 1 with labels "
+    assert found.summary == (f"{tmp_path}: taken as a study in KiTS19's layout: 2 cases, 1 with labels "
                           f"(kidney:1,tumor:2)")
 
 
@@ -46,7 +46,7 @@ def test_kits21_takes_the_majority_vote_and_its_cysts(tmp_path):
     found = find_cases(tmp_path)
     assert (found.layout, listed(found)[1]) == (
         "kits21", ("case_00001", "imaging.nii.gz", "case_00001/aggregated_MAJ_seg.nii.gz"))
-    assert found.said.endswith("2 with labels (kidney:1,tumor:2,cyst:3; cysts become kidney)")
+    assert found.summary.endswith("2 with labels (kidney:1,tumor:2,cyst:3; cysts become kidney)")
 
 
 @pytest.mark.parametrize("root", ["dataset", "."])
@@ -55,7 +55,7 @@ def test_kits23_as_it_is_downloaded_is_recognized_from_its_repository_too(root, 
         "imaging", "segmentation", "instances/cyst_instance-1_annotation-1")))
     found = find_cases(tmp_path / root)
     assert (found.layout, str(found.cases[0].labels)) == ("kits23", "kidney:1,tumor:2,cyst:3")
-    assert found.said.startswith(f"{tmp_path}/dataset: taken as KiTS23: 2 cases")
+    assert found.summary.startswith(f"{tmp_path}/dataset: taken as KiTS23: 2 cases")
 
 
 def test_what_the_user_says_of_labels_and_layout_comes_first(tmp_path):
@@ -162,7 +162,7 @@ def test_a_table_names_files_beside_it_and_series(head, tmp_path):
     (tmp_path / "cases.csv").write_text("\ufeff" + "\r\n".join(lines))
     found = find_cases(tmp_path / "cases.csv")
     assert listed(found) == [("first", "one.nii.gz", "seg/one.nii.gz"), ("second", "SE1", None)]
-    assert len(found.cases[1].files) == 4 and "a table of cases: 2 cases, 1 with labels" in found.said
+    assert len(found.cases[1].files) == 4 and "a table of cases: 2 cases, 1 with labels" in found.summary
 
 
 @pytest.mark.parametrize(("text", "said"), [
@@ -196,7 +196,7 @@ def test_series_per_patient_are_scans_named_by_their_folders(tmp_path):
         series(tmp_path / patient / "ST0" / "SE1")
     found = find_cases(tmp_path)
     assert (found.layout, [case.name for case in found.cases]) == ("scans", ["anna_ST0_SE1", "bert_ST0_SE1"])
-    assert found.said == f"{tmp_path}: taken as scans without labels: 2 cases"
+    assert found.summary == f"{tmp_path}: taken as scans without labels: 2 cases"
 
 
 UNCLEAR = {
@@ -234,7 +234,7 @@ def test_pairs_beside_series_are_refused_until_the_user_says_which(tmp_path):
 
 
 @pytest.mark.parametrize("layout", [name for name in layouts.TITLES if name != "csv"])
-def test_a_layout_that_is_not_there_is_said(layout, tmp_path):
+def test_a_layout_that_the_folder_does_not_have_is_reported(layout, tmp_path):
     with pytest.raises(InputError, match=r"contains no (case of|scan)"):
         find_cases(DataSet(tmp_path, layout))
 

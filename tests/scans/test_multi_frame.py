@@ -29,7 +29,7 @@ def test_a_multi_frame_file_is_the_volume_of_its_slices(class_uid, geometry, tmp
     found, frames = read_series(stored(tmp_path / "scan", enhanced(slices, class_uid=class_uid)))
     np.testing.assert_array_equal(found.voxels, expected.voxels)
     np.testing.assert_allclose(found.affine, expected.affine, atol=1e-9)
-    assert found.doubts == () and len(frames) == 6
+    assert found.warnings == () and len(frames) == 6
 
 
 def test_frames_in_any_order_with_their_own_rescaling_are_sorted_by_position(tmp_path):

@@ -1,4 +1,4 @@
-"""Tests DICOM segmentations: what they say of the voxels, and of series as scanners and anonymizers write them."""
+"""Tests DICOM segmentations: their voxels and references, for series as scanners and anonymizers write them."""
 
 import highdicom as hd
 import numpy as np

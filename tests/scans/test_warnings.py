@@ -9,7 +9,7 @@ from harness.bad_scans import patched
 from harness.geometries import affine_of
 
 from kits_tf.scans.nifti import read_labels, read_volume, write_volume
-from kits_tf.scans.warnings import label_doubts, scan_doubts
+from kits_tf.scans.warnings import label_warnings, scan_warnings
 from kits_tf.volume import Volume
 
 TRAINED_MM = (3.0, 0.7816, 0.7816)
@@ -27,12 +27,12 @@ def body(shape=(40, 100, 150), spacing_mm=(4.0, 1.8, 1.5)):
     return Volume.from_spacing(hu, spacing_mm)
 
 
-def doubts(volume):
-    return scan_doubts(volume, TRAINED_MM)
+def warnings_of(volume):
+    return scan_warnings(volume, TRAINED_MM)
 
 
-def test_an_ordinary_scan_raises_no_doubt():
-    assert doubts(body()) == []
+def test_an_ordinary_scan_raises_no_warning():
+    assert warnings_of(body()) == []
 
 
 def changed(change):
@@ -72,16 +72,16 @@ ODD = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_what_is_odd_is_said_once_in_one_line(kind):
+def test_what_is_odd_is_a_warning_of_one_line_given_once(kind):
     volume, said = ODD[kind]
-    found = doubts(volume)
+    found = warnings_of(volume)
     assert [bool(re.search(said, line)) for line in found].count(True) == 1
     assert all(len(line.splitlines()) == 1 and line.endswith(".") for line in found)
     assert len(found) == (2 if kind == "0.1 mm" else 1), found  # the 0.1 mm scan also covers only 15 mm
 
 
-def test_mirrored_from_right_to_left_cannot_be_told():
-    assert doubts(changed(lambda hu: hu[:, :, ::-1])) == []
+def test_mirrored_from_right_to_left_cannot_be_detected():
+    assert warnings_of(changed(lambda hu: hu[:, :, ::-1])) == []
 
 
 def stored(path, change=lambda header: None, **patches):
@@ -117,20 +117,20 @@ def qform_alike(header):
     (qform_alike, {"qform_code": 0, "sform_code": 0}, "The header does not say how the scan lies in the patient (qform "
                                                       "and sform codes are 0); an orientation was assumed."),
 ])
-def test_an_odd_header_is_said_and_comes_first(change, patches, said, tmp_path):
+def test_an_odd_header_is_the_first_warning(change, patches, said, tmp_path):
     volume = stored(tmp_path / "scan.nii", change, **patches)
-    assert volume.doubts == (() if said is None else (said,))
-    assert doubts(volume)[:1] == list(volume.doubts)
-    assert volume.with_voxels(volume.voxels + 1).doubts == volume.doubts
+    assert volume.warnings == (() if said is None else (said,))
+    assert warnings_of(volume)[:1] == list(volume.warnings)
+    assert volume.with_voxels(volume.voxels + 1).warnings == volume.warnings
 
 
-def test_a_tilted_gantry_is_said_with_its_angle(tmp_path):
+def test_a_tilted_gantry_is_reported_with_its_angle(tmp_path):
     def tilted(header):
         affine = affine_of("IPL", (4.0, 1.8, 1.5))
         affine[1, 0] = 4.0 * np.tan(np.radians(25))  # slices move back as they go down
         header.set_sform(affine, 1)
         header.set_qform(None, 0)
-    said, = stored(tmp_path / "scan.nii", tilted).doubts
+    said, = stored(tmp_path / "scan.nii", tilted).warnings
     assert said.startswith("Its axes are 25.0 degrees off a right angle (a tilted gantry?)")
 
 
@@ -139,7 +139,7 @@ def test_bytes_that_follow_the_voxels_are_counted(read, tmp_path):
     write_volume(tmp_path / "scan.nii", Volume.from_spacing(np.ones((3, 4, 5), np.uint8), (1, 1, 1)))
     with open(tmp_path / "scan.nii", "ab") as stream:
         stream.write(bytes(77))
-    assert read(tmp_path / "scan.nii").doubts[-1] == "77 bytes follow the voxels and were ignored."
+    assert read(tmp_path / "scan.nii").warnings[-1] == "77 bytes follow the voxels and were ignored."
 
 
 @pytest.mark.parametrize(("box", "ends"), [
@@ -149,11 +149,11 @@ def test_bytes_that_follow_the_voxels_are_counted(read, tmp_path):
 def test_a_kidney_at_the_edge_names_the_edge(box, ends):
     labels = np.zeros((6, 7, 8), np.uint8)
     labels[box] = 2
-    assert label_doubts(labels) == [
+    assert label_warnings(labels) == [
         f"A kidney or tumor touches the scan's edge towards the {end}: it may be cut off." for end in ends]
 
 
 def test_one_slice_has_no_edge_along_its_own_axis():
     labels = np.zeros((1, 7, 8), np.uint8)
     labels[0, 3, 3] = 1
-    assert label_doubts(labels) == []
+    assert label_warnings(labels) == []

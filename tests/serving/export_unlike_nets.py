@@ -1,6 +1,6 @@
 """Exports a small cascade of varied networks with known labels.
 
-python tests/serving/export_unlike_nets.py FOLDER
+    python tests/serving/export_unlike_nets.py FOLDER
 
 Each stage is the mean of a network with random weights and a threshold network: the first gives varied probabilities,
 the second decides whether they are above one half.

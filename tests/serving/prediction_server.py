@@ -1,6 +1,6 @@
 """Replaces TensorFlow Serving in tests: its two gRPC services over an export, without this project's code.
 
-python tests/serving/prediction_server.py --model=EXPORT/VERSION
+    python tests/serving/prediction_server.py --model=EXPORT/VERSION
 
 It loads the version with the session loader, as TensorFlow Serving does, replays the warm-up requests, and prints
 "port N" when it is ready. It refuses the same requests as TensorFlow Serving, with the same status codes: another

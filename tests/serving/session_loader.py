@@ -1,6 +1,6 @@
 """Runs an export with the session loader, as TensorFlow Serving does, without this project's code or Keras.
 
-python tests/serving/session_loader.py EXPORT/VERSION INPUTS.npz OUTPUTS.npz
+    python tests/serving/session_loader.py EXPORT/VERSION INPUTS.npz OUTPUTS.npz
 
 INPUTS contains arrays named SIGNATURE/INPUT; OUTPUTS gets SIGNATURE/OUTPUT of every signature in INPUTS.
 """

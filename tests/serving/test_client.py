@@ -27,6 +27,7 @@ from kits_tf.errors import InputError
 from kits_tf.scans.nifti import write_volume
 from kits_tf.serving import Predictor, RemotePredictor, Server, client
 from kits_tf.serving.__main__ import predict
+from kits_tf.serving.server import is_loopback
 from kits_tf.volume import Volume
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -99,7 +100,7 @@ def rows(folder):
     return read_rows(folder / "summary.csv")
 
 
-def test_labels_and_report_by_wire_are_those_of_the_export_bit_for_bit(server, scan, expected):
+def test_labels_and_report_of_a_server_are_those_of_the_export_bit_for_bit(server, scan, expected):
     labels, report = RemotePredictor(server).explain(scan)
     assert labels.voxels.dtype == np.uint8
     assert np.array_equal(labels.voxels, expected[0])
@@ -119,25 +120,26 @@ def test_the_signature_is_asked_for_by_name(relay, scan, xla, precision, signatu
 def test_a_proxy_is_asked_for_other_machines_alone_and_is_named_where_it_fails(process, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # where nobody listens
     assert RemotePredictor(process.address).version == 1
-    with pytest.raises(InputError, match=r"no server answers .* in http_proxy was asked.*no_proxy=192\.0\.2\.1"):
+    with pytest.raises(InputError, match=r"no server answers .* in http_proxy.*no_proxy=192\.0\.2\.1"):
         RemotePredictor("192.0.2.1:8500", deadline_s=20)
 
 
-@pytest.mark.parametrize(("address", "loopback"), [
-    ("localhost:8500", True), ("127.0.0.1:8500", True), ("127.8.8.8:1", True), ("[::1]:8500", True),
-    ("localhost.example.org:8500", False), ("10.0.0.1:8500", False), ("[2001:db8::1]:8500", False)])
-def test_this_machine_is_known_by_its_name_and_addresses(address, loopback):
-    assert client.is_loopback(address) == loopback
+@pytest.mark.parametrize(("host", "loopback"), [
+    ("localhost", True), ("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("[::1]", True),
+    ("localhost.example.org", False), ("10.0.0.1", False), ("2001:db8::1", False), ("0.0.0.0", False),
+    ("::", False), ("", False)])
+def test_this_machine_is_known_by_its_name_and_addresses(host, loopback):
+    assert is_loopback(host) == loopback
 
 
-def test_int16_is_what_travels(relay, scan):
+def test_voxels_are_sent_as_int16(relay, scan):
     RemotePredictor(relay.address).predict(scan.with_voxels(scan.voxels.astype(np.float32) + 0.2))
     sent = relay.seen[0].inputs["volume"]
     assert sent.dtype == tf.int16.as_datatype_enum
     assert len(sent.tensor_content) == 2 * scan.voxels.size
 
 
-def test_predict_writes_the_same_labels_and_report_by_wire(export, server, study, tmp_path):
+def test_predict_writes_the_same_labels_and_report_with_a_server(export, server, study, tmp_path):
     assert predict(export, study, tmp_path / "here", overlay=False) == 0
     assert predict(None, study, tmp_path / "there", overlay=False, server=Server(server)) == 0
     for case in ("00000", "00001"):
@@ -184,7 +186,7 @@ def test_nothing_else_is_tried_again(relay, scan, code):
     assert len(relay.seen) == 1
 
 
-def test_the_deadline_counts(relay, scan):
+def test_a_deadline_that_has_passed_is_one_line(relay, scan):
     relay.delay_s = 3.0
     with pytest.raises(InputError, match="no answer within 1 s; raise --server_deadline"):
         RemotePredictor(relay.address, deadline_s=1.0).predict(scan)
@@ -258,7 +260,7 @@ def encrypted(server, tmp_path):
         yield relay
 
 
-def test_tls_is_spoken_where_a_certificate_authority_is_given(encrypted, scan, expected, tmp_path):
+def test_tls_is_used_where_a_certificate_authority_is_given(encrypted, scan, expected, tmp_path):
     remote = RemotePredictor(encrypted.address, ca=tmp_path / "ours.pem")
     assert np.array_equal(remote.predict(scan).voxels, expected[0])
     for ca in (tmp_path / "other.pem", None):
@@ -277,7 +279,7 @@ def test_a_file_without_a_certificate_is_named(tmp_path, content):
         RemotePredictor("localhost:1", ca=tmp_path / "ca.pem")
 
 
-def test_the_command_says_one_line_of_another_authority(encrypted, scan, tmp_path):
+def test_the_command_prints_one_line_for_another_authority(encrypted, scan, tmp_path):
     """Uses a new process, not a fork: gRPC reads its log level on import and prints without Python."""
     write_volume(tmp_path / "scan.nii.gz", scan)
     command = [sys.executable, "predict.py", f"--server={encrypted.address}", f"--server_ca={tmp_path / 'other.pem'}",
@@ -289,7 +291,7 @@ def test_the_command_says_one_line_of_another_authority(encrypted, scan, tmp_pat
                         done.stderr.strip())
 
 
-def test_the_command_says_one_line_of_a_file_without_a_certificate(scan, tmp_path):
+def test_the_command_prints_one_line_for_a_file_without_a_certificate(scan, tmp_path):
     write_volume(tmp_path / "scan.nii.gz", scan)
     done = commands.run("predict.py", "--server=localhost:1", f"--server_ca={tmp_path / 'scan.nii.gz'}",
                         f"--input={tmp_path / 'scan.nii.gz'}", f"--output={tmp_path / 'out'}")
@@ -331,12 +333,12 @@ def test_eight_clients_at_once_get_right_answers(process, scan, expected):
 
 
 @pytest.mark.soak
-def test_eight_clients_for_five_minutes_leave_the_server_s_memory_flat(process, scan, expected, told):
+def test_eight_clients_for_five_minutes_leave_the_server_s_memory_flat(process, scan, expected, figure):
     latencies, faults, resident = run_clients(process.address, scan, expected[0], 300.0, process)
     early, late = (np.mean(part) for part in (resident[60:120], resident[-60:]))
-    told(f"{CLIENTS} clients, 300 s: {len(latencies)} scans, {len(faults)} faults, "
-         f"median {np.median(latencies):.2f} s, 95 % within {np.percentile(latencies, 95):.2f} s, "
-         f"server {early:.0f} MiB in the second minute, {late:.0f} MiB in the last")
+    figure(f"{CLIENTS} clients, 300 s: {len(latencies)} scans, {len(faults)} faults, "
+           f"median {np.median(latencies):.2f} s, 95 % within {np.percentile(latencies, 95):.2f} s, "
+           f"server {early:.0f} MiB in the second minute, {late:.0f} MiB in the last")
     assert not faults
     assert late < early * 1.05
 

@@ -1,4 +1,4 @@
-"""Tests the report's text on the decisions for a case."""
+"""Tests the report's text about the cascade's decisions for a case."""
 
 import dataclasses
 
@@ -32,7 +32,7 @@ def said(**found):
     ({"tumor_ml": 0.0}, "No tumor was found."),
     ({"kidneys": 1}, "1 kidney(s) were segmented: a missing kidney, fused kidneys, or an error."),
 ])
-def test_each_decision_is_told_once_and_nothing_else(found, warning):
+def test_each_decision_is_explained_once_and_nothing_else(found, warning):
     quiet = said(**QUIET)
     told = said(**QUIET | found)
     assert [line for line in told if line not in quiet] == [warning]

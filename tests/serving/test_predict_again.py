@@ -70,7 +70,7 @@ def statuses(folder):
     return {row["case"]: row["status"] for row in read_rows(folder / "summary.csv")}
 
 
-def test_what_stands_is_left_alone_and_in_the_summary(run, tmp_path):
+def test_what_is_up_to_date_is_left_alone_and_in_the_summary(run, tmp_path):
     assert run() == (0, "3 done, 0 unchanged, 0 failed", 3)
     first = read_rows(tmp_path / "out" / "summary.csv")
     before = content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json")
@@ -140,7 +140,7 @@ def test_what_a_killed_run_or_a_user_took_away_is_made_again_byte_for_byte(gone,
 
 
 @pytest.mark.parametrize("damage", ["corrected by hand", "cut", "no report", "another's report"])
-def test_a_file_that_was_changed_since_is_kept_and_said_unless_the_user_gives_it_up(damage, run, tmp_path):
+def test_a_file_that_was_changed_since_is_kept_and_reported_without_overwrite(damage, run, tmp_path):
     run()
     before = content(tmp_path / "out", ".nii.gz") | content(tmp_path / "out", ".json")
     labels, report = tmp_path / "out" / "prediction_00002.nii.gz", tmp_path / "out" / "prediction_00002.json"
@@ -171,7 +171,7 @@ def test_another_model_redoes_no_case_whose_labels_were_corrected_and_a_kind_not
 
 
 @pytest.mark.parametrize("table", ["summary.csv", "findings.csv", "report.html"])
-def test_a_table_that_is_not_ours_is_kept_and_said_before_any_work(table, run, tmp_path, answers):
+def test_a_table_that_is_not_ours_is_kept_and_reported_before_any_work(table, run, tmp_path, answers):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / table).write_text("the user's")
     with pytest.raises(InputError, match=f"{table}: was not written by this program"):
@@ -272,7 +272,7 @@ def test_a_model_that_cannot_be_loaded_is_one_line_for_all_cases(quick_export, s
     assert not list((tmp_path / "out").glob("prediction*"))
 
 
-def test_a_model_is_loaded_anew_where_another_lies_in_its_place(tmp_path):
+def test_a_model_that_was_replaced_is_loaded_again(tmp_path):
     loads = str(tmp_path / "loads")
     one = cluster.once(chores.model, loads, version="a")
     assert cluster.once(chores.model, loads, version="a") is one

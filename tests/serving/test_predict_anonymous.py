@@ -1,4 +1,4 @@
-"""Tests predict.py --anonymous: what it writes says nothing of whose scans they are."""
+"""Tests predict.py --anonymous: no output file identifies a patient."""
 
 import base64
 import gzip

@@ -74,7 +74,7 @@ def test_labels_come_back_in_the_scan_s_own_geometry(quick_export, scan, tmp_pat
     assert 2 * (kidney & inside).sum() / (kidney.sum() + inside.sum()) > 0.9
 
 
-def test_a_bad_case_fails_in_one_line_and_the_others_go_on(quick_export, scan, study, tmp_path, capsys):
+def test_a_bad_case_fails_in_one_line_and_the_others_continue(quick_export, scan, study, tmp_path, capsys):
     folder = tmp_path / "scans"
     write_volume(folder / "good.nii.gz", scan)
     holes = scan.voxels.astype(np.float32)
@@ -151,7 +151,7 @@ def peak_gib(*command):
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("slices", "slice_mm", "most_gib"), [(108, 5.0, 2.5), (1059, 0.5, 4.0)])
-def test_memory_stays_bounded(tmp_path, told, slices, slice_mm, most_gib):
+def test_memory_stays_bounded(tmp_path, figure, slices, slice_mm, most_gib):
     """Uses the paper's networks; noise cannot be compressed; two kidneys and a tumor make every network run."""
     subprocess.run([sys.executable, "-m", "benchmarks.untrained", "--preset=paper", f"--output={tmp_path / 'export'}"],
                    cwd=ROOT, check=True)
@@ -163,7 +163,7 @@ def test_memory_stays_bounded(tmp_path, told, slices, slice_mm, most_gib):
     write_volume(tmp_path / "long.nii.gz", Volume.from_spacing(voxels, (slice_mm, 0.8, 0.8)))
     peak = peak_gib(sys.executable, "predict.py", f"--model={tmp_path / 'export'}",
                     f"--input={tmp_path / 'long.nii.gz'}", f"--output={tmp_path / 'out'}")
-    told(f"{slices} x 512 x 512: peak {peak:.2f} GiB")
+    figure(f"{slices} x 512 x 512: peak {peak:.2f} GiB")
     assert peak <= most_gib
     report = json.loads((tmp_path / "out" / "prediction_long.json").read_text())
     assert report["kidneys"] == 2 and report["tumor_ml"] > 0

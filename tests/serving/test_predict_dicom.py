@@ -73,7 +73,7 @@ def nameless(scans):
     return scans
 
 
-def test_a_segmentation_that_cannot_be_made_costs_itself_alone(quick_export, nameless, tmp_path, capsys):
+def test_a_segmentation_that_cannot_be_made_leaves_the_other_outputs_alone(quick_export, nameless, tmp_path, capsys):
     assert predict(quick_export, nameless, tmp_path / "out") == 0
     before = files_in(tmp_path / "out")
     for _ in range(2):
@@ -91,7 +91,7 @@ def test_a_segmentation_that_cannot_be_made_costs_itself_alone(quick_export, nam
     assert row["status"] == "incomplete" and report["missing"]["prediction_patient.dcm"] in row["message"]
 
 
-def test_labels_of_an_earlier_run_outlive_one_that_can_only_fail(quick_export, nameless, tmp_path, capsys):
+def test_labels_of_an_earlier_run_are_kept_by_a_run_that_can_only_fail(quick_export, nameless, tmp_path, capsys):
     assert predict(quick_export, nameless, tmp_path / "out") == 0
     before = files_in(tmp_path / "out")
     assert predict(quick_export, nameless, tmp_path / "out", formats=("dicomseg",)) == 1

@@ -80,7 +80,7 @@ def test_an_export_computes_and_no_more(tiny_export):
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\xff\0", b"text"])
-def test_a_graph_that_is_none_is_refused(data, tmp_path):
+def test_bytes_that_are_no_graph_are_refused(data, tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(data)
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "config.json").write_text("{}")

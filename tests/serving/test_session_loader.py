@@ -51,7 +51,7 @@ def test_saved_model_cli_gives_the_labels_of_predict_bit_for_bit(tiny_export, ti
 
 @pytest.mark.soak
 @pytest.mark.parametrize("exporter", STACKS, ids=["export_on_keras2", "export_on_keras3"])
-def test_an_export_of_either_stack_runs_on_the_other(exporter, tiny_answer, tmp_path, told):
+def test_an_export_of_either_stack_runs_on_the_other(exporter, tiny_answer, tmp_path, figure):
     missing = [python for python in STACKS if not python.exists()]
     if missing:
         pytest.skip(f"no {missing[0]}: both stacks are needed, make venv makes one")
@@ -63,8 +63,8 @@ def test_an_export_of_either_stack_runs_on_the_other(exporter, tiny_answer, tmp_
                                  serving_default__volume=scan.voxels,
                                  serving_default__spacing_mm=np.float32(scan.spacing_mm)) for python in STACKS)
     apart = {stage: np.abs(one[f"{stage}/probabilities"] - other[f"{stage}/probabilities"]).max() for stage in STAGES}
-    told("largest difference of probabilities between the stacks: "
-         + ", ".join(f"{stage} {value:.1e}" for stage, value in apart.items()))
+    figure("largest difference of probabilities between the stacks: "
+           + ", ".join(f"{stage} {value:.1e}" for stage, value in apart.items()))
     assert max(apart.values()) < 1e-4
     for stage in STAGES:
         assert np.ptp(one[f"{stage}/probabilities"]) > 0.1  # the outputs are not constant

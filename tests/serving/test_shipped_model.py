@@ -1,4 +1,4 @@
-"""Without --model the model that ships is used, and told."""
+"""Tests that predict.py without --model uses the model that ships, and prints its name."""
 
 import shutil
 

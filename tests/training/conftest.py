@@ -1,3 +1,5 @@
+"""A fixture: training that is killed between its checkpoint and its history."""
+
 import contextlib
 
 import pytest

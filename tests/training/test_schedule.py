@@ -42,7 +42,7 @@ def test_kernels_decay_and_norms_and_biases_do_not(name, decay):
     np.testing.assert_allclose(bias, [3.0])
 
 
-def test_sgd_looks_ahead():
+def test_sgd_has_nesterov_momentum():
     weight = tf.Variable([[1.0]])
     optimizer = schedule.optimizer(TrainingConfig(optimizer="sgd", momentum=0.5, learning_rate=0.1), [weight])
     optimizer.apply_gradients([(tf.constant([[1.0]]), weight)])

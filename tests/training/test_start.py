@@ -217,8 +217,8 @@ def as_export(folder, weights):
 
 
 @pytest.mark.parametrize("given", ["run/fine/fold0/best.weights.h5", "model", "export"])
-def test_a_run_starts_from_given_weights_and_goes_on_without_them(data_dir, fine_run, tmp_path, given,
-                                                                  killed_once_saved):
+def test_a_run_starts_from_given_weights_and_continues_without_them(data_dir, fine_run, tmp_path, given,
+                                                                   killed_once_saved):
     best = runs.stage_folder(fine_run, "fine", 0) / runs.BEST
     if given == "model":
         shutil.copytree(best.parent, tmp_path / "model" / "fine", ignore=shutil.ignore_patterns("config.json"))
@@ -233,8 +233,8 @@ def test_a_run_starts_from_given_weights_and_goes_on_without_them(data_dir, fine
     assert "resumes after epoch 1 of 2" in lines[0]
     recorded = json.loads((own / "training.json").read_text())["start_from"]
     assert recorded["given"] == str(tmp_path / given) and len(recorded["sha256"]) == 64
-    with pytest.raises(InputError, match=r"it began from \S*(?:best.weights.h5|export/1) \(SHA-256 \w{8}\.\.\.\) "
-                                         r"there and from no --start_from here"):
+    with pytest.raises(InputError, match=r"it began from \S*(?:best.weights.h5|export/1) \(SHA-256 \w{8}\.\.\.\), "
+                                         r"now from no --start_from"):
         train("fine", data_dir, place, still)
 
 
@@ -325,7 +325,7 @@ def test_cases_that_were_added_after_fine_was_trained_refuse_nothing(data_dir, f
     assert "5 training cases, 2 validation cases" in train("tumor2d", more, fine_run, config)[0]
 
 
-def test_weights_that_have_seen_the_held_out_cases_are_refused_under_any_name(data_dir, trained, tmp_path):
+def test_weights_trained_on_the_validation_cases_are_refused_under_any_name(data_dir, trained, tmp_path):
     scans = {f"case_0000{number}": {"records": "-", "scan": f"scan {number}"} for number in range(5)}
     place = runs.stage_folder(shutil.copytree(trained, tmp_path / "run"), "fine", 0)
     identity = json.loads((place / runs.IDENTITY).read_text())

@@ -116,7 +116,7 @@ def test_a_clipped_step_is_as_long_as_allowed_and_a_short_one_stays(data_dir):
     assert moved(loose, image, target) == pytest.approx(length, rel=1e-3)
 
 
-def test_the_average_follows_the_weights_and_stands_in_for_them_for_a_while(data_dir):
+def test_the_average_follows_the_weights_and_replaces_them_for_a_while(data_dir):
     one, image, target = made(data_dir, average_decay=0.3, learning_rate=0.1)
     expected = [value.astype(np.float64) for value in values(one.weights)]
     for number in range(1, 6):

@@ -65,7 +65,7 @@ def test_a_few_dozen_steps_learn_to_find_ellipses(config, data_dir, tmp_path, st
     assert list((runs.stage_folder(tmp_path, stage, 0) / "events").glob("events.*"))
 
 
-def test_held_out_loss_is_that_of_all_examples_as_one_batch(config, data_dir, tmp_path):
+def test_the_validation_loss_is_that_of_all_examples_as_one_batch(config, data_dir, tmp_path):
     task = make_task(config, "tumor2d", data_dir, 0, seed=1)
     _, net, _ = task.build()
     batches = list(task.held_out_batches())
@@ -173,21 +173,21 @@ def test_a_record_that_can_be_read_at_a_second_look_is_one_line_too(config, data
         train(config, "fine", data_dir, tmp_path)
 
 
-def test_a_run_goes_on_with_its_own_cases_when_others_are_added(config, finished, tmp_path):
+def test_a_run_continues_with_its_own_cases_when_others_are_added(config, finished, tmp_path):
     ellipses.write(tmp_path, config, stages=["coarse"], cases=7)
     _, lines = train(config, "coarse", tmp_path, finished)
-    assert "leaves out 2 cases that were added since it began; another --run_dir takes them in" in lines[0]
+    assert "cases added since the run began, left out: 2; to train on them, choose another --run_dir" in lines[0]
     assert "already trained" in lines[1]
 
 
 def test_a_run_whose_case_left_or_changed_sides_is_refused(config, finished, tmp_path):
     ellipses.write(tmp_path, config, stages=["coarse"], cases=4)
-    with pytest.raises(InputError, match=r"it was trained on case_00004 there and is not here"):
+    with pytest.raises(InputError, match=r"it was trained on case_00004, now missing"):
         train(config, "coarse", tmp_path, finished)
     ellipses.write(tmp_path, config, stages=["coarse"])
     names = [f"case_0000{number}" for number in range(5)]
     dataset.folds_path(tmp_path).write_text(json.dumps({"folds": [names[:2], names[2:], [], [], []]}))
-    with pytest.raises(InputError, match=r"it was trained on case_00001 there and is not here"):
+    with pytest.raises(InputError, match=r"it was trained on case_00001, now missing"):
         train(config, "coarse", tmp_path, finished)
 
 
@@ -200,7 +200,7 @@ def test_a_run_whose_records_were_prepared_again_with_other_labels_is_refused(co
     assert "\n" not in str(caught.value)
 
 
-def test_records_that_are_written_anew_while_they_are_trained_on_end_the_run(config, tmp_path, monkeypatch):
+def test_records_that_are_written_again_while_they_are_trained_on_end_the_run(config, tmp_path, monkeypatch):
     ellipses.write(tmp_path / "data", config, stages=["coarse"])
     save = checkpoints.Checkpoints.save
 
@@ -209,7 +209,7 @@ def test_records_that_are_written_anew_while_they_are_trained_on_end_the_run(con
         ellipses.write(tmp_path / "data", config, stages=["coarse"], kinds=(2, 1, 0))
 
     monkeypatch.setattr(checkpoints.Checkpoints, "save", save_and_prepare)
-    with pytest.raises(InputError, match=r"^coarse fold 0: case_00001 and 4 more was prepared anew with other records"):
+    with pytest.raises(InputError, match=r"^coarse fold 0: case_00001 and 4 more was prepared again with other"):
         train(config, "coarse", tmp_path / "data", tmp_path / "run")
     assert len(read_history(tmp_path / "run", "coarse")) == 1
 
@@ -230,7 +230,7 @@ def place(finished, tmp_path):
     return runs.stage_folder(tmp_path, "coarse", 0)
 
 
-def test_a_run_goes_on_from_the_newest_whole_checkpoint_and_keeps_all(config, data_dir, place, tmp_path, capsys):
+def test_a_run_continues_from_the_newest_whole_checkpoint_and_keeps_all(config, data_dir, place, tmp_path, capsys):
     kept = {name: (place / name).read_bytes() for name in (runs.HISTORY, runs.BEST, runs.LAST)}
     before = runs.load_history(place)
     for path in (place / "checkpoints").glob("ckpt-12*"):
@@ -238,8 +238,8 @@ def test_a_run_goes_on_from_the_newest_whole_checkpoint_and_keeps_all(config, da
     history, lines = train(config, "coarse", data_dir, tmp_path)
     assert "resumes after epoch 1 of 2" in lines[0] and len(history) == 2
     assert [re.sub(r" \(.*\)", "", line) for line in capsys.readouterr().err.splitlines()] == [
-        f"warning: {place}/checkpoints/ckpt-12: cannot be read; going on from the one before it, ckpt-6",
-        f"warning: {place}: 2 epochs were trained, but the newest whole checkpoint has 1; going on from there, the "
+        f"warning: {place}/checkpoints/ckpt-12: cannot be read; continuing from the one before it, ckpt-6",
+        f"warning: {place}: 2 epochs were trained, but the newest whole checkpoint has 1; continuing from there, the "
         f"results so far are kept as history-of-2-epochs.csv, best-of-2-epochs.weights.h5, last-of-2-epochs.weights.h5"]
     for name, other in ((runs.HISTORY, "history-of-2-epochs.csv"), (runs.BEST, "best-of-2-epochs.weights.h5")):
         assert (place / other).read_bytes() == kept[name]
@@ -378,7 +378,7 @@ def test_out_of_memory_says_which_setting_to_lower(config, data_dir, tmp_path, m
         train(ellipses.with_training(smaller, "fine", epochs=3), "fine", data_dir, tmp_path)
 
 
-def test_training_stops_early_when_the_held_out_cases_gain_no_more(config, data_dir, tmp_path):
+def test_training_stops_early_when_the_validation_dice_no_longer_rises(config, data_dir, tmp_path):
     config = ellipses.with_training(config, "coarse", epochs=30, patience=2, steps_per_epoch=1, learning_rate=1e-9)
     net = dataclasses.replace(config.coarse.net, normalization="none")  # batch statistics would change the score
     config = dataclasses.replace(config, coarse=dataclasses.replace(config.coarse, net=net))
@@ -404,7 +404,7 @@ def test_a_batch_that_cannot_be_split_over_the_replicas_is_refused(config, data_
         train(config, "fine", data_dir, tmp_path, strategy=several)
 
 
-def test_a_net_that_answers_the_same_everywhere_is_told_once(config, data_dir, tmp_path, capsys):
+def test_a_net_with_the_same_answer_everywhere_is_warned_of_once(config, data_dir, tmp_path, capsys):
     config = ellipses.with_training(config, "tumor2d", epochs=4, steps_per_epoch=1, learning_rate=1e-9)
     net = dataclasses.replace(config.tumor2d.net, normalization="none")  # batch statistics would change the score
     config = dataclasses.replace(config, tumor2d=dataclasses.replace(config.tumor2d, net=net))
@@ -419,15 +419,15 @@ def test_a_net_is_collapsed_after_three_epochs_without_or_with_one_dice(scores, 
     assert progress.collapsed([{"val_dice": score} for score in scores]) == told
 
 
-def test_a_study_without_tumors_is_told_by_the_tumor_stages_alone(config, tmp_path, capsys):
+def test_a_study_without_tumors_is_warned_of_by_the_tumor_stages_alone(config, tmp_path, capsys):
     ellipses.write(tmp_path, config, stages=["fine", "tumor2d"], kinds=(0, 1))
     make_task(config, "fine", tmp_path, 0, 0)
     assert capsys.readouterr().err == ""
     make_task(config, "tumor2d", tmp_path, 0, 0)
     assert capsys.readouterr().err.splitlines() == [
-        "warning: tumor2d fold 0: none of the 4 cases to train on has a tumor: the net learns to find none",
-        "warning: tumor2d fold 0: none of the 1 cases held out has a tumor: Dice says nothing, and chance picks the "
-        "best weights"]
+        "warning: tumor2d fold 0: none of the 4 training cases has a tumor: the net learns to find none",
+        "warning: tumor2d fold 0: none of the 1 validation cases has a tumor: Dice says nothing, chance picks the best "
+        "weights"]
 
 
 def test_a_run_is_watched_by_plot_scalars_and_pictures(finished):

@@ -132,7 +132,7 @@ def test_twenty_files_are_twenty_scans_and_a_broken_one_is_a_sentence(visit, emp
     assert [path.name for path in empty.data.iterdir()] == [".kits_tf.lock"]
 
 
-def test_a_scan_goes_on_when_its_tab_is_closed_and_an_upload_does_not(visit, empty, tmp_path):
+def test_a_scan_continues_when_its_tab_is_closed_and_an_upload_does_not(visit, empty, tmp_path):
     page = visit(empty.address)
     page.locator("#files").set_input_files(web.nifti(tmp_path))
     card(page, "scan.nii.gz").locator(".status.queued, .status.running, .status.done").wait_for()
@@ -167,7 +167,7 @@ def test_the_token_comes_with_the_address_or_is_asked_for(visit, secret_server, 
     other = visit(bare.replace("127.0.0.1", "localhost"))
     other.locator("#token").fill("wrong")
     other.locator("#token-form button").click()
-    other.get_by_text("That is not its token.").wait_for()
+    other.get_by_text("This token is wrong.").wait_for()
     other.locator("#token").fill("a b+c&")
     other.locator("#token-form button").click()
     wait_for_status(other, "scan.nii.gz", "done")

@@ -195,7 +195,7 @@ def test_a_folder_in_use_is_one_line(server, patient_model):
     assert done.stderr.startswith(f"{server.data}: is in use by process") and done.stderr.count("\n") == 1
 
 
-def test_a_killed_server_leaves_no_worker_and_its_restart_goes_on(patient_model, tmp_path):
+def test_a_killed_server_leaves_no_worker_and_its_restart_continues(patient_model, tmp_path):
     with web.serving(tmp_path, patient_model) as server:
         done = server.upload(web.nifti(tmp_path))
         server.wait(done)

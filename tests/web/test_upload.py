@@ -187,7 +187,7 @@ def test_a_broken_request_is_refused(client, left, kind, body, said):
 @pytest.mark.parametrize(("method", "path", "status"), [
     ("GET", "/nothing", 404), ("GET", "/api", 404), ("PUT", "/api/scans", 404), ("GET", "/api/scans/1", 404),
     ("DELETE", "/api/scans/../scans/1", 404), ("GET", "/api/scans/1/labels.nii.gz", 404), ("GET", "/page.css", 404)])
-def test_what_does_not_exist_is_said_in_a_sentence(client, method, path, status):
+def test_what_does_not_exist_is_reported_in_a_sentence(client, method, path, status):
     answer = client.request(method, path)
     assert answer.status_code == status
     assert list(answer.json()) == ["detail"] and answer.json()["detail"].endswith(".")

@@ -1,6 +1,6 @@
 """Packs a KiTS19 submission.
 
-python -m kits_tf.evaluation.submission --predictions=predictions --study=kits19/data --output=submission.zip
+    python -m kits_tf.evaluation.submission --predictions=predictions --study=kits19/data --output=submission.zip
 
 Checks the names, labels, shapes and affines of prediction_00210.nii.gz to prediction_00299.nii.gz against the scans,
 then zips the files. If a check fails, writes no zip and exits with status 1.

@@ -84,10 +84,10 @@ class Canvas:
         prone: see Pose.
     """
 
-    def __init__(self, grid: Grid, pose: Pose, rng: np.random.Generator, background: float = -1000.0) -> None:
+    def __init__(self, grid: Grid, pose: Pose, rng: np.random.Generator) -> None:
         self.grid = grid
         self.prone = pose.prone
-        self.hu = np.full(grid.shape, background, np.float32)
+        self.hu = np.full(grid.shape, -1000.0, np.float32)
         self.labels = np.zeros(grid.shape, np.uint8)
         self._texture = rng.standard_normal((TILE, TILE, TILE), dtype=np.float32)
         self._textures: dict[tuple[float, ...], np.ndarray] = {}

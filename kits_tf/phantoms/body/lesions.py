@@ -16,7 +16,7 @@ from kits_tf.phantoms.body.tissues import Tissues
 from kits_tf.phantoms.drawing import Shape, edge, ellipsoid
 
 SPREAD_HU = {"solid": 3.0, "mixed": 18.0, "necrotic": 10.0, "cystic": 4.0, "bright": 12.0}
-WITH_TUMOR = 0.6  # share of the patients with kidneys, unless told otherwise
+WITH_TUMOR = 0.6  # default share of the patients with kidneys
 
 
 def draw_cysts(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: list[Kidney],
@@ -62,12 +62,8 @@ def draw_tumors(canvas: Canvas, patient: Patient, tissues: Tissues, kidneys: lis
 
 
 def _spot(rng, kidney):
-    """Returns a point on the kidney's surface away from the hilum, as (position, outward unit vector)."""
-    along, around = rng.uniform(-0.9, 0.9), rng.uniform(-2.1, 2.1)  # 0 is opposite the hilum
-    girth = np.sqrt(1 - along**2)
-    direction = np.array([along, girth * np.sin(around), girth * np.cos(around)])
-    outward = (direction / kidney.radii_mm) @ kidney.axes
-    return kidney.place(*direction), outward / np.linalg.norm(outward)
+    """Draws a point on the kidney's surface away from the hilum; returns it as Kidney.surface does."""
+    return kidney.surface(rng.uniform(-0.9, 0.9), rng.uniform(-2.1, 2.1))
 
 
 def _limit(patient, kidney, radius):

@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 from scipy import ndimage
 
+from kits_tf.phantoms.artifacts import RAYS, noise_scale, radius_in, rays_from
 from kits_tf.phantoms.body.canvas import Canvas, Pose
 from kits_tf.phantoms.body.patient import Patient
 from kits_tf.phantoms.drawing import Grid
@@ -161,15 +162,14 @@ def scan(canvas: Canvas, view: View, rng: np.random.Generator) -> np.ndarray:
     crisp = rng.uniform(0.2, 0.8)
     # The noise's grain follows the kernel: fine for sharp kernels, coarse for smooth ones.
     grain = max(0.35, blur * (0.55 if sharpen else 0.9))
-    probe = ndimage.gaussian_filter(rng.standard_normal((64, 64), dtype=np.float32), grain, mode="wrap")
-    scale = np.float32(view.noise_hu * (1 + 2 * crisp if sharpen else 1.0) / probe.std())
+    scale = noise_scale(rng, view.noise_hu * (1 + 2 * crisp if sharpen else 1.0), grain)
     _, y, x = grid.mesh(grid.whole)
     depth = np.exp(-((y[0] + 10) / 150) ** 2 - (x[0] / 180) ** 2).astype(np.float32)
     strength = scale * (0.4 + 0.6 * depth)
     streaks = [_streak(canvas, rng) for _ in range(view.streaks)]
     shared = float(np.clip(1 - thickness / 2.5, 0, 0.6))
     rows_share = rng.uniform(0, 0.5) if view.noise_hu < 20 else rng.uniform(0.3, 1.3)
-    outside = _outside(grid, rng) if view.padding is not None else None
+    outside = radius_in(grid) > rng.uniform(0.46, 0.52) if view.padding is not None else None
     voxels = np.empty(hu.shape, np.int16)
     # Calibration error, and shading across the body from imperfectly corrected scatter and beam hardening.
     tilt_y, tilt_x = rng.normal(0, 0.015, 2)
@@ -207,26 +207,14 @@ def _streak(canvas, rng):
     if inside:
         row, column = np.unravel_index(int(canvas.hu[middle].argmax()), grid.shape[1:])
         source = (grid.origin_mm[1] + row * grid.spacing_mm[1], grid.origin_mm[2] + column * grid.spacing_mm[2])
-    _, y, x = grid.mesh(grid.whole)
-    away_y, away_x = y[0] - source[0], x[0] - source[1]
-    distance = np.hypot(away_y, away_x)
-    fade = (np.minimum(distance / 6, 1) * np.exp(-distance / (90 if inside else 200))).astype(np.float32)
-    rays = 1440
-    ray = ((np.arctan2(away_y, away_x) / (2 * np.pi) + 0.5) * rays).astype(np.int16) % rays
+    ray, fade = rays_from(grid, source, inside)
     half = max(rng.uniform(6, 40) / grid.spacing_mm[0], 0.6)
     height = rng.uniform(20, 90)
 
     def streak(index, layer):
         share = 1 - abs(index - middle) / half
         if share > 0:
-            wave = ndimage.gaussian_filter1d(rng.standard_normal(rays, dtype=np.float32), 6.0, mode="wrap")
+            wave = ndimage.gaussian_filter1d(rng.standard_normal(RAYS, dtype=np.float32), 6.0, mode="wrap")
             layer += np.float32(height * min(2 * share, 1) / wave.std() * 0.6) * fade * wave[ray]
 
     return streak
-
-
-def _outside(grid, rng):
-    """Returns a mask (y, x) of the pixels outside a round field of view."""
-    rows, columns = np.indices(grid.shape[1:], sparse=True)
-    radius = np.hypot((rows + 0.5) / grid.shape[1] - 0.5, (columns + 0.5) / grid.shape[2] - 0.5)
-    return radius > rng.uniform(0.46, 0.52)

@@ -8,15 +8,16 @@ from kits_tf.phantoms.body.canvas import Canvas, Drawn
 from kits_tf.phantoms.drawing import Shape, edge
 
 GAS_HU = -985.0
+WAVES = 6
 
 
-def waves(rng: np.random.Generator, wavelength_mm: float, count: int = 6) -> Callable:
-    """Returns a smooth random function of (z, y, x), mean 0 and standard deviation 1: a sum of plane waves."""
-    directions = rng.normal(size=(count, 3))
+def waves(rng: np.random.Generator, wavelength_mm: float) -> Callable:
+    """Returns a smooth random function of (z, y, x), mean 0 and standard deviation 1: a sum of WAVES plane waves."""
+    directions = rng.normal(size=(WAVES, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    numbers = (directions * (2 * np.pi / (wavelength_mm * rng.uniform(0.7, 1.6, (count, 1))))).astype(np.float32)
-    phases = rng.uniform(0, 2 * np.pi, count).astype(np.float32)
-    scale = np.float32(np.sqrt(2 / count))
+    numbers = (directions * (2 * np.pi / (wavelength_mm * rng.uniform(0.7, 1.6, (WAVES, 1))))).astype(np.float32)
+    phases = rng.uniform(0, 2 * np.pi, WAVES).astype(np.float32)
+    scale = np.float32(np.sqrt(2 / WAVES))
 
     def value(z, y, x):
         total = 0.0

@@ -144,7 +144,7 @@ void main() {
   sheet.replaceSync(STYLE);
 
   function problem() {
-    if (typeof niivue === "undefined") return "The viewer, NiiVue, is missing: its file belongs beside this page.";
+    if (typeof niivue === "undefined") return "The viewer, NiiVue, is missing: its file must be in the folder of this page.";
     const canvas = document.createElement("canvas");
     const gl = canvas.getContext("webgl2");
     if (!gl) return "This browser has no WebGL 2, which the viewer needs.";
@@ -601,7 +601,7 @@ void main() {
       else if (tile) this.setView(Object.keys(SLICE_TYPES).find(view => SLICE_TYPES[view] === tile.type));
     }
 
-    // Returns the view under the mouse, {type, mm}, mm only in slices; null beside the views.
+    // Returns the view under the mouse, {type, mm}, mm only in slices; null outside the views.
     under(event) {
       const nv = this.niivue;
       const box = this.canvas.getBoundingClientRect();

@@ -1,7 +1,7 @@
 /* The page: adds scans to the server's queue, shows how far they are, and shows and saves their results. */
 "use strict";
 
-const BUSY_MS = 1000, IDLE_MS = 4000;  // between two questions for the list
+const BUSY_MS = 1000, IDLE_MS = 4000;  // between two requests for the list
 const AT_ONCE = 2;  // uploads
 const OWN_SCAN = /\.(nii|nii\.gz|zip)$/i;  // files that are a scan of their own; other files are slices
 const STEPS = ["loading the model", "reading the scan", "finding kidneys and tumors",
@@ -13,7 +13,7 @@ const SAVED = {"labels.nii.gz": ["Save labels (NIfTI)", "_labels.nii.gz"],
 
 const by = id => document.getElementById(id);
 let token = sessionStorage.getItem("token");
-let server = null;  // what /api/server says
+let server = null;  // the answer of /api/server
 let scans = [];
 let uploads = [];  // {title, files, status, sent, said, choices, request}
 let shown = null;  // id of the scan in the viewer
@@ -26,7 +26,7 @@ function make(tag, properties, ...children) {
   return made;
 }
 
-// --- talking to the server -----------------------------------------------------------------------------------------
+// --- requests to the server -----------------------------------------------------------------------------------------
 
 const credentials = () => token ? {Authorization: `Bearer ${token}`} : {};
 
@@ -70,7 +70,7 @@ async function refresh() {
 function askForToken() {
   by("main").hidden = true;
   by("token-form").hidden = false;
-  by("token-said").textContent = token ? "That is not its token." : "";
+  by("token-said").textContent = token ? "This token is wrong." : "";
   by("token").focus();
 }
 
@@ -158,7 +158,7 @@ function send(upload, series) {
       refresh();
     } else {
       Object.assign(upload, {status: answer.choices ? "choose" : "refused", choices: answer.choices ?? [],
-                             said: answer.detail ?? "The upload broke off; try again."});
+                             said: answer.detail ?? "The upload was interrupted; try again."});
     }
     startUploads();
   };

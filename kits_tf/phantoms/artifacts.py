@@ -14,6 +14,33 @@ THICK_MM = 3.0
 RAYS = 1440  # directions around a streak's source
 
 
+def rays_from(grid: Grid, source_mm: tuple[float, float], inside: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the number of the ray, 0 to RAYS - 1, and the strength of a streak at each pixel (y, x) of a slice.
+
+    Args:
+        grid: the scan's Grid.
+        source_mm: (y, x) of the streak's source.
+        inside: whether the source is inside the body; streaks of one outside reach farther.
+    """
+    _, y, x = grid.mesh(grid.whole)
+    away_y, away_x = y[0] - source_mm[0], x[0] - source_mm[1]
+    distance = np.hypot(away_y, away_x)
+    fade = (np.minimum(distance / 6, 1) * np.exp(-distance / (90 if inside else 200))).astype(np.float32)
+    return ((np.arctan2(away_y, away_x) / (2 * np.pi) + 0.5) * RAYS).astype(np.int16) % RAYS, fade
+
+
+def noise_scale(rng: np.random.Generator, spread_hu: float, grain: float) -> np.float32:
+    """Returns the factor that gives white noise, blurred by `grain` pixels, a standard deviation of `spread_hu`."""
+    probe = ndimage.gaussian_filter(rng.standard_normal((64, 64), dtype=np.float32), grain, mode="wrap")
+    return np.float32(spread_hu / probe.std())
+
+
+def radius_in(grid: Grid) -> np.ndarray:
+    """Returns each pixel's (y, x) distance from the middle of a slice; 0.5 at the middle of an edge."""
+    rows, columns = np.indices(grid.shape[1:], sparse=True)
+    return np.hypot((rows + 0.5) / grid.shape[1] - 0.5, (columns + 0.5) / grid.shape[2] - 0.5)
+
+
 def scan_hard(hu: np.ndarray, grid: Grid, rng: np.random.Generator, keep: np.ndarray) -> np.ndarray:
     """Adds noise and streaks, cuts the field of view to the scanner's circle in some cases, and rounds.
 
@@ -34,8 +61,7 @@ def scan_hard(hu: np.ndarray, grid: Grid, rng: np.random.Generator, keep: np.nda
     spread = rng.uniform(*NOISE_HU) * np.clip(np.sqrt(THICK_MM / thickness), 0.75, 2.2)
     grain = rng.uniform(0.45, 0.9)  # pixels; reconstruction filters differ in smoothing
     shared = np.clip(1 - thickness / 2.0, 0, 0.6)  # correlation of the noise with the previous slice
-    probe = ndimage.gaussian_filter(rng.standard_normal((64, 64), dtype=np.float32), grain, mode="wrap")
-    scale = np.float32(spread / probe.std())
+    scale = noise_scale(rng, spread, grain)
     _, y, x = grid.mesh(grid.whole)
     depth = np.exp(-((y[0] + 10) / 140) ** 2 - (x[0] / 170) ** 2).astype(np.float32)
     strength = scale * (0.45 + 0.55 * depth)
@@ -62,14 +88,10 @@ def _streaks(grid, rng):
     """Returns functions of (slice, layer) that add dark and bright rays around metal, barium or an arm."""
     found = []
     for _ in range(rng.choice([0, 1, 2], p=[0.5, 0.35, 0.15])):
-        _, y, x = grid.mesh(grid.whole)
         inside = rng.random() < 0.6
         source = (rng.uniform(-70, 40), rng.uniform(-90, 90)) if inside else (
             rng.uniform(-60, 60), rng.choice([-1, 1]) * rng.uniform(170, 230))
-        away_y, away_x = y[0] - source[0], x[0] - source[1]
-        distance = np.hypot(away_y, away_x)
-        fade = (np.minimum(distance / 6, 1) * np.exp(-distance / (90 if inside else 200))).astype(np.float32)
-        ray = ((np.arctan2(away_y, away_x) / (2 * np.pi) + 0.5) * RAYS).astype(np.int16) % RAYS
+        ray, fade = rays_from(grid, source, inside)
         middle = rng.uniform(0.15, 0.85) * grid.shape[0]
         half = max(rng.uniform(6, 25) / grid.spacing_mm[0], 0.6)
         height = rng.uniform(25, 60)
@@ -91,7 +113,5 @@ def _outside_circle(grid, rng, keep):
     """
     if rng.random() > 0.25:
         return None
-    rows, columns = np.indices(grid.shape[1:], sparse=True)
-    radius = np.hypot((rows + 0.5) / grid.shape[1] - 0.5, (columns + 0.5) / grid.shape[2] - 0.5)
-    outside = radius > 0.5
+    outside = radius_in(grid) > 0.5
     return None if (outside & keep).any() else outside
