@@ -91,7 +91,7 @@ def broken(name):
 
 @pytest.mark.parametrize(("name", "said"), [
     ("missing frame", "6.00 mm between 106.0 and 112.0 mm; are some missing"),
-    ("two phases", "has two slices at 100.0 mm; is this more than one phase"),
+    ("two phases", "has two slices at 100.0 mm (IM0001 frame 1 and IM0001 frame 7); is this more than one phase"),
     ("tilted", "gantry was tilted by 12.0 degrees"),
     ("other count", "IM0001 claims 5 frames and says where 6 are; is it damaged?"),
     ("no groups", "IM0001 holds all slices in one file and does not say where they are"),
