@@ -202,7 +202,8 @@ def places(image, color):
 
 
 def voxel_under(page, row, column):
-    """Returns the voxel (z, y, x) of the scan under a pixel of the picture, not rounded."""
+    """Returns the voxel (z, y, x) of the scan under a pixel of the picture as last drawn, not rounded."""
+    page.evaluate("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     mm = page.evaluate("""([row, column]) => {
         const box = viewer.canvas.getBoundingClientRect(), ratio = window.devicePixelRatio;
         return viewer.under({clientX: box.left + column / ratio, clientY: box.top + row / ratio}).mm;
