@@ -258,8 +258,8 @@ def test_an_export_tells_how_far_its_nets_were_trained_and_on_what(run_dir):
     assert described["tumor2d"][0]["epochs"] is None
     assert [line.removeprefix(f"{run_dir}/") for line in warnings] == [
         "correction/fold0: has no history.csv, which would tell whether this net is trained to its end",
-        "fine/fold0: this net is not trained to its end, it has 1 of 20 epochs and a best Dice of 0.400; train.py goes "
-        "on",
+        "fine/fold0: this net is not trained to its end, it has 1 of 20 epochs and a best Dice of 0.400; continue "
+        "with train.py",
         "tumor3d/fold0: the best Dice of this net is 0.000: it finds nothing",
         "tumor2d/fold0: has no history.csv, which would tell whether this net is trained to its end"]
 

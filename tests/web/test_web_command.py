@@ -20,7 +20,7 @@ def start(*flags):
 @pytest.mark.parametrize(("flags", "said"), [
     (["--model=/nowhere"], "/nowhere: no exported cascade here"),
     (["--host=0.0.0.0"], "--host=0.0.0.0: other machines can reach this address, so it needs a secret: give --token"),
-    (["--host=example.org", "--token="], "--token: expected letters, digits and signs"),
+    (["--host=example.org", "--token="], "--token=: is empty; give a value"),
     (["--token=schlüssel"], "--token: expected letters, digits and signs"),
     (["--keep_hours=-1"], "flag --keep_hours=-1"), (["--port=99999"], "flag --port=99999")])
 def test_a_mistake_is_one_line(flags, said):
