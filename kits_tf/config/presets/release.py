@@ -29,6 +29,8 @@ RELEASE = dataclasses.replace(
     spacing_mm=(3.0, 1.1724, 1.1724),
     kidney_min_voxels=4444,  # 18 ml, as in the paper preset
     most_kidneys=2,  # in scans of whole bodies, bright bowel and the spleen look like a third one
+    kidney_confidence=(-3.109, 1.699, -0.066),  # both fitted on 71 validation phantoms (benchmarks/confidence)
+    tumor_confidence=(-2.814, 0.27, 0.61),
     tumor_min_voxels=22,  # 0.1 ml
     refine_margin_voxels=7,
     coarse=dataclasses.replace(PAPER.coarse, net=NARROW, training=training(epochs=6, augment=VARIED, **KIDNEY_LOSS)),
