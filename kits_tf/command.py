@@ -126,7 +126,7 @@ def _line(error):
     """Returns an error as one line. Errors that are neither a user's nor the system's are faults of the program."""
     if isinstance(error, InputError):
         return printable(str(error))
-    text = printable(one_line(error))
+    text = one_line(error)
     if isinstance(error, MemoryError):
         return f"the memory does not suffice: {text}"
     if isinstance(error, OSError) and error.strerror:

@@ -22,8 +22,8 @@ from kits_tf.quiet import hushed, say, warn
 FLAGS = flags.FLAGS
 PHANTOMS = "phantoms"  # of --compare
 # Settings that no net was trained with, so that an export may have others than the run.
-RULES = ("kidney_min_voxels", "most_kidneys", "tumor_min_voxels", "refine_margin_voxels", "lesion_threshold",
-         "tumor_fusion", "kidney_confidence", "tumor_confidence")
+RULES = ("most_kidneys", "tumor_min_voxels", "refine_margin_voxels", "lesion_threshold", "tumor_fusion",
+         "kidney_confidence", "tumor_confidence")
 flags.DEFINE_string("run_dir", None, "run folder that train.py wrote, with all five stages trained")
 flags.DEFINE_string("output", None, "folder to export to, as a new version; default: <run_dir>/export")
 flags.DEFINE_list("folds", ["0"], "folds whose nets to export; several, such as 0,1,2,3,4, are averaged")

@@ -307,8 +307,8 @@ def keep_found(probabilities: tf.Tensor, region: Region) -> tuple[tf.Tensor, tf.
 def keep_largest(probabilities: tf.Tensor, most: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Drops all parts (26 neighbors) of the fine result but the `most` largest ones; 0 keeps all.
 
-    A patient has two kidneys. What else looks like one to all nets, a tip of the spleen or a loop of bowel, is nearly
-    always smaller. nnU-Net's postprocessing keeps largest components too (Isensee et al. 2021).
+    A patient has two kidneys. Other tissue that all nets take for kidney, such as the tip of the spleen or a loop of
+    bowel, is nearly always smaller. nnU-Net's postprocessing keeps largest components too (Isensee et al. 2021).
 
     Args:
         probabilities: float32 (z, y, x), from keep_found.

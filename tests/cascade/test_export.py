@@ -289,6 +289,7 @@ def command(*flags):
     (["--folds=²"], "--folds=²: expected different numbers"),
     pytest.param(["--folds=0,b"], "--folds=0,b: expected different numbers", marks=pytest.mark.soak),
     pytest.param(["--lesion_threshold=1"], "--lesion_threshold=1.0: expected a number", marks=pytest.mark.soak),
+    (["--set=kidney_min_voxels=3"], "--set=kidney_min_voxels: the nets were trained with this setting"),
     (["--set=fine.training.epochs=3"], "--set=fine.training.epochs: the nets were trained with this setting"),
     pytest.param(["--set=most_kidneys=two"], "--set=most_kidneys=two: expected a whole number",
                  marks=pytest.mark.soak),
