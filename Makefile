@@ -81,8 +81,7 @@ release: venv
 	$(RELEASE_PHANTOMS) --output="$(RELEASE)/held_out" --first=1500 --cases=30 $(KIDNEY_FIELD)
 	$(RUN) -m data_prep --input="$(RELEASE)/study" --output="$(RELEASE)/data" --preset=release
 	$(RUN) train.py --stage=all --preset=release --data_dir="$(RELEASE)/data" --run_dir="$(RELEASE)" $(TRAIN_FLAGS)
-	$(RUN) -m kits_tf.cascade --run_dir="$(RELEASE)" --output="$(RELEASE)/export" --lesion_threshold=0.9 \
-	  --tumor_fusion=tumor2d --bfloat16=
+	$(RUN) -m kits_tf.cascade --run_dir="$(RELEASE)" --output="$(RELEASE)/export" --bfloat16=
 	$(RUN) predict.py --model="$(RELEASE)/export" --input="$(RELEASE)/held_out" --output="$(RELEASE)/predictions"
 	$(RUN) -m kits_tf.evaluation --predictions="$(RELEASE)/predictions" --labels="$(RELEASE)/held_out" \
 	  --output="$(RELEASE)/scores"

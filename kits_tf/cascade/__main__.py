@@ -17,6 +17,7 @@ from absl import flags
 from kits_tf import command, device
 from kits_tf.config import STAGES, overrides
 from kits_tf.errors import InputError
+from kits_tf.files import lock
 from kits_tf.quiet import hushed, say, warn
 
 FLAGS = flags.FLAGS
@@ -97,17 +98,18 @@ def main() -> int:
     for warning in warnings:
         warn(warning)
     origin = {"folds": folds, "weights": FLAGS.weights, "trained": trained}
-    say("building the cascade's graph, which takes most of the time")
-    cascade = build_cascade(nets, config, flips, origin, FLAGS.bfloat16)
-    if study:
-        least = {stage: _least_dice(cascade, stage, cases()) for stage in cascade.contents["bfloat16"]}
-        origin["bfloat16_compared"] = {"study": study, "least_dice": least}
-        kept = [stage for stage, dice in least.items() if dice >= compare.LEAST_DICE]
-        cascade = build_cascade(nets, config, flips, origin, kept)
-    say(f"{output}: saving the next version")
-    version = save_cascade(cascade, output)
-    if len(folds) == 1:  # of averaged nets, none alone is the model
-        unfold.save(trained_nets(run_dir, config, folds[0], FLAGS.weights), version, config)
+    with lock.only_writer(output):
+        say("building the cascade's graph, which takes most of the time")
+        cascade = build_cascade(nets, config, flips, origin, FLAGS.bfloat16)
+        if study:
+            least = {stage: _least_dice(cascade, stage, cases()) for stage in cascade.contents["bfloat16"]}
+            origin["bfloat16_compared"] = {"study": study, "least_dice": least}
+            kept = [stage for stage, dice in least.items() if dice >= compare.LEAST_DICE]
+            cascade = build_cascade(nets, config, flips, origin, kept)
+        say(f"{output}: saving the next version")
+        version = save_cascade(cascade, output)
+        if len(folds) == 1:  # of averaged nets, none alone is the model
+            unfold.save(trained_nets(run_dir, config, folds[0], FLAGS.weights), version, config)
     say(f"{version}: the cascade, five nets of fold {', '.join(map(str, folds))}"
         + (", averaged over mirror images" if flips else ""))
     return 0

@@ -7,6 +7,7 @@
 
 import os
 import pathlib
+import secrets
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping
@@ -20,7 +21,7 @@ from kits_tf.cascade.average import mirrored_axes
 from kits_tf.cascade.module import Cascade
 from kits_tf.cascade.tiling import Net
 from kits_tf.errors import one_line
-from kits_tf.files.atomic import cannot_write
+from kits_tf.files.atomic import TEMPORARY, cannot_write
 
 
 def export_cascade(nets: Mapping[str, Net | list[Net]], directory: str | pathlib.Path,
@@ -77,8 +78,10 @@ def save_cascade(cascade: Cascade, directory: str | pathlib.Path) -> pathlib.Pat
     directory.mkdir(parents=True, exist_ok=True)
     taken = [int(path.name) for path in directory.iterdir() if path.name.isdecimal()]  # exports or not
     target = directory / str(max(taken, default=0) + 1)
-    # The temporary name is not a number, so a server does not load it as a version.
-    temporary = pathlib.Path(tempfile.mkdtemp(prefix=".export-", dir=directory))
+    # The temporary name is not a number, so a server does not load it as a version; the next export removes the folder
+    # that a killed one left (files/lock.py).
+    temporary = directory / f"{TEMPORARY}{secrets.token_hex(8)}"
+    temporary.mkdir()
     try:
         with tempfile.TemporaryDirectory() as scratch:
             cascade.assets = []
@@ -88,7 +91,6 @@ def save_cascade(cascade: Cascade, directory: str | pathlib.Path) -> pathlib.Pat
                 cascade.assets.append(tf.saved_model.Asset(str(asset)))
             tf.saved_model.save(cascade, str(temporary), signatures=cascade.functions)
         warmup.write_requests(temporary, cascade.config)
-        temporary.chmod(0o755)
         os.replace(temporary, target)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -48,7 +48,7 @@ class _Source:
 
     Attributes:
         path: as the user gave it.
-        reader: SimpleITK's reader, which has read the header.
+        reader: SimpleITK's reader, which has read the header and leaves out trailing axes of size 1.
         shape: three dimensions, in the file's axis order (i, j, k).
         stored: 4x4, maps (i, j, k, 1) to world coordinates in mm, RAS+.
         warnings: warnings about the header.
@@ -133,12 +133,14 @@ def _open(path):
     try:
         with _silenced():
             reader.ReadImageInformation()
-        size = tuple(int(length) for length in reader.GetSize())
+        sizes = tuple(int(length) for length in reader.GetSize())
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read as {READERS[path.suffix.lower()][:4]} ({_why(error)})") from error
+    size = sizes[:3] if set(sizes[3:]) <= {1} else sizes
     if reader.GetNumberOfComponents() != 1 or len(size) != 3:
         shape = (*size, reader.GetNumberOfComponents()) if reader.GetNumberOfComponents() != 1 else size
         raise InputError(f"{path}: has shape {shape}, expected one 3D volume with one number per voxel")
+    reader.SetExtractSize([*size, *[0] * (len(sizes) - 3)])
     header = _header(path)
     if not SPACED.search(header) or UNSPACED.search(header):
         raise InputError(f"{path}: its header does not give the voxel spacing of all axes; save it with its spacing")
@@ -149,7 +151,7 @@ def _open(path):
     if not np.isfinite(stored).all() or is_singular(stored):
         raise InputError(f"{path}: its axes are singular or not finite, expected three separate axes in mm")
     check_voxels(path, size)
-    check_extent(path, size, reader.GetSpacing())
+    check_extent(path, size, reader.GetSpacing()[:3])
     claimed, kept = math.prod(size), sum(file.stat().st_size for file in files)
     if is_bomb(claimed, kept):
         raise InputError(f"{path}: unpacks to more than {claimed / kept:.0f} times its size, as no scan does")
@@ -159,11 +161,17 @@ def _open(path):
     return _Source(path, reader, size, stored, tuple(warnings))
 
 
+def _direction(image):
+    """Returns the direction cosines of the first three axes, in columns."""
+    axes = len(image.GetSpacing())
+    return np.reshape(image.GetDirection(), (axes, axes))[:3, :3]
+
+
 def _affine(image):
     """Returns the affine (i, j, k) to RAS+ of a SimpleITK image, or of a reader that has read a header."""
     affine = np.eye(4)
-    affine[:3, :3] = LPS_TO_RAS @ np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
-    affine[:3, 3] = LPS_TO_RAS @ np.array(image.GetOrigin())
+    affine[:3, :3] = LPS_TO_RAS @ _direction(image) * np.array(image.GetSpacing()[:3])
+    affine[:3, 3] = LPS_TO_RAS @ np.array(image.GetOrigin()[:3])
     return affine
 
 
@@ -256,7 +264,7 @@ def write_labels(path: str | pathlib.Path, labels: np.ndarray, like: str | pathl
     source = _open(like)
     reader = source.reader
     _write(path, reorient(np.asarray(labels, np.uint8), invert(to_canonical_transform(source.stored))),
-           reader.GetSpacing(), reader.GetDirection(), reader.GetOrigin())
+           reader.GetSpacing()[:3], _direction(reader).ravel().tolist(), reader.GetOrigin()[:3])
 
 
 def write_stored(path: str | pathlib.Path, voxels: np.ndarray, affine: np.ndarray) -> None:

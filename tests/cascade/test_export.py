@@ -20,7 +20,7 @@ from kits_tf.cascade import collect, export_cascade
 from kits_tf.cascade.export import save_cascade
 from kits_tf.cascade.module import net_shape, segment
 from kits_tf.errors import InputError, RunError
-from kits_tf.files import exports, runs
+from kits_tf.files import exports, lock, runs
 from kits_tf.files.atomic import write_table, write_text
 from kits_tf.scans.nifti import write_volume
 from kits_tf.serving import Predictor
@@ -164,6 +164,20 @@ def test_a_failing_save_leaves_no_version(built, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_killed_save_leaves_is_removed_when_the_next_export_locks_the_folder(built, tmp_path, monkeypatch):
+    left = []
+
+    def killed(_, folder, **__):
+        with lock.only_writer(tmp_path):
+            left.append(pathlib.Path(folder).exists())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tf.saved_model, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_cascade(built, tmp_path)
+    assert left == [False]
+
+
 def write_nets(run_dir):
     """Writes networks of all stages for folds 0 and 1 as training does, each with different random weights."""
     config = tiny_config()
@@ -305,6 +319,7 @@ def test_flags_that_make_no_sense_are_one_line(tmp_path, flags, told):
 @pytest.mark.soak
 def test_the_command_exports_folds_mirror_images_and_bfloat16_and_prints_the_dice(run_dir, tmp_path, patient):
     config = tiny_config()
+    (run_dir / "export" / ".writing-0123456789abcdef").mkdir(parents=True)  # of a killed export
     # Small: on a CPU, narrow networks in bfloat16 take many minutes for synthetic phantoms.
     write_volume(tmp_path / "study" / "case_00000" / "imaging.nii.gz", Volume.from_spacing(HU[patient], SPACING_MM))
     done = command(f"--run_dir={run_dir}", "--folds=0,1", "--tta=flips", "--bfloat16=fine,tumor2d",
@@ -313,6 +328,7 @@ def test_the_command_exports_folds_mirror_images_and_bfloat16_and_prints_the_dic
     assert done.returncode == 0, done.stderr
     steps = ("reading the five nets", "building the cascade", "saving")
     assert [step for step in steps if step not in done.stderr] == []
+    assert [path.name for path in (run_dir / "export").iterdir()] == ["1"]
     assert config.tumor_fusion == "union"
     exported = configs.from_json((run_dir / "export" / "1" / "assets" / "config.json").read_text())
     assert exported == dataclasses.replace(config, tumor_fusion="tumor2d", lesion_threshold=0.6, most_kidneys=2,

@@ -44,6 +44,22 @@ def values_at(volume, image):
     return image.GetNumberOfPixels()
 
 
+@pytest.mark.parametrize("ending", ["nrrd", "mha"])
+def test_a_series_of_one_volume_is_that_volume(ending, tmp_path):
+    image = image_of(DIRECTIONS["permuted"])
+    series = SimpleITK.JoinSeries([image])
+    direction = np.eye(4)
+    direction[:3, :3] = DIRECTIONS["permuted"]
+    series.SetDirection(direction.ravel().tolist())
+    SimpleITK.WriteImage(series, str(tmp_path / f"series.{ending}"))
+    found = itk.read_volume(tmp_path / f"series.{ending}")
+    assert values_at(found, image) == 60
+    itk.write_labels(tmp_path / f"labels.{ending}", (found.voxels > 0).astype(np.uint8), tmp_path / f"series.{ending}")
+    labels = SimpleITK.ReadImage(str(tmp_path / f"labels.{ending}"))
+    assert (labels.GetSize(), labels.GetSpacing(), labels.GetOrigin(), labels.GetDirection()) == (
+        image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_every_voxel_lies_where_simpleitk_and_nibabel_say(ending, direction, tmp_path):

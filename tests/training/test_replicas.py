@@ -1,6 +1,7 @@
 """Tests that several replicas and workers train as one device does, and name a worker that dies."""
 
 import contextlib
+import shutil
 import time
 
 import numpy as np
@@ -72,23 +73,35 @@ def test_two_replicas_learn_what_one_device_learns(one_device, tmp_path):
     assert_same(outcome(config, tmp_path), expected)
 
 
-@pytest.mark.parametrize("one_device", ["sgd"], indirect=True)
-def test_two_workers_learn_what_one_device_learns_though_one_dies_in_between(one_device, tmp_path):
-    config, data_dir, expected = one_device
-    folder = runs.stage_folder(tmp_path / "run", "fine", 0)
-    with two_workers(tmp_path, config, data_dir, tmp_path / "run") as (chief, other):
-        while not (folder / runs.HISTORY).exists() and chief.is_alive():
+@pytest.fixture(scope="module")
+def died(one_device, tmp_path_factory):
+    """The run of two workers, one of which is killed after the first epoch; (run folder, chief's status, its output)"""
+    config, data_dir, _ = one_device
+    folder = tmp_path_factory.mktemp("died")
+    with two_workers(folder, config, data_dir, folder / "run") as (chief, other):
+        while not (runs.stage_folder(folder / "run", "fine", 0) / runs.HISTORY).exists() and chief.is_alive():
             time.sleep(0.02)
         other.kill()
         chief.join(60)
-        assert chief.exitcode == 1
-    before = (tmp_path / "worker0.txt").read_text()
-    assert before.splitlines()[-1].startswith("worker 1 (127.0.0.1:")
-    with two_workers(tmp_path, config, data_dir, tmp_path / "run") as both:
+    return folder / "run", chief.exitcode, (folder / "worker0.txt").read_text()
+
+
+@pytest.mark.parametrize("one_device", ["sgd"], indirect=True)
+def test_the_worker_that_dies_is_named(one_device, died):
+    _, status, said = died
+    assert status == 1
+    assert said.splitlines()[-1].startswith("worker 1 (127.0.0.1:")
+
+
+@pytest.mark.parametrize("one_device", ["sgd"], indirect=True)
+def test_two_workers_learn_what_one_device_learns_though_one_died_in_between(one_device, died, tmp_path):
+    config, data_dir, expected = one_device
+    run_dir = shutil.copytree(died[0], tmp_path / "run")
+    with two_workers(tmp_path, config, data_dir, run_dir) as both:
         for process in both:
             process.join(120)
             assert process.exitcode == 0
     after = (tmp_path / "worker0.txt").read_text()
     assert "resumes after epoch" in after
     assert "epoch" not in (tmp_path / "worker1.txt").read_text()  # only the chief reports and writes
-    assert_same(outcome(config, tmp_path / "run"), expected)
+    assert_same(outcome(config, run_dir), expected)

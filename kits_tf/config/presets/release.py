@@ -32,6 +32,8 @@ RELEASE = dataclasses.replace(
     kidney_confidence=(-3.109, 1.699, -0.066),  # both fitted on 71 validation phantoms (benchmarks/confidence)
     tumor_confidence=(-2.814, 0.27, 0.61),
     tumor_min_voxels=22,  # 0.1 ml
+    lesion_threshold=0.9,  # this and the next by the validation scans (benchmarks/real/RESULTS.md)
+    tumor_fusion="tumor2d",
     refine_margin_voxels=7,
     coarse=dataclasses.replace(PAPER.coarse, net=NARROW, training=training(epochs=6, augment=VARIED, **KIDNEY_LOSS)),
     correction=dataclasses.replace(
