@@ -12,8 +12,9 @@ import kits_tf
 ROOT = pathlib.Path(kits_tf.__file__).parents[1]
 CODE = [*sorted((ROOT / "kits_tf").rglob("*.py")), *sorted((ROOT / "data_prep").rglob("*.py")), ROOT / "train.py",
         ROOT / "predict.py"]
-DOCS = [path for path in sorted(ROOT.rglob("*")) if path.suffix in (".md", ".ipynb", ".yml", ".yaml", ".sh")
-        and not any(part.startswith(".") or part == "runs" for part in path.relative_to(ROOT).parts)]
+OURS = [path for path in ROOT.iterdir() if not path.name.startswith(".") and path.name not in ("build", "runs")]
+DOCS = [path for place in OURS for path in sorted((place, *place.rglob("*")))
+        if path.suffix in (".md", ".ipynb", ".yml", ".yaml", ".sh")]
 REQUIREMENTS = [*sorted(ROOT.glob("requirements*.txt")), ROOT / "notebooks" / "requirements.txt"]
 
 MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml"}

@@ -279,6 +279,7 @@ def test_a_file_without_a_certificate_is_named(tmp_path, content):
         RemotePredictor("localhost:1", ca=tmp_path / "ca.pem")
 
 
+@pytest.mark.soak
 def test_the_command_prints_one_line_for_another_authority(encrypted, scan, tmp_path):
     """Uses a new process, not a fork: gRPC reads its log level on import and prints without Python."""
     write_volume(tmp_path / "scan.nii.gz", scan)

@@ -93,6 +93,7 @@ def test_the_worker_that_dies_is_named(one_device, died):
     assert said.splitlines()[-1].startswith("worker 1 (127.0.0.1:")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("one_device", ["sgd"], indirect=True)
 def test_two_workers_learn_what_one_device_learns_though_one_died_in_between(one_device, died, tmp_path):
     config, data_dir, expected = one_device

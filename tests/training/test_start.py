@@ -216,7 +216,8 @@ def as_export(folder, weights):
     unfold.save({"fine": net}, folder, TINY)
 
 
-@pytest.mark.parametrize("given", ["run/fine/fold0/best.weights.h5", "model", "export"])
+@pytest.mark.parametrize("given", [
+    "run/fine/fold0/best.weights.h5", pytest.param("model", marks=pytest.mark.soak), "export"])
 def test_a_run_starts_from_given_weights_and_continues_without_them(data_dir, fine_run, tmp_path, given,
                                                                    killed_once_saved):
     best = runs.stage_folder(fine_run, "fine", 0) / runs.BEST

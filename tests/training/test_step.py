@@ -50,8 +50,8 @@ def undone(one):
 
 
 @pytest.mark.parametrize(("stage", "precision"), [
-    ("fine", "mixed_float16"), ("tumor3d", "mixed_bfloat16"),
-    pytest.param("fine", "mixed_bfloat16", marks=pytest.mark.soak)])
+    ("fine", "mixed_float16"), ("fine", "mixed_bfloat16"),
+    pytest.param("tumor3d", "mixed_bfloat16", marks=pytest.mark.soak)])
 def test_inner_layers_are_short_and_weights_logits_and_loss_are_float32(data_dir, stage, precision):
     one, image, target = made(data_dir, stage, precision, learning_rate=1e-2)
     assert {layer.compute_dtype for layer in one.model.layers if "conv" in layer.name} == {precision[6:]}

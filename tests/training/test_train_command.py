@@ -84,7 +84,8 @@ def test_a_folder_of_another_run_is_refused_before_any_stage_or_fold_is_trained(
     assert [path.name for path in (cwd / "runs" / "demo" / "coarse").iterdir()] == ["fold1"]
 
 
-@pytest.mark.parametrize(("room", "full"), [("60k", "checkpoints"), ("200k", "best.weights.h5")])
+@pytest.mark.parametrize(("room", "full"), [
+    pytest.param("60k", "checkpoints", marks=pytest.mark.soak), ("200k", "best.weights.h5")])
 def test_a_full_disk_is_one_line(demo_data, tmp_path, room, full):
     disk, out, err = (tmp_path / name for name in ("disk", "out.txt", "err.txt"))
     flags = [f"--data_dir={demo_data}", "--epochs=2", "--steps_per_epoch=1", "--batch_size=2", "--base_filters=2"]
