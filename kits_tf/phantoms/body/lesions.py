@@ -15,7 +15,7 @@ from kits_tf.phantoms.body.shapes import inside, lumpy, shrunk, tilted, waves
 from kits_tf.phantoms.body.tissues import Tissues
 from kits_tf.phantoms.drawing import Shape, edge, ellipsoid
 
-SPREAD_HU = {"solid": 3.0, "mixed": 18.0, "necrotic": 10.0, "cystic": 4.0, "bright": 12.0}
+SPREAD_HU = {"solid": 3.0, "mixed": 24.0, "necrotic": 10.0, "cystic": 4.0, "bright": 12.0}
 WITH_TUMOR = 0.6  # default share of the patients with kidneys
 
 
@@ -95,14 +95,14 @@ def _mean(rng, tissues, kind):
     if tissues.phase == "native" or kidney < 60:
         return kidney + rng.uniform(-14, 22)
     low = rng.uniform(35, 60)
-    mean = low + (tissues.cortex - low) * (rng.uniform(0.0, 0.5) if kind != "bright" else rng.uniform(0.5, 1.15))
-    if abs(mean - kidney) < 14:  # an invisible tumor is useless for training
+    mean = low + (tissues.cortex - low) * (rng.uniform(0.0, 0.85) if kind != "bright" else rng.uniform(0.6, 1.15))
+    if abs(mean - kidney) < 14 and kind not in ("mixed", "necrotic"):  # an invisible tumor is useless for training
         mean = kidney - rng.uniform(14, 45)
     return mean
 
 
 def _draw_tumor(canvas, patient, tissues, kidney, rng):
-    diameter = float(np.clip(rng.lognormal(np.log(40), 0.62), 5, 110) if rng.random() < 0.94 else rng.uniform(90, 150))
+    diameter = float(np.clip(rng.lognormal(np.log(40), 0.62), 5, 110) if rng.random() < 0.85 else rng.uniform(80, 170))
     radius = diameter / 2
     where = str(rng.choice(["surface", "within", "sinus"], p=[0.62, 0.25, 0.13]))
     limit = _limit(patient, kidney, radius)
@@ -123,7 +123,7 @@ def _draw_tumor(canvas, patient, tissues, kidney, rng):
 
 def _paint(canvas, tissues, rng, centre, radius, limit):
     """Paints one mass of tumor; returns its kind, hu and infiltrating, or None if it lies outside the scan."""
-    kind = str(rng.choice(["solid", "mixed", "necrotic", "cystic", "bright"], p=[0.3, 0.25, 0.2, 0.1, 0.15]))
+    kind = str(rng.choice(["solid", "mixed", "necrotic", "cystic", "bright"], p=[0.25, 0.32, 0.23, 0.1, 0.1]))
     infiltrating = rng.random() < 0.12
     shape = ellipsoid(centre, radius * rng.uniform(0.85, 1.18, 3), tilted(rng, 0.8))
     shape = lumpy(rng, shape, radius * rng.uniform(0.02, 0.14), radius * rng.uniform(0.7, 1.6)).cut(limit.level)

@@ -7,7 +7,7 @@ import numpy as np
 
 from kits_tf.phantoms.body.canvas import Canvas, textured
 from kits_tf.phantoms.body.patient import Patient
-from kits_tf.phantoms.body.shapes import fill_hollow, inside, lumpy, shrunk, tilted, waves
+from kits_tf.phantoms.body.shapes import fill_hollow, inside, joined, lumpy, shrunk, tilted, waves
 from kits_tf.phantoms.body.tissues import Tissues, shift
 from kits_tf.phantoms.drawing import Shape, ellipsoid, tube
 
@@ -127,6 +127,10 @@ def _draw_spleen(canvas, patient, tissues, rng, notes):
     centre = np.array([patient.dome_mm + 22 + long, 14 - 0.12 * patient.front_mm,
                        patient.half_width_mm - 24 * grow**0.5])
     outer = ellipsoid(centre, (long, 46 * grow**0.7, 30 * grow**0.6), tilted(rng, 0.25))
+    own = rng.spawn(1)[0]
+    if own.random() < 0.45:  # a tongue that runs down beside the kidney, as wide as a kidney in cross-section
+        stop = own.uniform(-15, 75), own.uniform(-25, 22), patient.half_width_mm - own.uniform(12, 40)
+        outer = joined(outer, tube(centre, stop, own.uniform(22, 32), own.uniform(9, 18)))
     hollow = ellipsoid(np.add(centre, (6, -26, -30)), (long * 1.2, 30, 24))
     shape = lumpy(rng, outer, 2.0, 24.0).cut(lambda *at: np.maximum(np.maximum(
         patient.abdomen(*at) + 1, -hollow.level(*at)), 34 - np.hypot(at[1], at[2])))

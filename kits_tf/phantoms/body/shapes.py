@@ -35,6 +35,12 @@ def lumpy(rng: np.random.Generator, shape: Shape, size_mm: float, wavelength_mm:
                  lambda *at: shape.level(*at) + np.float32(size_mm) * bumps(*at))
 
 
+def joined(one: Shape, other: Shape) -> Shape:
+    """Returns the union of two shapes."""
+    low, high = np.minimum(one.low_mm, other.low_mm), np.maximum(one.high_mm, other.high_mm)
+    return Shape(tuple(low), tuple(high), lambda *at: np.minimum(one.level(*at), other.level(*at)))
+
+
 def shrunk(shape: Shape, mm: float) -> Shape:
     """Returns the part of a shape that lies at least `mm` under its surface."""
     return Shape(shape.low_mm, shape.high_mm, lambda *at: shape.level(*at) + np.float32(mm))
