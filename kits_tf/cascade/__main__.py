@@ -10,12 +10,11 @@ The export computes in float32 or, for predict.py --precision=bfloat16, partly i
 
 import functools
 import pathlib
-from collections.abc import Sequence
 
 from absl import flags
 
 from kits_tf import command, device
-from kits_tf.config import STAGES, overrides
+from kits_tf.config import STAGES, command_line
 from kits_tf.errors import InputError
 from kits_tf.files import lock
 from kits_tf.quiet import hushed, say, warn
@@ -54,24 +53,22 @@ def fold_numbers(names: list[str]) -> list[int]:
     return folds
 
 
-def parse_rules(assignments: Sequence[str]) -> dict[str, object]:
-    """Parses --set. Raises InputError if it names no rule, or a value has the wrong type."""
-    try:
-        rules = overrides.parse(assignments)
-    except ValueError as error:
-        raise InputError(f"--set={error}") from error
+def changed_rules() -> dict[str, object]:
+    """Returns the rules that flags replace. Raises InputError if --set names no rule, or a value has the wrong type."""
+    if FLAGS.lesion_threshold is not None and not 0 < FLAGS.lesion_threshold < 1:
+        raise InputError(f"--lesion_threshold={FLAGS.lesion_threshold}: expected a number between 0 and 1")
+    given = {name: FLAGS[name].value for name in ("tumor_fusion", "lesion_threshold") if FLAGS[name].value is not None}
+    rules = command_line.changes_of_set()
     for name in rules:
         if name not in RULES:
             raise InputError(f"--set={name}: the nets were trained with this setting; expected one of "
                              f"{', '.join(RULES)}")
-    return rules
+    return {**given, **rules}
 
 
 def main() -> int:
     folds = fold_numbers(FLAGS.folds)
-    if FLAGS.lesion_threshold is not None and not 0 < FLAGS.lesion_threshold < 1:
-        raise InputError(f"--lesion_threshold={FLAGS.lesion_threshold}: expected a number between 0 and 1")
-    rules = parse_rules(FLAGS.set or ())
+    rules = changed_rules()
     if set(FLAGS.bfloat16 or ()) - set(STAGES):
         raise InputError(f"--bfloat16={','.join(FLAGS.bfloat16)}: expected some of {', '.join(STAGES)}")
     with hushed():  # imported late: TensorFlow takes seconds to import, and --help does not need it
@@ -89,11 +86,7 @@ def main() -> int:
         cases()  # a study that cannot be read is found before the work
     say(f"{run_dir}: reading the five nets of fold {', '.join(map(str, folds))}")
     nets, config = collect(run_dir, folds, FLAGS.weights)
-    given = {name: FLAGS[name].value for name in ("tumor_fusion", "lesion_threshold") if FLAGS[name].value is not None}
-    try:
-        config = overrides.override(config, {**given, **rules})
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    config = command_line.changed(config, rules)
     trained, warnings = describe(run_dir, folds)
     for warning in warnings:
         warn(warning)

@@ -24,6 +24,22 @@ def define_flags() -> None:
     flags.DEFINE_boolean("help_settings", False, "list all settings with their values and meanings, and stop")
 
 
+def changes_of_set() -> dict[str, typing.Any]:
+    """Returns the settings that --set names, with their values. Raises InputError if one cannot be read."""
+    try:
+        return overrides.parse(flags.FLAGS.set or ())
+    except ValueError as error:
+        raise InputError(f"--set={error}") from error
+
+
+def changed(config: CascadeConfig, changes: Mapping[str, typing.Any]) -> CascadeConfig:
+    """Returns the config with changes, as overrides.override. Raises InputError if one is invalid."""
+    try:
+        return overrides.override(config, changes)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
 def config_from_flags(more: Callable[[CascadeConfig], Mapping[str, typing.Any]] = lambda _: {}) -> CascadeConfig:
     """Returns the preset with the changes of --set. With --help_settings, prints all settings and ends the process.
 
@@ -34,14 +50,7 @@ def config_from_flags(more: Callable[[CascadeConfig], Mapping[str, typing.Any]] 
         InputError: if --set names no setting, or a value is invalid.
     """
     preset = PRESETS[flags.FLAGS.preset]
-    try:
-        changes = overrides.parse(flags.FLAGS.set or ())
-    except ValueError as error:
-        raise InputError(f"--set={error}") from error
-    try:
-        config = overrides.override(preset, {**more(preset), **changes})
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    config = changed(preset, {**more(preset), **changes_of_set()})
     if flags.FLAGS.help_settings:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # for `| head`
         print("\n".join(reference.listing(config)))
