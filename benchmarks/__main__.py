@@ -17,7 +17,7 @@ from kits_tf.files.atomic import write_text
 FLAGS = flags.FLAGS
 # The benchmarks in the order of RESULTS.md, with their flags.
 RUNS = {"nnunet": ["--tiles=5", "--rounds=5"], "predict": [], "predict_bfloat16": ["--precision=bfloat16"], "nets": [],
-        "growth": [], "training": [], "reading": [], "components": [], "startup": []}
+        "growth": [], "many": [], "training": [], "reading": [], "components": [], "startup": []}
 flags.DEFINE_list("only", list(RUNS), "which of " + ", ".join(RUNS))
 flags.DEFINE_string("work", "runs/bench", "folder for the peers' environments and files")
 RESULTS = pathlib.Path(__file__).parent / "RESULTS.md"
