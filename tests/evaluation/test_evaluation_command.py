@@ -111,6 +111,14 @@ def test_missing_prediction_scores_0_and_pulls_the_mean_to_1_of_3(study):
         "mean": pytest.approx(1 / 3), "median": 0.0, "worst": {"case": "case_00021", "score": 0.0}}
 
 
+def test_a_missing_first_prediction_changes_no_other_case(study):
+    evaluate(study)
+    before = rows_of(study)["case_00021"]
+    sorted((study / "found").glob("prediction_*.nii.gz"))[0].unlink()
+    evaluate(study)
+    assert rows_of(study)["case_00021"] == before
+
+
 def test_table_has_a_row_per_case_then_mean_median_and_the_worst_case(study, capsys):
     evaluate(study)
     lines = capsys.readouterr().out.splitlines()
