@@ -36,7 +36,7 @@ flags.DEFINE_list("bfloat16", None, "stages whose nets compute in bfloat16 in th
 flags.DEFINE_enum("tumor_fusion", None, ["union", "tumor2d"], "tumor where tumor3d detected a lesion: that of both "
                   "nets, or of tumor2d alone; default: as in the preset")
 flags.DEFINE_float("lesion_threshold", None, "probability above which tumor3d detects a lesion, 0 to 1; raise it if "
-                   "other tissue is taken for tumor. Default: as in the preset (0.5)")
+                   "other tissue is taken for tumor. Default: as in the preset")
 flags.DEFINE_multi_string("set", None, "replace a rule of the cascade, such as most_kidneys=2; may be given several "
                           f"times. The rules: {', '.join(RULES)}")
 flags.DEFINE_string("compare", None, "study, or `phantoms` for synthetic ones, on which to compare the labels of "

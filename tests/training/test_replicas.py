@@ -75,7 +75,7 @@ def test_two_replicas_learn_what_one_device_learns(one_device, tmp_path):
 
 @pytest.fixture(scope="module")
 def died(one_device, tmp_path_factory):
-    """The run of two workers, one of which is killed after the first epoch; (run folder, chief's status, its output)"""
+    """Two workers, one of which is killed after the first epoch: (run folder, the chief's status, its output)."""
     config, data_dir, _ = one_device
     folder = tmp_path_factory.mktemp("died")
     with two_workers(folder, config, data_dir, folder / "run") as (chief, other):
