@@ -13,6 +13,10 @@ import kits_tf  # noqa: F401  before TensorFlow, because kits_tf sets environmen
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # a process that used gRPC can crash on fork
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One thread for each pytest process: pools of threads that share few cores wait for each other, and a test of 4 s
+    # took 25. The other pytest processes use the other cores.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 

@@ -38,16 +38,22 @@ def outcome(config, run_dir):
 
 
 @pytest.fixture(scope="module")
-def one_device(request, tmp_path_factory):
-    """A config of 20 steps of an optimizer, its records, and the result of training on one device.
+def study(request, tmp_path_factory):
+    """A config of 20 steps of an optimizer, and its records.
 
     With batches of 16, batch norm averages over n >= 2304 voxels. One device uses the fused kernel, whose moving
     variance is larger than the synchronized one by a factor of n / (n - 1).
     """
+    return processes.prepared(tmp_path_factory.mktemp("study"), epochs=4, steps_per_epoch=STEPS // 4, batch_size=16,
+                              optimizer=request.param, momentum=0.9, learning_rate=0.01, clip_norm=1.0,
+                              average_decay=0.5, **LOSSES)
+
+
+@pytest.fixture(scope="module")
+def one_device(study, tmp_path_factory):
+    """The config and the records of `study`, and the result of training on one device."""
+    config, data_dir = study
     folder = tmp_path_factory.mktemp("one")
-    config, data_dir = processes.prepared(folder, epochs=4, steps_per_epoch=STEPS // 4, batch_size=16,
-                                          optimizer=request.param, momentum=0.9, learning_rate=0.01, clip_norm=1.0,
-                                          average_decay=0.5, **LOSSES)
     with commands.started(folder / "one.txt", processes.train, config, data_dir, folder / "run") as process:
         process.join(120)
     assert process.exitcode == 0, (folder / "one.txt").read_text()
@@ -64,7 +70,7 @@ def assert_same(found, expected):
 
 
 @pytest.mark.soak  # make test: test_start.py
-@pytest.mark.parametrize("one_device", ["adam", "sgd"], indirect=True)
+@pytest.mark.parametrize("study", ["adam", "sgd"], indirect=True)
 def test_two_replicas_learn_what_one_device_learns(one_device, tmp_path):
     config, data_dir, expected = one_device
     with commands.started(tmp_path / "two.txt", processes.train, config, data_dir, tmp_path, "mirrored", 2) as process:
@@ -74,9 +80,9 @@ def test_two_replicas_learn_what_one_device_learns(one_device, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def died(one_device, tmp_path_factory):
+def died(study, tmp_path_factory):
     """Two workers, one of which is killed after the first epoch: (run folder, the chief's status, its output)."""
-    config, data_dir, _ = one_device
+    config, data_dir = study
     folder = tmp_path_factory.mktemp("died")
     with two_workers(folder, config, data_dir, folder / "run") as (chief, other):
         while not (runs.stage_folder(folder / "run", "fine", 0) / runs.HISTORY).exists() and chief.is_alive():
@@ -86,15 +92,15 @@ def died(one_device, tmp_path_factory):
     return folder / "run", chief.exitcode, (folder / "worker0.txt").read_text()
 
 
-@pytest.mark.parametrize("one_device", ["sgd"], indirect=True)
-def test_the_worker_that_dies_is_named(one_device, died):
+@pytest.mark.parametrize("study", ["sgd"], indirect=True)
+def test_the_worker_that_dies_is_named(died):
     _, status, said = died
     assert status == 1
     assert said.splitlines()[-1].startswith("worker 1 (127.0.0.1:")
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("one_device", ["sgd"], indirect=True)
+@pytest.mark.parametrize("study", ["sgd"], indirect=True)
 def test_two_workers_learn_what_one_device_learns_though_one_died_in_between(one_device, died, tmp_path):
     config, data_dir, expected = one_device
     run_dir = shutil.copytree(died[0], tmp_path / "run")
